@@ -1,0 +1,365 @@
+//! Owns the one wall to a container engine: the trait, and the plain data that crosses it.
+//! Never decides: a runtime does what it is told and says what it sees.
+//!
+//! Containers are addressed by their deterministic name, so every act can be repeated after a lost reply:
+//! a create that finds its own container adopts it, a start of a running one and a removal of a missing one succeed.
+//! Only containers that carry this store's id are ever listed, adopted, stopped or removed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+
+/// Label: id of the store that the container belongs to.
+pub const LABEL_STORE: &str = "io.jobdock.store";
+/// Label: uid of the pod.
+pub const LABEL_POD_UID: &str = "io.jobdock.pod.uid";
+/// Label: namespace of the pod.
+pub const LABEL_POD_NAMESPACE: &str = "io.jobdock.pod.namespace";
+/// Label: name of the pod.
+pub const LABEL_POD_NAME: &str = "io.jobdock.pod.name";
+/// Label: name of the container in the pod; absent on the sandbox.
+pub const LABEL_CONTAINER: &str = "io.jobdock.container";
+/// Label: how many containers of that name the pod had before this one (its restart count).
+pub const LABEL_ATTEMPT: &str = "io.jobdock.attempt";
+
+/// A container engine.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// What the engine is and can do.
+    async fn engine(&self) -> Result<EngineSeen, Error>;
+
+    /// Every container of this store, whatever its state.
+    async fn containers(&self) -> Result<Vec<ContainerSeen>, Error>;
+
+    /// One container, with the facts that only an inspection gives (exit code, OOM flag, times).
+    async fn inspect(&self, name: &str) -> Result<Option<ContainerSeen>, Error>;
+
+    /// Creates a container. One of that name that is ours is adopted as it is; another's name is
+    /// [`Error::NameTaken`].
+    async fn create(&self, spec: &ContainerSpec) -> Result<(), Error>;
+
+    /// Starts a created container; success where it runs or has run already.
+    async fn start(&self, name: &str) -> Result<(), Error>;
+
+    /// Sends a signal (`SIGTERM`); success where it no longer runs.
+    async fn kill(&self, name: &str, signal: &str) -> Result<(), Error>;
+
+    /// Removes a container and its anonymous volumes, killing it if it runs; success where it is gone.
+    async fn remove(&self, name: &str) -> Result<(), Error>;
+
+    /// The container's output from `since` on (inclusive; may repeat the lines of that instant), oldest first.
+    /// With `follow` it ends when the container does.
+    async fn logs(
+        &self,
+        name: &str,
+        since: Option<Timestamp>,
+        follow: bool,
+    ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error>;
+
+    /// An image that the engine has.
+    async fn image(&self, reference: &str) -> Result<Option<ImageSeen>, Error>;
+
+    /// Fetches an image from its registry. Never called where it is here and the pull policy does not ask for it.
+    async fn pull(&self, reference: &str, auth: Option<&RegistryAuth>) -> Result<(), Error>;
+
+    /// Makes sure that the image of the sandbox (which jobdock carries itself) is there; returns its reference.
+    async fn sandbox_image(&self) -> Result<String, Error>;
+
+    /// Creates a labelled volume; success where it exists and is ours.
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), Error>;
+
+    /// Every volume of this store.
+    async fn volumes(&self) -> Result<Vec<VolumeSeen>, Error>;
+
+    /// Removes a volume; success where it is gone.
+    async fn remove_volume(&self, name: &str) -> Result<(), Error>;
+
+    /// Unpacks a tar archive into a container (running or not) at `path`.
+    async fn upload(&self, name: &str, path: &str, tar: Bytes) -> Result<(), Error>;
+
+    /// Wakes for everything that happens to this store's containers, without end; reconnects by itself and yields
+    /// [`Hint::Resync`] after any gap. Facts come from [`Runtime::inspect`] alone.
+    fn hints(&self) -> BoxStream<'static, Hint>;
+}
+
+/// What the engine is and can do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EngineSeen {
+    /// `docker 20.10.24`, as a node's `containerRuntimeVersion` tells it: `docker://20.10.24`.
+    pub runtime_version: String,
+    /// Name of the engine's host.
+    pub name: String,
+    /// `linux`.
+    pub os: String,
+    /// `amd64`, `arm64` (Go's names, as node labels use them).
+    pub architecture: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// `Debian GNU/Linux 12 (bookworm)`.
+    pub os_image: String,
+    /// Usable CPUs.
+    pub cpus: u64,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// 1 or 2.
+    pub cgroup_version: u8,
+    /// The engine runs without root.
+    pub rootless: bool,
+    /// Limits that this engine cannot enforce, in its own words.
+    pub warnings: Vec<String>,
+}
+
+/// One container as we want it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContainerSpec {
+    /// Deterministic name.
+    pub name: String,
+    /// Labels; the runtime adds [`LABEL_STORE`].
+    pub labels: BTreeMap<String, String>,
+    /// Image reference or id.
+    pub image: String,
+    /// Replaces the image's entrypoint.
+    pub entrypoint: Option<Vec<String>>,
+    /// Replaces the image's command. With an entrypoint and no command, the image's command is dropped too.
+    pub command: Option<Vec<String>>,
+    /// `NAME=value`, later ones win.
+    pub env: Vec<String>,
+    /// Working directory; the image's where absent.
+    pub working_dir: Option<String>,
+    /// Host name inside; not with [`Network::Container`].
+    pub hostname: Option<String>,
+    /// `uid[:gid]`; the image's where absent.
+    pub user: Option<String>,
+    /// Supplementary groups.
+    pub groups: Vec<String>,
+    /// What is mounted.
+    pub mounts: Vec<Mount>,
+    /// Which network it has.
+    pub network: Network,
+    /// `name:address` lines for /etc/hosts; not with [`Network::Container`].
+    pub extra_hosts: Vec<String>,
+    /// Name of the container whose IPC namespace it joins.
+    pub ipc_container: Option<String>,
+    /// Name of the container whose PID namespace it joins.
+    pub pid_container: Option<String>,
+    /// The engine host's IPC namespace.
+    pub host_ipc: bool,
+    /// The engine host's PID namespace.
+    pub host_pid: bool,
+    /// CPU limit in billionths of a core; 0 is none.
+    pub cpu_limit_nanos: u64,
+    /// Relative CPU weight (cgroup v1 shares); 0 is the engine's default.
+    pub cpu_shares: u64,
+    /// Memory limit in bytes, swap included; 0 is none.
+    pub memory_limit_bytes: u64,
+    /// Signal of a graceful stop, replacing the image's.
+    pub stop_signal: Option<String>,
+    /// A terminal on its output.
+    pub tty: bool,
+    /// Standard input kept open.
+    pub stdin: bool,
+    /// Closes standard input after the first attach.
+    pub stdin_once: bool,
+    /// All privileges.
+    pub privileged: bool,
+    /// Root file system read-only.
+    pub read_only_root: bool,
+    /// Sets `no_new_privs`.
+    pub no_new_privileges: bool,
+    /// Capabilities added, without `CAP_`.
+    pub cap_add: Vec<String>,
+    /// Capabilities dropped, without `CAP_`.
+    pub cap_drop: Vec<String>,
+    /// Further `--security-opt` values (seccomp, AppArmor, SELinux).
+    pub security_opts: Vec<String>,
+    /// Kernel parameters of its namespaces.
+    pub sysctls: BTreeMap<String, String>,
+}
+
+/// The network of a container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Network {
+    /// A namespace of its own on the engine's default network.
+    #[default]
+    Default,
+    /// The host's.
+    Host,
+    /// Shared with the container of this name.
+    Container(String),
+}
+
+/// One mount of a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mount {
+    /// What is mounted.
+    pub source: MountSource,
+    /// Absolute path inside.
+    pub target: String,
+    /// Not writable inside.
+    pub read_only: bool,
+}
+
+/// What a mount shows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MountSource {
+    /// A path on the engine's host.
+    Bind(PathBuf),
+    /// A volume by name, never filled from the image.
+    Volume(String),
+    /// A fresh memory file system with this many bytes; 0 is the engine's default.
+    Tmpfs {
+        /// Size limit in bytes.
+        size_bytes: u64,
+    },
+}
+
+/// One volume as we want it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VolumeSpec {
+    /// Deterministic name.
+    pub name: String,
+    /// Labels; the runtime adds [`LABEL_STORE`].
+    pub labels: BTreeMap<String, String>,
+    /// In memory, with this many bytes (0: half of memory); on disk where absent.
+    pub memory_bytes: Option<u64>,
+}
+
+/// One volume as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VolumeSeen {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One container as the engine shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerSeen {
+    /// Its name, without the leading slash.
+    pub name: String,
+    /// The engine's id.
+    pub id: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Id of the image that it was made from: `sha256:…`.
+    pub image_id: String,
+    /// Address on its network, where it has one.
+    pub ip: Option<String>,
+    /// What it is doing.
+    pub state: Seen,
+}
+
+/// What a container is doing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// Made, never started. `error` is the engine's reason for the last failed start.
+    Created {
+        /// Why it could not start, if it was tried.
+        error: Option<String>,
+    },
+    /// Its process runs (or is paused).
+    Running {
+        /// Since when, by the engine's clock.
+        started_at: Timestamp,
+    },
+    /// Its process ended.
+    Exited {
+        /// Exit code; 128 + signal where a signal ended it.
+        code: i32,
+        /// The engine's word that the kernel's OOM killer ended it.
+        oom_killed: bool,
+        /// The engine's reason for a failed start, if any.
+        error: Option<String>,
+        /// When it started, by the engine's clock.
+        started_at: Timestamp,
+        /// When it ended, by the engine's clock.
+        finished_at: Timestamp,
+    },
+    /// Being removed, or past saving: its output and code are lost, it can only be removed.
+    Dead,
+}
+
+/// One image that the engine has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageSeen {
+    /// `sha256:…` of its configuration.
+    pub id: String,
+    /// `repository@sha256:…` names, for `imageID`.
+    pub repo_digests: Vec<String>,
+    /// The user it runs as.
+    pub user: Option<String>,
+    /// Signal of a graceful stop.
+    pub stop_signal: Option<String>,
+}
+
+/// Credentials for a registry.
+#[derive(Clone, Default, PartialEq)]
+pub struct RegistryAuth {
+    /// User name.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<String>,
+    /// Token in place of a password.
+    pub identity_token: Option<String>,
+    /// The registry's address.
+    pub server_address: Option<String>,
+}
+
+/// Part of a container's output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogChunk {
+    /// When the engine read it, to the nanosecond.
+    pub at: Timestamp,
+    /// From standard error rather than standard output.
+    pub stderr: bool,
+    /// The bytes, without the line's end.
+    pub line: Bytes,
+    /// The line goes on in the next chunk of the same stream.
+    pub partial: bool,
+}
+
+/// A reason to look again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Something happened to a container of this pod.
+    Pod {
+        /// The pod's uid.
+        uid: String,
+    },
+    /// Events may have been missed: look at everything.
+    Resync,
+}
+
+/// Why a runtime call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The engine cannot be reached: try again later.
+    #[error("the container engine at {endpoint} does not answer")]
+    Unreachable {
+        /// What was tried.
+        endpoint: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The container to act on is not there.
+    #[error("no such container: {0}")]
+    NoContainer(String),
+    /// The image is neither here nor to be had.
+    #[error("{0}")]
+    NoImage(String),
+    /// The name is taken by a container that is not ours.
+    #[error("the container name {0} is taken by a container that is not this store's")]
+    NameTaken(String),
+    /// The engine refused what was asked, in its own words: asking again will not help.
+    #[error("{0}")]
+    Refused(String),
+    /// The engine failed: trying again may help.
+    #[error("{0}")]
+    Engine(String),
+}
