@@ -1,4 +1,5 @@
 //! One test binary: each room's tests are a module here.
 
+mod reconcile;
 mod store;
 mod store_logs;
