@@ -97,7 +97,7 @@ async fn wake(store: &Store, queue: &Queue<Subject>) {
         match follow(store, queue, &kinds).await {
             Ok(never) => match never {},
             Err(Error::Closed) => return,
-            Err(error) => tracing::warn!(%error, "garbage collection begins anew"),
+            Err(error) => tracing::warn!(?error, "garbage collection begins anew"),
         }
         tokio::time::sleep(RECHECK).await;
     }
