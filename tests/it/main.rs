@@ -7,6 +7,7 @@ mod runtime_docker;
 mod runtime_endpoint;
 mod runtime_fake;
 mod runtime_logs;
+mod runtime_wire;
 mod store;
 mod store_logs;
 mod store_model;
