@@ -111,10 +111,9 @@ impl Node {
             return Some(self);
         }
         match &self.tree {
-            Tree::Map(entries) => entries
-                .iter()
-                .rev()
-                .find_map(|entry| entry.value.at_path(rest_after(path, &entry.key)?)),
+            Tree::Map(entries) => {
+                entries.iter().rev().find_map(|entry| entry.value.at_path(rest_after(path, &entry.key)?))
+            }
             Tree::List(items) => {
                 let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
                 items.get(index.parse::<usize>().ok()?)?.at_path(rest)
