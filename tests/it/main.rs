@@ -1,6 +1,7 @@
 //! All integration tests in one binary: one link, one run.
 
 mod gc;
+mod parity_decode;
 mod reconcile;
 mod runtime_convert;
 mod runtime_docker;
