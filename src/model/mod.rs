@@ -9,3 +9,6 @@ pub mod object;
 mod strategies;
 pub mod strategy;
 pub mod time;
+pub mod validation;
+pub mod warnings;
+mod warnings_volumes;
