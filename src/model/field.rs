@@ -9,6 +9,8 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Serialize;
 
+pub use super::go_text::quote;
+
 /// What sort of mistake it is; `reason` in the Status causes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorType {
@@ -459,32 +461,6 @@ impl<T: Serialize> GoValue for Json<'_, T> {
         // See `bare` for why this does not fail.
         out.push_str(&serde_json::to_string(self.0).unwrap_or_default());
     }
-}
-
-/// A string as Go's `%q` writes it.
-pub fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for letter in text.chars() {
-        match letter {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{b}' => out.push_str("\\v"),
-            ' '..='~' => out.push(letter),
-            '\0'..='\u{7f}' => out.push_str(&format!("\\x{:02x}", u32::from(letter))),
-            _ if letter.is_alphanumeric() || !letter.escape_debug().to_string().starts_with("\\u") => out.push(letter),
-            _ if u32::from(letter) < 0x1_0000 => out.push_str(&format!("\\u{:04x}", u32::from(letter))),
-            _ => out.push_str(&format!("\\U{:08x}", u32::from(letter))),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// A list of strings as Go's `%q` writes it: `["a" "b"]`.

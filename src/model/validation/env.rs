@@ -142,7 +142,7 @@ pub fn resource_field_ref(errors: &mut Errors, field: &ResourceFieldSelector, pa
     } else if !errors.required_if_empty(&path.child("resource"), name) && !huge {
         errors.one_of(&path.child("resource"), name, RESOURCES);
     }
-    let Some(divisor) = field.divisor.as_ref().filter(|divisor| amount::nanos(divisor) != 0) else { return };
+    let Some(divisor) = field.divisor.as_ref().filter(|divisor| !amount::of(divisor).is_zero()) else { return };
     let (allowed, what): (&[&str], &str) = match name {
         "limits.cpu" | "requests.cpu" => {
             if !["1m", "1"].contains(&divisor.0.as_str()) {

@@ -93,7 +93,7 @@ fn container_resource_name(errors: &mut Errors, name: &str, path: &Path<'_>) {
 
 /// An amount of the named resource.
 pub fn amount_of(errors: &mut Errors, name: &str, value: &Quantity, path: &Path<'_>) {
-    if amount::nanos(value) < 0 {
+    if amount::is_negative(value) {
         errors.invalid(path, &value.0, "must be greater than or equal to 0");
     }
     if (COUNTED.contains(&name) || is_extended(name)) && !amount::is_whole(value) {
@@ -103,8 +103,8 @@ pub fn amount_of(errors: &mut Errors, name: &str, value: &Quantity, path: &Path<
 
 fn huge_pages(errors: &mut Errors, name: &str, value: &Quantity, path: &Path<'_>) {
     let size = Quantity(name[HUGE_PAGES.len()..].to_owned());
-    let page = amount::units(&size);
-    if page <= 0 || !amount::is_whole(&size) || amount::units(value) % page != 0 {
+    let page = amount::of(&size).units();
+    if page <= 0 || !amount::is_whole(&size) || amount::of(value).units() % page != 0 {
         errors.invalid(path, &value.0, &format!("{} is not positive integer multiple of {name}", value.0));
     }
 }
@@ -152,12 +152,11 @@ fn requests(errors: &mut Errors, requests: &Amounts, limits: &Amounts, path: &Pa
     let path = path.child("requests");
     for (name, value) in requests {
         named(errors, name, value, &path.key(name));
-        let wanted = amount::nanos(value);
         match limits.get(name) {
-            Some(limit) if wanted != amount::nanos(limit) && !may_overcommit(name) => {
+            Some(limit) if amount::compare(value, limit).is_ne() && !may_overcommit(name) => {
                 errors.invalid(&path, &value.0, &format!("must be equal to {name} limit of {}", limit.0));
             }
-            Some(limit) if wanted > amount::nanos(limit) => {
+            Some(limit) if amount::compare(value, limit).is_gt() => {
                 errors.invalid(&path, &value.0, &format!("must be less than or equal to {name} limit of {}", limit.0));
             }
             Some(_) => {}
@@ -249,13 +248,14 @@ fn fits_pod(errors: &mut Errors, spec: &PodSpec, pod: &ResourceRequirements, pat
     let requests_path = path.child("requests");
     let asked = |container: &Container, name: &str| {
         let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-        requests.and_then(|requests| requests.get(name)).map_or(0, amount::nanos)
+        requests.and_then(|requests| requests.get(name)).map(amount::of)
     };
     for (name, value) in pod.requests.iter().flatten() {
-        let total: i128 = spec.containers.iter().map(|container| asked(container, name)).sum();
-        if total > amount::nanos(value) {
-            let words = "must be greater than or equal to aggregate container requests";
-            errors.invalid(&requests_path.key(name), &value.0, words);
+        let each = spec.containers.iter().filter_map(|container| asked(container, name));
+        let total = each.reduce(|sum, more| sum.plus(&more));
+        if let Some(total) = total.filter(|total| total.compare(&amount::of(value)).is_gt()) {
+            let words = "must be greater than or equal to aggregate container requests of";
+            errors.invalid(&requests_path.key(name), &value.0, &format!("{words} {}", total.canonical()));
         }
     }
     let containers_path = path.child("containers");
@@ -264,7 +264,7 @@ fn fits_pod(errors: &mut Errors, spec: &PodSpec, pod: &ResourceRequirements, pat
         let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
         for (name, limit) in limits.into_iter().flatten() {
             let Some(most) = pod.limits.as_ref().and_then(|limits| limits.get(name)) else { continue };
-            if amount::nanos(limit) > amount::nanos(most) {
+            if amount::compare(limit, most).is_gt() {
                 let words = format!("must be less than or equal to pod limits of {}", most.0);
                 errors.invalid(&path.key(name).child("limits"), &limit.0, &words);
             }

@@ -56,7 +56,9 @@ fn storage(errors: &mut Errors, spec: &PersistentVolumeClaimSpec, path: &Path<'_
     let requests = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
     match requests.and_then(|requests| requests.get("storage")) {
         None => errors.required(path, ""),
-        Some(size) if amount::nanos(size) <= 0 => errors.invalid(path, &size.0, "must be greater than zero"),
+        Some(size) if amount::is_negative(size) || amount::of(size).is_zero() => {
+            errors.invalid(path, &size.0, "must be greater than zero")
+        }
         Some(size) => resources::amount_of(errors, "storage", size, path),
     }
 }

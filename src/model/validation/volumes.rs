@@ -112,7 +112,7 @@ fn source(errors: &mut Errors, volume: &Volume, pod_name: &str, subject: Subject
 }
 
 fn empty_dir(errors: &mut Errors, source: &EmptyDirVolumeSource, path: &Path<'_>) {
-    if source.size_limit.as_ref().is_some_and(|limit| amount::nanos(limit) < 0) {
+    if source.size_limit.as_ref().is_some_and(amount::is_negative) {
         errors.forbidden(&path.child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
     }
 }
