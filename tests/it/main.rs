@@ -1,3 +1,3 @@
-//! x
-#[test]
-fn t() {}
+//! The integration tests, one binary.
+
+mod validation;
