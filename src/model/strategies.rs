@@ -1,26 +1,66 @@
-//! Owns each kind's [`Strategy`]: which rules and which warnings apply to it when.
-//! Never holds a rule: those stand in `validation` and `warnings`.
+//! Owns each kind's [`Strategy`]: which defaults, rules and warnings apply to it when.
+//! Never holds one of them: those stand in `defaults`, `validation` and `warnings`.
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret};
 
-use super::field::FieldError;
+use super::field::{Errors, FieldError};
+use super::kind::Kind;
+use super::object::Resource;
 use super::strategy::Strategy;
-use super::validation::{config, cron_job, event, job, job_status, job_update, lease, namespace, node, pod};
-use super::warnings;
+use super::validation::{config, cron_job, event, job, job_status, job_update, lease, metadata, namespace, node, pod};
+use super::{defaults, warnings};
+
+/// A create's problems: the kind's own, or where there are none those of metadata in general.
+/// Parity: `rest.BeforeCreate`.
+fn created<T: Resource>(new: &T, own: Vec<FieldError>) -> Vec<FieldError> {
+    if !own.is_empty() {
+        return own;
+    }
+    let mut errors = Errors::new();
+    metadata::common(&mut errors, new.metadata(), Kind::of::<T>().namespaced, metadata::path_segment_name);
+    errors.into_vec()
+}
+
+/// An update's problems: those of metadata in general, then the kind's own, which say some of them again.
+/// Parity: `rest.BeforeUpdate`.
+fn updated<T: Resource>(new: &T, old: &T, own: Vec<FieldError>) -> Vec<FieldError> {
+    let mut errors = Errors::new();
+    metadata::common(&mut errors, new.metadata(), Kind::of::<T>().namespaced, metadata::path_segment_name);
+    metadata::common_update(&mut errors, new.metadata(), old.metadata());
+    let mut errors = errors.into_vec();
+    errors.extend(own);
+    errors
+}
 
 impl Strategy for Job {
+    fn default(&mut self) {
+        defaults::job(self);
+    }
+
+    fn prepare_create(&mut self) {
+        defaults::job::prepare_create(self);
+    }
+
     fn validate_create(&self) -> Vec<FieldError> {
-        job::create(self)
+        created(self, job::create(self))
+    }
+
+    fn prepare_update(&mut self, old: &Self) {
+        defaults::job::prepare_update(self, old);
     }
 
     fn validate_update(&self, old: &Self) -> Vec<FieldError> {
-        job_update::update(self, old)
+        updated(self, old, job_update::update(self, old))
+    }
+
+    fn prepare_status_update(&mut self, old: &Self) {
+        defaults::job::prepare_status_update(self, old);
     }
 
     fn validate_status_update(&self, old: &Self) -> Vec<FieldError> {
-        job_status::update(self, old)
+        updated(self, old, job_status::update(self, old))
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
@@ -29,12 +69,32 @@ impl Strategy for Job {
 }
 
 impl Strategy for CronJob {
+    fn default(&mut self) {
+        defaults::cron_job(self);
+    }
+
+    fn prepare_create(&mut self) {
+        defaults::cron_job::prepare_create(self);
+    }
+
     fn validate_create(&self) -> Vec<FieldError> {
-        cron_job::create(self)
+        created(self, cron_job::create(self))
+    }
+
+    fn prepare_update(&mut self, old: &Self) {
+        defaults::cron_job::prepare_update(self, old);
     }
 
     fn validate_update(&self, old: &Self) -> Vec<FieldError> {
-        cron_job::update(self, old)
+        updated(self, old, cron_job::update(self, old))
+    }
+
+    fn prepare_status_update(&mut self, old: &Self) {
+        defaults::cron_job::prepare_status_update(self, old);
+    }
+
+    fn validate_status_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, Vec::new())
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
@@ -43,16 +103,32 @@ impl Strategy for CronJob {
 }
 
 impl Strategy for Pod {
+    fn default(&mut self) {
+        defaults::pod(self);
+    }
+
+    fn prepare_create(&mut self) {
+        defaults::pod::prepare_create(self);
+    }
+
     fn validate_create(&self) -> Vec<FieldError> {
-        pod::create(self)
+        created(self, pod::create(self))
+    }
+
+    fn prepare_update(&mut self, old: &Self) {
+        defaults::pod::prepare_update(self, old);
     }
 
     fn validate_update(&self, old: &Self) -> Vec<FieldError> {
-        pod::update(self, old)
+        updated(self, old, pod::update(self, old))
+    }
+
+    fn prepare_status_update(&mut self, old: &Self) {
+        defaults::pod::prepare_status_update(self, old);
     }
 
     fn validate_status_update(&self, old: &Self) -> Vec<FieldError> {
-        pod::update_status(self, old)
+        updated(self, old, pod::update_status(self, old))
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
@@ -62,68 +138,100 @@ impl Strategy for Pod {
 
 impl Strategy for ConfigMap {
     fn validate_create(&self) -> Vec<FieldError> {
-        config::config_map(self)
+        created(self, config::config_map(self))
     }
 
     fn validate_update(&self, old: &Self) -> Vec<FieldError> {
-        config::config_map_update(self, old)
+        updated(self, old, config::config_map_update(self, old))
     }
 }
 
 impl Strategy for Secret {
+    fn default(&mut self) {
+        defaults::secret(self);
+    }
+
     fn validate_create(&self) -> Vec<FieldError> {
-        config::secret(self)
+        created(self, config::secret(self))
     }
 
     fn validate_update(&self, old: &Self) -> Vec<FieldError> {
-        config::secret_update(self, old)
+        updated(self, old, config::secret_update(self, old))
     }
 }
 
 impl Strategy for Event {
     fn validate_create(&self) -> Vec<FieldError> {
-        event::check(self)
+        created(self, event::check(self))
     }
 
-    fn validate_update(&self, _old: &Self) -> Vec<FieldError> {
-        event::check(self)
+    fn validate_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, event::check(self))
     }
 }
 
 impl Strategy for Namespace {
+    fn default(&mut self) {
+        defaults::namespace(self);
+    }
+
+    fn prepare_create(&mut self) {
+        defaults::namespace::prepare_create(self);
+    }
+
     fn validate_create(&self) -> Vec<FieldError> {
-        namespace::create(self)
+        created(self, namespace::create(self))
+    }
+
+    fn prepare_update(&mut self, old: &Self) {
+        defaults::namespace::prepare_update(self, old);
     }
 
     fn validate_update(&self, old: &Self) -> Vec<FieldError> {
-        namespace::update(self, old)
+        updated(self, old, namespace::update(self, old))
+    }
+
+    fn prepare_status_update(&mut self, old: &Self) {
+        defaults::namespace::prepare_status_update(self, old);
     }
 
     fn validate_status_update(&self, old: &Self) -> Vec<FieldError> {
-        namespace::update_status(self, old)
+        updated(self, old, namespace::update_status(self, old))
     }
 }
 
 impl Strategy for Node {
+    fn default(&mut self) {
+        defaults::node(self);
+    }
+
     fn validate_create(&self) -> Vec<FieldError> {
-        node::create(self)
+        created(self, node::create(self))
+    }
+
+    fn prepare_update(&mut self, old: &Self) {
+        defaults::node::prepare_update(self, old);
     }
 
     fn validate_update(&self, old: &Self) -> Vec<FieldError> {
-        node::update(self, old)
+        updated(self, old, node::update(self, old))
+    }
+
+    fn prepare_status_update(&mut self, old: &Self) {
+        defaults::node::prepare_status_update(self, old);
     }
 
     fn validate_status_update(&self, old: &Self) -> Vec<FieldError> {
-        node::update_status(self, old)
+        updated(self, old, node::update_status(self, old))
     }
 }
 
 impl Strategy for Lease {
     fn validate_create(&self) -> Vec<FieldError> {
-        lease::create(self)
+        created(self, lease::create(self))
     }
 
     fn validate_update(&self, old: &Self) -> Vec<FieldError> {
-        lease::update(self, old)
+        updated(self, old, lease::update(self, old))
     }
 }

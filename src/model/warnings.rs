@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
     WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::field::{Path, quote};
 use super::validation::{APP_ARMOR, SECCOMP_CONTAINER, SECCOMP_POD, each_container, is_whole, names};
@@ -96,24 +96,6 @@ pub fn pod(new: &Pod, old: Option<&Pod>) -> Vec<String> {
         pod_spec(&mut warnings, spec, Some(&new.metadata), &Path::new(""));
     }
     once(warnings)
-}
-
-/// Removes owners that are named twice, and says so.
-/// Parity: the create and update handlers, which do this before anything else looks at the object.
-pub fn dedup_owners(owners: &mut Vec<OwnerReference>) -> Option<String> {
-    let mut duplicates: Vec<String> = Vec::new();
-    let mut kept: Vec<OwnerReference> = Vec::new();
-    for owner in owners.drain(..) {
-        if kept.contains(&owner) {
-            duplicates.push(owner.uid);
-        } else {
-            kept.push(owner);
-        }
-    }
-    *owners = kept;
-    let words = ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, \
-                 and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed:";
-    (!duplicates.is_empty()).then(|| format!("{words} {}", duplicates.join(", ")))
 }
 
 fn once(warnings: Vec<String>) -> Vec<String> {

@@ -4,7 +4,7 @@
 //! Parity: apimachinery's `util/validation`. Go checks most of these with regular expressions, which the messages
 //! quote; here they are matched by hand.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// Longest DNS label, label value and name part of a qualified name, in bytes.
 pub const LABEL_MAX: usize = 63;
