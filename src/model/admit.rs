@@ -22,6 +22,7 @@ pub use self::refusal::Refusal;
 use super::decode::{self, Decoded, FieldValidation, Format};
 use super::kind::Kind;
 use super::object::Object;
+use super::yaml::Document;
 use super::{canonical, go_text, schema};
 
 /// What is minted for a new object, by the store or by whoever pretends to be one.
@@ -67,6 +68,17 @@ pub fn create(
     create_decoded(decoded, options, identity)
 }
 
+/// Admits a new object from a manifest file's document.
+pub fn create_document(
+    kind: &'static Kind,
+    document: &Document,
+    options: &Options<'_>,
+    identity: &Identity<'_>,
+) -> Result<Admitted, Refusal> {
+    let decoded = decode::manifest(kind, document, options.field_validation).map_err(Refusal::BadRequest)?;
+    create_decoded(decoded, options, identity)
+}
+
 /// Admits a new object that is typed already (made by server-side apply, or by a controller).
 pub fn create_object(object: Object, options: &Options<'_>, identity: &Identity<'_>) -> Result<Admitted, Refusal> {
     create_decoded(Decoded { object, warnings: Vec::new() }, options, identity)
@@ -87,7 +99,8 @@ fn create_decoded(decoded: Decoded, options: &Options<'_>, identity: &Identity<'
         return Err(Refusal::invalid(kind, &object, errors));
     }
     warnings.extend((kind.ops.warnings)(&object, None));
-    Ok(Admitted { object, warnings })
+    // Parity: what upstream answers with was read back from its store, and defaulted again by that.
+    Ok(Admitted { object: (kind.ops.default)(&object), warnings })
 }
 
 /// Admits what a request's body makes of `old` (PUT).
@@ -187,3 +200,7 @@ fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) ->
     }
     Ok(Admitted { object: new, warnings })
 }
+
+#[cfg(test)]
+#[path = "admit/tests.rs"]
+mod tests;

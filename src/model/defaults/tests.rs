@@ -93,7 +93,7 @@ fn volumes_get_their_modes() {
         ),
         (", iscsi: {iqn: i, lun: 0, targetPortal: t}", "/iscsi/iscsiInterface", json!("default")),
         (", azureDisk: {diskName: d, diskURI: u}", "/azureDisk/kind", json!("Shared")),
-        (", scaleIO: {gateway: g, system: s, secretRef: {name: n}}", "/scaleIO/fsType", json!("xfs")),
+        (", scaleIO: {gateway: g, system: s, secretRef: {name: x}}", "/scaleIO/fsType", json!("xfs")),
         (
             ", ephemeral: {volumeClaimTemplate: {spec: {}}}",
             "/ephemeral/volumeClaimTemplate/spec/volumeMode",
