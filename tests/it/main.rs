@@ -1,7 +1,9 @@
 //! All integration tests in one binary: one link, one run.
 
 mod gc;
+mod parity;
 mod parity_decode;
+mod parity_validate;
 mod reconcile;
 mod runtime_convert;
 mod runtime_docker;
@@ -14,3 +16,4 @@ mod store_logs;
 mod store_model;
 mod support;
 mod tidy;
+mod validation;
