@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::facts::{Claim, JobFacts, JobPlan, PodWrite, Said};
+use super::facts::{BACKOFF_FACT, Claim, JobFacts, JobPlan, PodWrite, Said, UNTRACKED_FACT};
 use super::pods::TRACKING_FINALIZER;
 use super::template::{self, MAX_GENERATE_NAME};
 use crate::model::deletion::{self, Deletion, Propagation};
@@ -17,10 +17,6 @@ use crate::model::object::Object;
 use crate::model::time;
 use crate::store::{Expected, Identity, Write};
 
-/// The private fact that holds a Job's failures.
-pub const BACKOFF_FACT: &str = "backoff";
-/// The private fact that holds the names of pods that run on untracked.
-pub const UNTRACKED_FACT: &str = "untracked";
 /// Who says a Job's events.
 const COMPONENT: &str = "job-controller";
 /// A Job's first pods are announced one by one, later ones not: a Job of 10,000 pods would drown every other event.
@@ -102,24 +98,28 @@ fn pod_write(job: &Object, write: &PodWrite, now: Timestamp) -> Write {
     }
     match deletion::delete(&object, None, Propagation::Background, now) {
         Deletion::Remove => Write::Delete { key: object.key(), expected },
-        Deletion::Mark(object) | Deletion::Underway(object) => Write::Update { object, expected },
+        Deletion::Mark(marked) => Write::Update { object: marked, expected },
+        Deletion::Underway => Write::Update { object, expected },
     }
 }
 
 fn change(job: &Object, meta: &mut ObjectMeta, write: &PodWrite) {
-    let finalizers = meta.finalizers.get_or_insert_with(Vec::new);
-    finalizers.retain(|name| name != TRACKING_FINALIZER);
-    if !write.untrack && write.claim != Claim::Release {
-        finalizers.push(TRACKING_FINALIZER.to_owned());
+    let mut finalizers = meta.finalizers.take().unwrap_or_default();
+    let mut owners = meta.owner_references.take().unwrap_or_default();
+    match write.claim {
+        Claim::Adopt => {
+            owners.extend(job.typed::<Job>().map(template::owner));
+            finalizers.retain(|name| name != TRACKING_FINALIZER);
+            finalizers.push(TRACKING_FINALIZER.to_owned());
+        }
+        Claim::Release => owners.retain(|owner| owner.uid != job.uid()),
+        Claim::Keep => {}
     }
-    meta.finalizers = meta.finalizers.take().filter(|all| !all.is_empty());
-    let owners = meta.owner_references.get_or_insert_with(Vec::new);
-    match (write.claim, job.typed::<Job>()) {
-        (Claim::Adopt, Some(job)) => owners.push(template::owner(job)),
-        (Claim::Release, _) => owners.retain(|owner| owner.uid != job.uid()),
-        (Claim::Adopt | Claim::Keep, _) => {}
+    if write.untrack {
+        finalizers.retain(|name| name != TRACKING_FINALIZER);
     }
-    meta.owner_references = meta.owner_references.take().filter(|all| !all.is_empty());
+    meta.finalizers = Some(finalizers).filter(|all| !all.is_empty());
+    meta.owner_references = Some(owners).filter(|all| !all.is_empty());
 }
 
 /// A planned pod with the identity that makes it a real one, defaulted and prepared as a client's create would be.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
 
+use super::pods::{is_alive, is_tracked};
 use crate::model::object::Object;
 
 /// The pods looked at, sorted by whose they are. Those of others are left out.
@@ -24,7 +25,9 @@ pub struct Claims {
 /// Sorts these pods of the Job's namespace. A Job that is being deleted neither adopts nor releases.
 pub fn sort(job: &Object, pods: impl IntoIterator<Item = Object>) -> Claims {
     let mut claims = Claims::default();
-    let selector = job.typed::<Job>().and_then(|job| job.spec.as_ref()).and_then(|spec| spec.selector.as_ref());
+    let spec = job.typed::<Job>().and_then(|job| job.spec.as_ref());
+    let selector = spec.and_then(|spec| spec.selector.as_ref());
+    let manual = spec.is_some_and(|spec| spec.manual_selector == Some(true));
     let deleting = job.meta().deletion_timestamp.is_some();
     for pod in pods {
         let meta = pod.meta();
@@ -33,7 +36,13 @@ pub fn sort(job: &Object, pods: impl IntoIterator<Item = Object>) -> Claims {
             Some(uid) if uid != job.uid() => {}
             Some(_) if selected => claims.owned.push(pod),
             Some(_) if !deleting => claims.released.push(pod),
-            None if selected && !deleting && meta.deletion_timestamp.is_none() => claims.adopted.push(pod),
+            None if selected && !deleting && meta.deletion_timestamp.is_none() => {
+                // Differs: a selector of the Job's own making picks only pods that the Job has made. One of them that has
+                // ended untracked was counted; upstream adopts it and counts it again.
+                if manual || is_tracked(meta) || pod.typed().is_some_and(is_alive) {
+                    claims.adopted.push(pod);
+                }
+            }
             Some(_) | None => {}
         }
     }

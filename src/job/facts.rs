@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::JobStatus;
 use k8s_openapi::api::core::v1::Pod;
+use serde::de::DeserializeOwned;
 
 use super::backoff::{BackoffRecord, Delays};
-use super::claim::Claims;
+use super::claim::{self, Claims};
 use super::conditions::Cause;
 use super::policy::Verdict;
 use crate::model::event::Severity;
@@ -14,6 +15,11 @@ use crate::model::object::Object;
 /// Pods written by one commit at most, for each of: created, deleted, counted. Upstream's `MaxPodCreateDeletePerSync`
 /// and `MaxUncountedPods`; it keeps one Job from holding up the writer that all share.
 pub const MAX_PODS_PER_COMMIT: usize = 500;
+
+/// The private fact that holds a Job's failures, as JSON.
+pub const BACKOFF_FACT: &str = "backoff";
+/// The private fact that holds the names of pods that run on untracked, as a JSON list.
+pub const UNTRACKED_FACT: &str = "untracked";
 
 /// How this controller behaves, apart from any Job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +50,26 @@ pub struct JobFacts {
     pub untracked: Vec<String>,
     /// How the controller behaves.
     pub options: Options,
+}
+
+impl JobFacts {
+    /// Puts together what was read: the Job, pods of its namespace that may be its own (each once or more often), and
+    /// the private facts. A private fact that does not decode counts as none: it is worth a delay, not a Job.
+    pub fn assemble(
+        job: Object,
+        mut pods: Vec<Object>,
+        backoff: Option<&[u8]>,
+        untracked: Option<&[u8]>,
+        options: Options,
+    ) -> Self {
+        pods.sort_by(|one, other| (one.meta().name.as_ref()).cmp(&other.meta().name.as_ref()));
+        pods.dedup_by(|one, other| one.uid() == other.uid());
+        Self { claims: claim::sort(&job, pods), job, backoff: decoded(backoff), untracked: decoded(untracked), options }
+    }
+}
+
+fn decoded<T: Default + DeserializeOwned>(bytes: Option<&[u8]>) -> T {
+    bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
 }
 
 /// What one sync decides. Everything in it is one commit.

@@ -1,6 +1,7 @@
 //! Owns what a Job and a CronJob do: pure plans, and the controllers that observe and apply.
 //! Never starts a container and never speaks HTTP.
 
+pub mod apply;
 pub mod backoff;
 pub mod case;
 pub mod claim;
@@ -8,6 +9,7 @@ pub mod conditions;
 pub mod ending;
 pub mod facts;
 pub mod index;
+pub mod orphan;
 pub mod parallelism;
 pub mod plan;
 pub mod pods;

@@ -27,7 +27,6 @@ use super::pods::Member;
 use super::rules::{self, Rules};
 use super::template;
 use super::tracking::{self, Census, Counted, News, Outcome, Uncounted};
-use crate::model::object::Object;
 use crate::model::time;
 
 /// Decides what one commit does about the Job.
@@ -71,7 +70,7 @@ fn leave_alone(skip: Skip, members: &[Member<'_>], now: Timestamp) -> JobPlan {
     let mut plan = JobPlan { why: explain(members), ..JobPlan::default() };
     match &skip {
         Skip::Finished => {
-            let tracked = members.iter().filter(|member| member.tracked);
+            let tracked = members.iter().filter(|member| member.tracked && !member.adopted);
             let writes = tracked.map(|member| write(member, Claim::Keep, true, false));
             plan.pods = writes.take(MAX_PODS_PER_COMMIT).collect();
             if plan.pods.len() == MAX_PODS_PER_COMMIT {
@@ -259,10 +258,9 @@ impl<'m, 'a> Sync<'_, 'm, 'a> {
 
     fn write_pods(&self, plan: &mut JobPlan, untracked: &BTreeSet<&str>, delete: &[&Member<'_>]) {
         let deleted: BTreeSet<&str> = delete.iter().map(|member| member.uid()).collect();
-        let adopted: BTreeSet<&str> = self.facts.claims.adopted.iter().map(Object::uid).collect();
         for member in self.members {
             let delete = deleted.contains(member.uid());
-            let claim = if adopted.contains(member.uid()) { Claim::Adopt } else { Claim::Keep };
+            let claim = if member.adopted { Claim::Adopt } else { Claim::Keep };
             // A pod that is deleted because it is too much leaves the tracking uncounted.
             let write = write(member, claim, delete || untracked.contains(member.uid()), delete);
             if write.untrack || write.delete || claim == Claim::Adopt {

@@ -77,6 +77,8 @@ pub struct Member<'a> {
     pub phase: Phase,
     /// Marked for deletion.
     pub deleting: bool,
+    /// Is not the Job's yet and becomes so with this sync.
+    pub adopted: bool,
     /// Has the tracking finalizer, or gets it with its adoption.
     pub tracked: bool,
     /// Its completion index, if it has one.
@@ -100,6 +102,7 @@ impl<'a> Member<'a> {
             pod,
             phase,
             deleting,
+            adopted,
             tracked: adopted || is_tracked(&pod.metadata),
             index: completion_index(&pod.metadata),
             failed,
