@@ -1,7 +1,7 @@
 //! Owns when a cron schedule is due next. Never reads a clock and never knows which zone is the machine's: both come in.
 //!
 //! Parity: the standard parser and `SpecSchedule.Next` of robfig/cron v3, which upstream uses, daylight saving included:
-//! a time that the clock skips is not run, one that it shows twice is run twice only by a schedule that runs every hour.
+//! a time that the clock skips is not run, one that it shows twice is run twice.
 //! General cron crates read some fields otherwise (7 as Sunday, `L`, `#`), so the schedule is read here.
 
 use jiff::civil::{Date, DateTime};

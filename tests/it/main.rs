@@ -2,7 +2,10 @@
 
 mod gc;
 mod job_controller;
+mod job_cron;
 mod job_policy;
+mod job_properties;
+mod job_rules;
 mod reconcile;
 mod simulation;
 mod store;
