@@ -10,4 +10,5 @@ mod reconcile;
 mod simulation;
 mod store;
 mod store_logs;
+mod store_model;
 mod tidy;
