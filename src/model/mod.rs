@@ -9,6 +9,7 @@ pub mod deletion;
 pub mod event;
 pub mod field;
 pub mod go_text;
+pub mod interval;
 pub mod json;
 pub mod kind;
 pub mod object;

@@ -1,6 +1,11 @@
 //! All integration tests in one binary: one link, one run.
 
 mod gc;
+mod job_controller;
+mod job_cron;
+mod job_policy;
+mod job_properties;
+mod job_rules;
 mod parity;
 mod parity_decode;
 mod parity_validate;
@@ -11,6 +16,7 @@ mod runtime_endpoint;
 mod runtime_fake;
 mod runtime_logs;
 mod runtime_wire;
+mod simulation;
 mod store;
 mod store_logs;
 mod store_model;
