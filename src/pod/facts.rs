@@ -92,8 +92,8 @@ pub enum ImageFact {
     Ready {
         /// What it is.
         image: ImageSeen,
-        /// How long its pull took, where this start pulled it.
-        pulled_in: Option<std::time::Duration>,
+        /// It was pulled for this very start.
+        pulled: bool,
     },
     /// The engine does not have it, or the policy asks for a fresh one.
     Wanted,

@@ -118,13 +118,17 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
         Ok(env) => env,
         Err(message) => return misconfigured(draft, index, message),
     };
-    let Some(image) = image(draft, index, &run) else { return };
+    let Some((image, pulled)) = image(draft, index, &run) else { return };
     let context = draft.context(&ip);
     match spec::container(context, draft.spec, draft.tracks[index].spec, &run, &env, &image) {
         Ok(create) => {
             let (name, open) = (create.name.clone(), open(draft, index, attempt));
             if attempt > 0 {
                 draft.enter_restart(&run.container, attempt);
+            }
+            if !pulled {
+                let text = format!("Container image \"{}\" already present on machine", create.image);
+                draft.note(Severity::Normal, "Pulled", text, Some(&run.container));
             }
             draft.act(Action::Start { attempt: run, create: Some(Box::new(create)), name, open, message_file });
         }
@@ -207,13 +211,13 @@ fn misconfigured(draft: &mut Draft<'_>, index: usize, message: String) {
     draft.wake(draft.now + RETRY);
 }
 
-/// The image, once it is there.
-fn image(draft: &mut Draft<'_>, index: usize, run: &Attempt) -> Option<ImageSeen> {
+/// The image, once it is there, and whether it was pulled for this run.
+fn image(draft: &mut Draft<'_>, index: usize, run: &Attempt) -> Option<(ImageSeen, bool)> {
     let container = draft.tracks[index].spec;
     let image = container.image.clone().unwrap_or_default();
     let name = Some(container.name.as_str());
     match draft.facts.images.get(&container.name) {
-        Some(ImageFact::Ready { image, .. }) => return Some(image.clone()),
+        Some(ImageFact::Ready { image, pulled }) => return Some((image.clone(), *pulled)),
         Some(ImageFact::Wanted) | None => draft.act(Action::Pull { attempt: run.clone(), image }),
         Some(ImageFact::Pulling) => {}
         Some(ImageFact::Invalid(fault)) => {

@@ -46,6 +46,15 @@ pub enum VolumeWork {
         /// Upstream's `HostPathType`; empty checks nothing.
         check: String,
     },
+    /// A directory inside a host path, which must not lead out of it.
+    HostSubPath {
+        /// The volume's name in the pod.
+        volume: String,
+        /// The volume's path.
+        root: PathBuf,
+        /// The path below it.
+        sub: PathBuf,
+    },
     /// A volume that cannot be had as things stand.
     Impossible {
         /// The volume's name in the pod.
@@ -64,9 +73,26 @@ pub fn files_dir(pod_dir: &str, volume: &str) -> PathBuf {
 pub fn work(context: Context<'_>) -> Vec<VolumeWork> {
     let volumes = context.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     volumes
-        .map(|volume| {
-            one(context, volume)
-                .unwrap_or_else(|message| VolumeWork::Impossible { volume: volume.name.clone(), message })
+        .flat_map(|volume| {
+            let name = volume.name.clone();
+            let work =
+                one(context, volume).unwrap_or_else(|message| VolumeWork::Impossible { volume: name, message });
+            std::iter::once(work).chain(host_sub_paths(context.pod, volume))
+        })
+        .collect()
+}
+
+/// The sub paths of a host path that containers mount; those that depend on the environment are not made beforehand.
+fn host_sub_paths(pod: &Pod, volume: &Volume) -> Vec<VolumeWork> {
+    let (Some(source), Some(spec)) = (&volume.host_path, &pod.spec) else { return Vec::new() };
+    let mounts = restart::containers(spec).flat_map(|(_, container)| container.volume_mounts.iter().flatten());
+    mounts
+        .filter(|mount| mount.name == volume.name)
+        .filter_map(|mount| mount.sub_path.as_ref().filter(|path| !path.is_empty()))
+        .map(|sub| VolumeWork::HostSubPath {
+            volume: volume.name.clone(),
+            root: PathBuf::from(&source.path),
+            sub: PathBuf::from(sub),
         })
         .collect()
 }
