@@ -1,4 +1,5 @@
-//! One test binary: each room's tests are a module here.
+//! All integration tests in one binary: one link, one run.
 
 mod store;
 mod store_logs;
+mod tidy;
