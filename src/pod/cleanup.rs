@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::facts::{Action, Attempt};
 use super::names;
 use super::tracks::State;
+use super::volumes_plan;
 
 /// Sees to it that the output of every run is copied, and removes containers of runs that are recorded and copied.
 pub fn logs(draft: &mut Draft<'_>) {
@@ -65,7 +66,8 @@ pub fn over(draft: &mut Draft<'_>) {
         return;
     }
     if draft.facts.has_data {
-        draft.act(Action::RemoveData);
+        let engine_volumes = volumes_plan::engine_volumes(draft.pod());
+        draft.act(Action::RemoveData { engine_volumes });
         return;
     }
     let meta = &draft.pod().metadata;

@@ -244,7 +244,10 @@ pub enum Action {
         name: String,
     },
     /// Removes the pod's volumes and files, not its logs.
-    RemoveData,
+    RemoveData {
+        /// The engine's volumes, by name.
+        engine_volumes: Vec<String>,
+    },
     /// The pod has ended: removes the object, or lets it go when its last finalizer does.
     FinishDeletion,
 }

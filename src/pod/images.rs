@@ -20,8 +20,8 @@ use tokio::sync::Semaphore;
 use super::backoff;
 use super::draft::KUBELET;
 use super::facts::{Attempt, ImageFact, Note};
-use super::image_name;
 use crate::model::event::Severity;
+use crate::runtime::reference::Reference;
 use crate::runtime::{self, ImageSeen, RegistryAuth, Runtime};
 
 /// Images fetched at once: more would only share one network and one disk.
@@ -95,7 +95,7 @@ impl Images {
         attempt: &Attempt,
         now: Timestamp,
     ) -> Result<ImageFact, runtime::Error> {
-        let image = match image_name::normalized(container.image.as_deref().unwrap_or_default()) {
+        let image = match normalized(container.image.as_deref().unwrap_or_default()) {
             Ok(image) => image,
             Err(fault) => return Ok(ImageFact::Invalid(fault)),
         };
@@ -125,7 +125,7 @@ impl Images {
 
     /// What is known of an image without asking anybody.
     pub fn known(&self, reference: &str) -> Option<ImageSeen> {
-        let image = image_name::normalized(reference).ok()?;
+        let image = normalized(reference).ok()?;
         self.state().present.get(&image).map(|(seen, _)| seen.clone())
     }
 
@@ -134,13 +134,13 @@ impl Images {
         if let Some(known) = self.known(reference) {
             return known.stop_signal;
         }
-        let image = image_name::normalized(reference).ok()?;
+        let image = normalized(reference).ok()?;
         self.present(&image).await.ok().flatten()?.stop_signal
     }
 
     /// An image that was believed to be there is not.
     pub fn missing(&self, reference: &str) {
-        if let Ok(image) = image_name::normalized(reference) {
+        if let Ok(image) = normalized(reference) {
             self.state().present.remove(&image);
         }
     }
@@ -178,7 +178,7 @@ impl Images {
         auth: Option<RegistryAuth>,
         audience: Arc<dyn Audience>,
     ) -> Option<impl Future<Output = ()> + Send + 'static> {
-        let image = image_name::normalized(reference).ok()?;
+        let image = normalized(reference).ok()?;
         let waiter = Waiter::new(uid, attempt);
         let text = format!("Pulling image \"{reference}\"");
         audience.note(uid, note(Severity::Normal, "Pulling", text, &attempt.container));
@@ -241,6 +241,14 @@ impl Images {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The reference with `:latest` where it has neither tag nor digest, or the kubelet's words for what is wrong with it.
+fn normalized(image: &str) -> Result<String, String> {
+    let reference =
+        Reference::parse(image).map_err(|error| format!("couldn't parse image reference \"{image}\": {error}"))?;
+    let bare = reference.tag.is_none() && reference.digest.is_none();
+    Ok(if bare { format!("{image}:latest") } else { image.to_owned() })
 }
 
 /// The container's pull policy, with upstream's default where the object was not defaulted.

@@ -37,13 +37,7 @@ enum Error {
 }
 
 /// Copies until the container's output is complete; false where `stop` came first.
-pub async fn follow(
-    engine: Arc<dyn Runtime>,
-    logs: Logs,
-    key: LogKey,
-    name: String,
-    stop: CancellationToken,
-) -> bool {
+pub async fn follow(engine: Arc<dyn Runtime>, logs: Logs, key: LogKey, name: String, stop: CancellationToken) -> bool {
     loop {
         let pause = tokio::select! {
             () = stop.cancelled() => return false,

@@ -242,9 +242,7 @@ fn conditions(status: &NodeStatus, engine_answers: bool, now: Timestamp) -> Vec<
             reason: Some(reason.to_owned()),
             message: Some(message.to_owned()),
             last_heartbeat_time: fresh.or(Some(time::seconds(now))),
-            last_transition_time: old
-                .and_then(|old| old.last_transition_time.clone())
-                .or(Some(time::seconds(now))),
+            last_transition_time: old.and_then(|old| old.last_transition_time.clone()).or(Some(time::seconds(now))),
         }
     })
     .collect()

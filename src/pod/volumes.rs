@@ -60,7 +60,9 @@ pub async fn prepare(engine: &dyn Runtime, pod_dir: &Path, work: Vec<VolumeWork>
                 }
             }
             VolumeWork::Files { volume, dir, files } => {
-                private_dir(pod_dir).and_then(|()| write_files(&dir, &files)).map_err(|error| refused(&volume, &error))?;
+                private_dir(pod_dir)
+                    .and_then(|()| write_files(&dir, &files))
+                    .map_err(|error| refused(&volume, &error))?;
             }
             VolumeWork::Host { volume, path, check } => {
                 check_host_path(&path, &check).map_err(|message| Error::Volume { volume, message })?;

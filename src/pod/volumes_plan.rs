@@ -75,8 +75,7 @@ pub fn work(context: Context<'_>) -> Vec<VolumeWork> {
     volumes
         .flat_map(|volume| {
             let name = volume.name.clone();
-            let work =
-                one(context, volume).unwrap_or_else(|message| VolumeWork::Impossible { volume: name, message });
+            let work = one(context, volume).unwrap_or_else(|message| VolumeWork::Impossible { volume: name, message });
             std::iter::once(work).chain(host_sub_paths(context.pod, volume))
         })
         .collect()

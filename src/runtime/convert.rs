@@ -60,7 +60,9 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
             Network::Container(name) => Some(format!("container:{name}")),
         },
         extra_hosts: if joined { None } else { some_list(spec.extra_hosts.clone()) },
-        ipc_mode: namespace(spec.host_ipc, spec.ipc_container.as_deref()),
+        // A sandbox (the one container without a name in its pod) is there to be joined; the engine's default is not.
+        ipc_mode: namespace(spec.host_ipc, spec.ipc_container.as_deref())
+            .or_else(|| (!spec.labels.contains_key(LABEL_CONTAINER)).then(|| "shareable".to_owned())),
         pid_mode: namespace(spec.host_pid, spec.pid_container.as_deref()),
         nano_cpus: number(spec.cpu_limit_nanos),
         cpu_shares: number(spec.cpu_shares),
