@@ -541,3 +541,17 @@ async fn a_state_that_does_not_decode_is_named() {
     assert!(error.to_string().contains("configmaps"), "{error}");
     create(&store, config("default", "b")).await;
 }
+
+#[tokio::test]
+async fn nobody_else_can_read_the_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("data");
+    let store = Store::open(&dir).unwrap();
+    create(&store, config("default", "a")).await;
+    assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o077, 0);
+    for entry in std::fs::read_dir(&dir).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.path());
+    }
+}
