@@ -124,11 +124,11 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
             Ok(())
         }
         Action::StartSandbox(spec) => start_sandbox(core, uid, &spec).await,
-        Action::Start { attempt, create, name, open, message_file } => {
+        Action::Start { attempt, create, name, message_file } => {
             if let Some(path) = message_file {
                 volumes::make_message_file(&path)?;
             }
-            start(core, uid, &attempt, create.as_deref(), &name, &open).await
+            start(core, uid, &attempt, create.as_deref(), &name).await
         }
         Action::FollowLogs { attempt, name } => {
             follow(core, uid, attempt, name);
@@ -173,6 +173,7 @@ async fn prepare_volumes(core: &Core, uid: &str, work: Vec<VolumeWork>) -> Resul
             VolumeWork::Engine { spec, .. } => Some(spec.name.clone()),
             VolumeWork::Files { .. }
             | VolumeWork::Host { .. }
+            | VolumeWork::Open { .. }
             | VolumeWork::HostSubPath { .. }
             | VolumeWork::Impossible { .. } => None,
         })
@@ -230,14 +231,13 @@ fn sandbox_failed(core: &Core, uid: &str, error: runtime::Error) -> Result<(), E
     Ok(())
 }
 
-/// Creates, opens its fresh volumes, starts, looks.
+/// Creates, starts, looks.
 async fn start(
     core: &Core,
     uid: &str,
     attempt: &Attempt,
     create: Option<&ContainerSpec>,
     name: &str,
-    open: &[String],
 ) -> Result<(), Error> {
     let container = attempt.container.as_str();
     let said = |reason, message| Note {
@@ -258,12 +258,6 @@ async fn start(
                 return Ok(());
             }
             Err(error) => return start_failed(core, uid, container, StartStep::Create, error),
-        }
-    }
-    for path in open {
-        let archive = volumes::open_directory_archive();
-        if let Err(error) = core.heard(core.engine.upload(name, path, archive).await) {
-            return start_failed(core, uid, container, StartStep::Start, error);
         }
     }
     let outcome = core.heard(core.engine.start(name).await);

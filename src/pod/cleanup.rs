@@ -59,8 +59,9 @@ pub fn over(draft: &mut Draft<'_>) {
             draft.act(Action::RemoveContainer { name });
         }
     }
-    if let Some(sandbox) = draft.sandbox() {
-        draft.act(Action::RemoveContainer { name: sandbox.name.clone() });
+    let unnamed = draft.facts.containers.iter().filter(|seen| names::identity(seen).is_none());
+    for name in unnamed.map(|seen| seen.name.clone()).collect::<Vec<_>>() {
+        draft.act(Action::RemoveContainer { name });
     }
     if !draft.facts.containers.is_empty() {
         return;

@@ -54,7 +54,8 @@ impl<'a> Draft<'a> {
 
     /// The container that holds what the others share.
     pub fn sandbox(&self) -> Option<&'a ContainerSeen> {
-        self.facts.containers.iter().find(|seen| names::identity(seen).is_none())
+        let name = names::sandbox(self.uid());
+        self.facts.containers.iter().find(|seen| seen.name == name)
     }
 
     /// What environments and volumes are made from.

@@ -213,8 +213,6 @@ pub enum Action {
         create: Option<Box<ContainerSpec>>,
         /// Its engine name.
         name: String,
-        /// Directories inside to open to every user before it starts: fresh `emptyDir`s.
-        open: Vec<String>,
         /// File on the engine's host to make for its termination message.
         message_file: Option<String>,
     },

@@ -109,7 +109,7 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
     let message_file = Some(spec::message_file(&draft.facts.node.pod_dir, &run));
     if let State::Created(seen) = &track.state {
         let name = seen.name.clone();
-        draft.act(Action::Start { attempt: run, create: None, name, open: open(draft, index, attempt), message_file });
+        draft.act(Action::Start { attempt: run, create: None, name, message_file });
         return;
     }
     let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
@@ -122,7 +122,7 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
     let context = draft.context(&ip);
     match spec::container(context, draft.spec, draft.tracks[index].spec, &run, &env, &image) {
         Ok(create) => {
-            let (name, open) = (create.name.clone(), open(draft, index, attempt));
+            let name = create.name.clone();
             if attempt > 0 {
                 draft.enter_restart(&run.container, attempt);
             }
@@ -130,14 +130,10 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
                 let text = format!("Container image \"{}\" already present on machine", create.image);
                 draft.note(Severity::Normal, "Pulled", text, Some(&run.container));
             }
-            draft.act(Action::Start { attempt: run, create: Some(Box::new(create)), name, open, message_file });
+            draft.act(Action::Start { attempt: run, create: Some(Box::new(create)), name, message_file });
         }
         Err(message) => misconfigured(draft, index, message),
     }
-}
-
-fn open(draft: &Draft<'_>, index: usize, attempt: u32) -> Vec<String> {
-    if attempt == 0 { volumes_plan::to_open(draft.spec, draft.tracks[index].spec) } else { Vec::new() }
 }
 
 /// An earlier try failed and it is not time yet.
@@ -168,10 +164,15 @@ fn volumes_stand(draft: &mut Draft<'_>) -> bool {
             retry_at <= draft.now
         }
     };
-    if prepare {
-        let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
-        let work = volumes_plan::work(draft.context(&ip));
-        draft.act(Action::PrepareVolumes(work));
+    let image = draft.facts.sandbox_image.as_deref();
+    match image.or_else(|| volumes_plan::on_disk(draft.pod()).is_empty().then_some("")) {
+        Some(image) if prepare => {
+            let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
+            let work = volumes_plan::work(draft.context(&ip), image);
+            draft.act(Action::PrepareVolumes(work));
+        }
+        Some(_) => {}
+        None => prepare_sandbox_image(draft),
     }
     false
 }
@@ -198,9 +199,17 @@ fn sandbox_stands(draft: &mut Draft<'_>) -> bool {
             let sandbox = spec::sandbox(draft.pod(), draft.spec, image);
             draft.act(Action::StartSandbox(Box::new(sandbox)));
         }
-        None => draft.act(Action::PrepareSandboxImage),
+        None => prepare_sandbox_image(draft),
     }
     false
+}
+
+/// Makes sure of the image, unless that failed just now.
+fn prepare_sandbox_image(draft: &mut Draft<'_>) {
+    match draft.facts.failures.get("").filter(|failure| failure.retry_at > draft.now) {
+        Some(failure) => draft.wake(failure.retry_at),
+        None => draft.act(Action::PrepareSandboxImage),
+    }
 }
 
 fn misconfigured(draft: &mut Draft<'_>, index: usize, message: String) {

@@ -21,14 +21,12 @@ use super::payload::File;
 use super::spec;
 use super::termination;
 use super::volumes_plan::VolumeWork;
-use crate::runtime::{self, Runtime};
+use crate::runtime::{self, ContainerSpec, Runtime};
 
 const DATA: &str = "..data";
 const DATA_NEXT: &str = "..data_tmp";
 /// Anyone may write a termination message, whoever the container runs as.
 const MESSAGE_MODE: u32 = 0o666;
-/// Anyone may use a fresh emptyDir. Parity: the kubelet's 0777.
-const EMPTY_DIR_MODE: u32 = 0o777;
 
 /// A volume that does not stand.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +65,7 @@ pub async fn prepare(engine: &dyn Runtime, pod_dir: &Path, work: Vec<VolumeWork>
             VolumeWork::Host { volume, path, check } => {
                 check_host_path(&path, &check).map_err(|message| Error::Volume { volume, message })?;
             }
+            VolumeWork::Open { spec, modes } => open(engine, &spec, &modes).await?,
             VolumeWork::HostSubPath { volume, root, sub } => {
                 sub_path(&root, &sub).map_err(|message| Error::Volume { volume, message })?;
             }
@@ -210,15 +209,36 @@ pub fn read_message(pod_dir: &str, run: &Attempt) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// An archive that gives a directory to everybody and holds nothing else.
-pub fn open_directory_archive() -> Bytes {
-    let mut header = tar::Header::new_ustar();
-    header.set_entry_type(tar::EntryType::Directory);
-    header.set_size(0);
-    header.set_mode(EMPTY_DIR_MODE);
-    header.set_uid(0);
-    header.set_gid(0);
+/// An archive of directories that sets their modes and holds nothing else.
+fn modes_archive(modes: &BTreeMap<String, u32>) -> io::Result<Bytes> {
     let mut archive = tar::Builder::new(Vec::new());
-    archive.append_data(&mut header, "./", io::empty()).expect("writing to memory cannot fail, and the name is short");
-    archive.into_inner().expect("writing to memory cannot fail").into()
+    for (path, mode) in modes {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_size(0);
+        header.set_mode(*mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        archive.append_data(&mut header, path, io::empty())?;
+    }
+    Ok(archive.into_inner()?.into())
+}
+
+/// Sets the modes through a container that is made, never started and removed.
+async fn open(engine: &dyn Runtime, spec: &ContainerSpec, modes: &BTreeMap<String, u32>) -> Result<(), Error> {
+    let failed = |message: String| {
+        let volume = modes.keys().next().and_then(|path| path.trim_end_matches('/').rsplit('/').next());
+        Error::Volume { volume: volume.unwrap_or_default().to_owned(), message }
+    };
+    let archive = modes_archive(modes).map_err(|error| failed(error.to_string()))?;
+    let outcome = async {
+        engine.create(spec).await?;
+        engine.upload(&spec.name, "/", archive).await?;
+        engine.remove(&spec.name).await
+    };
+    match outcome.await {
+        Ok(()) => Ok(()),
+        Err(error @ runtime::Error::Unreachable { .. }) => Err(Error::Engine(error)),
+        Err(error) => Err(failed(error.to_string())),
+    }
 }

@@ -13,8 +13,12 @@ use super::environment::{Context, Environment};
 use super::payload::{File, Payload};
 use super::restart;
 use super::{names, quantity};
-use crate::runtime::{Mount, MountSource, VolumeSpec};
+use crate::runtime::{ContainerSpec, Mount, MountSource, VolumeSpec};
 
+/// Anyone may use a fresh emptyDir. Parity: the kubelet's.
+const EMPTY_DIR_MODE: u32 = 0o777;
+/// Where the container that opens volumes has them.
+const OPENED: &str = "volumes";
 /// What jobdock can mount, for messages.
 const SUPPORTED: &str = "emptyDir, hostPath, configMap, secret, downwardAPI, projected";
 
@@ -46,6 +50,13 @@ pub enum VolumeWork {
         /// Upstream's `HostPathType`; empty checks nothing.
         check: String,
     },
+    /// The modes of directories in fresh engine volumes, set through a container that is never started.
+    Open {
+        /// The container that mounts them all.
+        spec: Box<ContainerSpec>,
+        /// Modes by path in it, without the leading slash.
+        modes: BTreeMap<String, u32>,
+    },
     /// A directory inside a host path, which must not lead out of it.
     HostSubPath {
         /// The volume's name in the pod.
@@ -69,8 +80,8 @@ pub fn files_dir(pod_dir: &str, volume: &str) -> PathBuf {
     Path::new(pod_dir).join("volumes").join(volume)
 }
 
-/// Everything to make for the pod.
-pub fn work(context: Context<'_>) -> Vec<VolumeWork> {
+/// Everything to make for the pod. The sandbox image serves to open volumes on disk.
+pub fn work(context: Context<'_>, sandbox_image: &str) -> Vec<VolumeWork> {
     let volumes = context.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     volumes
         .flat_map(|volume| {
@@ -78,6 +89,7 @@ pub fn work(context: Context<'_>) -> Vec<VolumeWork> {
             let work = one(context, volume).unwrap_or_else(|message| VolumeWork::Impossible { volume: name, message });
             std::iter::once(work).chain(host_sub_paths(context.pod, volume))
         })
+        .chain(opener(context.pod, sandbox_image))
         .collect()
 }
 
@@ -207,26 +219,40 @@ fn sub_path(env: &Environment, mount: &VolumeMount) -> Result<Option<PathBuf>, S
     if inside { Ok(Some(path)) } else { Err(format!("subPath \"{text}\" leads out of its volume")) }
 }
 
-/// Directories that a container must open to every user before it first starts: the `emptyDir`s that no container
-/// before it mounts writable, for a fresh engine volume belongs to root alone.
-/// A volume in memory is open by itself, and forgets what is done to it while nothing runs.
-pub fn to_open(spec: &PodSpec, container: &Container) -> Vec<String> {
-    let writable = |container: &Container, volume: &str| {
-        let mut mounts = container.volume_mounts.iter().flatten();
-        mounts.any(|mount| mount.name == volume && mount.read_only != Some(true))
-    };
-    let disk = spec.volumes.iter().flatten().filter(|volume| empty_dir(volume).is_some() && !in_memory(volume));
-    let mine = disk.filter(|volume| {
-        let first = restart::containers(spec).find(|(_, other)| writable(other, &volume.name));
-        first.is_some_and(|(_, first)| first.name == container.name)
-    });
-    mine.filter_map(|volume| {
-        let mut mounts = container.volume_mounts.iter().flatten();
-        mounts
-            .find(|mount| mount.name == volume.name && mount.read_only != Some(true))
-            .map(|mount| mount.mount_path.clone())
+/// The volumes of the engine that lie on disk, with the mode that each is to have.
+pub fn on_disk(pod: &Pod) -> BTreeMap<&str, u32> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let disk = volumes.filter(|volume| !in_memory(volume));
+    disk.filter_map(|volume| {
+        let mode = empty_dir(volume)?.mode.and_then(|mode| u32::try_from(mode).ok());
+        Some((volume.name.as_str(), mode.unwrap_or(EMPTY_DIR_MODE)))
     })
     .collect()
+}
+
+/// Opens fresh engine volumes, which belong to root alone, to whoever the containers run as. The engine changes a
+/// directory's mode only by unpacking an archive into a container that mounts it; one that is never started does.
+/// A volume in memory is open by itself, and forgets what is done to it while nothing runs.
+fn opener(pod: &Pod, sandbox_image: &str) -> Option<VolumeWork> {
+    let modes = on_disk(pod);
+    if modes.is_empty() {
+        return None;
+    }
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let mounts = modes.keys().map(|volume| Mount {
+        source: MountSource::Volume(names::volume(uid, volume)),
+        target: format!("/{OPENED}/{volume}"),
+        read_only: false,
+    });
+    let spec = ContainerSpec {
+        name: names::opener(uid),
+        labels: names::pod_labels(&pod.metadata),
+        image: sandbox_image.to_owned(),
+        mounts: mounts.collect(),
+        ..ContainerSpec::default()
+    };
+    let modes = modes.into_iter().map(|(volume, mode)| (format!("{OPENED}/{volume}/"), mode)).collect();
+    Some(VolumeWork::Open { spec: Box::new(spec), modes })
 }
 
 /// Volumes in memory that must outlive the container that uses them, because another run uses them after it: the

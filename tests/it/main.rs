@@ -2,9 +2,16 @@
 
 mod gc;
 mod pod_agent;
+mod pod_docker;
 mod pod_house;
 mod reconcile;
+mod runtime_convert;
+mod runtime_docker;
+mod runtime_endpoint;
+mod runtime_fake;
+mod runtime_logs;
 mod store;
 mod store_logs;
 mod store_model;
+mod support;
 mod tidy;

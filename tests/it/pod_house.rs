@@ -115,6 +115,11 @@ impl House {
         }
     }
 
+    /// Waits until the pod is over, whichever way.
+    pub async fn until_over(&self, name: &str) -> Pod {
+        self.until(name, "over", |pod| matches!(phase_of(pod), "Succeeded" | "Failed")).await
+    }
+
     /// Waits until the pod's phase is this.
     pub async fn until_phase(&self, name: &str, phase: &str) -> Pod {
         self.until(name, phase, |pod| phase_of(pod) == phase).await

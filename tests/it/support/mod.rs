@@ -1,3 +1,5 @@
 //! What several tests share: never a rule, never an assertion of its own.
 
 pub mod daemon;
+pub mod image;
+pub mod proxy;
