@@ -1,6 +1,7 @@
 //! All integration tests in one binary: one link, one run.
 
 mod gc;
+mod parity_decode;
 mod pod_agent;
 mod pod_docker;
 mod pod_house;
@@ -13,6 +14,7 @@ mod runtime_docker;
 mod runtime_endpoint;
 mod runtime_fake;
 mod runtime_logs;
+mod runtime_wire;
 mod store;
 mod store_logs;
 mod store_model;
