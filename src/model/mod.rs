@@ -4,8 +4,14 @@
 pub mod deletion;
 pub mod event;
 pub mod field;
+pub mod fields;
 pub mod kind;
+pub mod merge_keys;
 pub mod object;
+pub mod patch;
+pub mod schema;
+pub mod selector;
 mod strategies;
+pub mod strategic;
 pub mod strategy;
 pub mod time;
