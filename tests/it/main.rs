@@ -1,3 +1,3 @@
-//! x
-#[test]
-fn t() {}
+//! One test binary: each room's tests are a module here.
+
+mod store;
