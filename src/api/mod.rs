@@ -5,6 +5,7 @@ pub mod duration;
 pub mod error;
 pub mod health;
 pub mod negotiate;
+pub mod openapi;
 pub mod query;
 pub mod review;
 pub mod route;

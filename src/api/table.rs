@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::columns::{self, Column, Text};
 use crate::model::kind::Kind;
 use crate::model::object::Object;
-use crate::model::schema::types;
+use crate::model::schema;
 
 /// What each row carries beside its cells (`includeObject`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,10 @@ pub fn of(
 fn definition(column: &Column) -> Value {
     let description = match column.description {
         Text::Own(text) => text,
-        Text::Field(owner, field) => types().describe(owner, field),
+        Text::Field(owner, field) => {
+            let documented = schema::definitions().get(owner).map(|owner| &owner["properties"][field]["description"]);
+            documented.and_then(Value::as_str).unwrap_or_default()
+        }
     };
     json!({
         "name": column.name,

@@ -8,6 +8,7 @@ pub mod fields;
 pub mod kind;
 pub mod object;
 pub mod patch;
+pub mod schema;
 pub mod selector;
 mod strategies;
 pub mod strategic;

@@ -1,15 +1,13 @@
-//! Owns strategic merge patch: maps merge field by field, lists as `merge_keys` says, and the directives `$patch`,
-//! `$retainKeys`, `$setElementOrder/…` and `$deleteFromPrimitiveList/…` are obeyed. Never knows a kind by name: types
-//! come from `schema`.
+//! Owns strategic merge patch: maps merge field by field, lists by the merge keys in `schema`, and the directives `$patch`,
+//! `$retainKeys`, `$setElementOrder/…` and `$deleteFromPrimitiveList/…` are obeyed. Never knows a kind by name.
 //!
 //! Parity: apimachinery's `strategicpatch.StrategicMergePatch` with unmatched nulls ignored, as the API server applies it.
 
 use serde_json::{Map, Value};
 
 use super::kind::Kind;
-use super::merge_keys;
 use super::patch::PatchError;
-use super::schema::{Shape, types};
+use super::schema::{self, GoType, Struct};
 
 type Fields = Map<String, Value>;
 
@@ -22,31 +20,56 @@ const REMOVE: &str = "$deleteFromPrimitiveList/";
 pub fn apply(kind: &Kind, document: &mut Value, patch: Value) -> Result<(), PatchError> {
     let Value::Object(patch) = patch else { return Err(malformed("invalid JSON document")) };
     let Value::Object(original) = document else { return Err(malformed("invalid JSON document")) };
-    let merged = merge_map(std::mem::take(original), patch, &Shape::Named(types().of_kind(kind).to_owned()))?;
+    let merged = merge_map(std::mem::take(original), patch, Owner::Struct(schema::of(kind)))?;
     *document = Value::Object(merged);
     Ok(())
 }
 
-/// How the field of a type is merged.
-struct Field {
-    shape: Shape,
-    merges: bool,
-    key: &'static str,
+/// What is known of the object that is being merged.
+#[derive(Clone, Copy)]
+enum Owner {
+    /// A type with named fields.
+    Struct(&'static Struct),
+    /// Free keys, all values of one type.
+    Map(&'static GoType),
+    /// Nothing.
+    Unknown,
 }
 
-fn field(owner: &Shape, name: &str) -> Field {
-    match owner {
-        Shape::Named(owner) => {
-            let row = merge_keys::of(owner, name);
-            let merges = row.is_some_and(|row| row.patch.merges());
-            Field { shape: types().field(owner, name), merges, key: row.map_or("", |row| row.key) }
+impl Owner {
+    fn of(ty: &'static GoType) -> Self {
+        if let GoType::Map(_, values) = ty.base() {
+            return Self::Map(values);
         }
-        Shape::Map(values) => Field { shape: (**values).clone(), merges: false, key: "" },
-        Shape::List(_) | Shape::Plain => Field { shape: Shape::Plain, merges: false, key: "" },
+        ty.as_struct().map_or(Self::Unknown, Self::Struct)
     }
 }
 
-fn merge_map(mut original: Fields, mut patch: Fields, owner: &Shape) -> Result<Fields, PatchError> {
+/// How a field is merged.
+struct Field {
+    /// What stands in it, or in each element of it.
+    content: Owner,
+    /// Lists are merged element by element rather than replaced.
+    merges: bool,
+    /// What tells the elements apart; empty for scalars.
+    key: &'static str,
+}
+
+fn field(owner: Owner, name: &str) -> Field {
+    let plain = |content| Field { content, merges: false, key: "" };
+    match owner {
+        Owner::Struct(known) => known.field(name).map_or(plain(Owner::Unknown), |field| {
+            let content = if let GoType::List(element) = field.ty.base() { element } else { &field.ty };
+            let content = Owner::of(content);
+            let merges = field.patch.as_ref().is_some_and(|patch| patch.strategies.contains(&"merge"));
+            Field { content, merges, key: field.patch.as_ref().and_then(|patch| patch.merge_key).unwrap_or("") }
+        }),
+        Owner::Map(values) => plain(Owner::of(values)),
+        Owner::Unknown => plain(Owner::Unknown),
+    }
+}
+
+fn merge_map(mut original: Fields, mut patch: Fields, owner: Owner) -> Result<Fields, PatchError> {
     match patch.remove(DIRECTIVE).as_ref().map(|directive| directive.as_str().unwrap_or_default()) {
         None | Some("merge") => {}
         Some("replace") => return Ok(without_directives(patch)),
@@ -92,7 +115,7 @@ fn merge_value(
     Ok(match (before, value) {
         (_, Value::Null) => None,
         (Some(Value::Object(before)), Value::Object(patch)) => {
-            Some(Value::Object(merge_map(before, patch, &field.shape)?))
+            Some(Value::Object(merge_map(before, patch, field.content)?))
         }
         (Some(Value::Array(before)), Value::Array(patch)) if field.merges => {
             let server = before.clone();
@@ -116,17 +139,13 @@ fn merge_list(original: Vec<Value>, patch: Vec<Value>, field: &Field) -> Result<
         }
         return Ok(merged);
     }
-    let element = match &field.shape {
-        Shape::List(element) => (**element).clone(),
-        Shape::Named(_) | Shape::Map(_) | Shape::Plain => Shape::Plain,
-    };
     let (mut merged, rest) = obey_element_directives(original, patch, field.key)?;
     for item in rest {
         let key = key_of(&item, field.key)?.clone();
         let Value::Object(patch) = item else { return Err(malformed("list elements differ in type")) };
         let place = merged.iter().position(|item| item.get(field.key) == Some(&key));
         match place.map(|place| (place, merged[place].take())) {
-            Some((place, Value::Object(before))) => merged[place] = Value::Object(merge_map(before, patch, &element)?),
+            Some((place, Value::Object(before))) => merged[place] = Value::Object(merge_map(before, patch, field.content)?),
             Some(_) | None => merged.push(Value::Object(without_directives(patch))),
         }
     }
