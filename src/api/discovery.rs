@@ -255,3 +255,16 @@ fn aggregated_resource(kind: &Kind) -> Value {
     }
     entry
 }
+
+/// `/`: what else there is.
+pub fn root_paths() -> Value {
+    let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
+    for group in groups() {
+        paths.push(format!("/apis/{group}"));
+    }
+    for (group, version) in versions().into_iter().filter(|(group, _)| !group.is_empty()) {
+        paths.push(format!("/apis/{group}/{version}"));
+    }
+    paths.extend(["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+    json!({"paths": paths})
+}

@@ -94,6 +94,14 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "Conflict", message).about(Details::of(kind, name))
     }
 
+    /// 409 for a precondition of a deletion. Parity: it names the kind, not the resource.
+    pub fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
+        let subject = if kind.group.is_empty() { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) };
+        let message = format!("Operation cannot be fulfilled on {subject} \"{name}\": {why}");
+        let details = Details { kind: kind.kind.to_owned(), ..Details::of(kind, name) };
+        Self::new(StatusCode::CONFLICT, "Conflict", message).about(details)
+    }
+
     /// 422 for an object, with every problem of it.
     pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Self {
         Self::invalid_of(kind.group, kind.kind, name, errors)
@@ -251,9 +259,9 @@ impl Problem {
             .about(Details { causes, ..Details::default() })
     }
 
-    /// Whether a retry of the same decision on fresh facts may succeed.
-    pub fn is_conflict(&self) -> bool {
-        self.reason == "Conflict"
+    /// Whether what the request was about is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.code == StatusCode::NOT_FOUND
     }
 
     /// Whether the server itself is at fault, which is worth a log line.
