@@ -1,3 +1,8 @@
-//! One test binary: each room's tests are a module here.
+//! All integration tests in one binary: one link, one run.
 
+mod gc;
+mod reconcile;
 mod store;
+mod store_logs;
+mod store_model;
+mod tidy;
