@@ -80,7 +80,7 @@ pub fn key_float(value: f64) -> String {
     }
     let text = format!("{short:e}");
     let exponent: i32 = text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
-    if (-4..21).contains(&exponent) { format!("{short}") } else { with_exponent(&text, 2) }
+    if (-4..6).contains(&exponent) { format!("{short}") } else { with_exponent(&text, 2) }
 }
 
 /// `1.5e-7` of Rust as Go writes it, with a sign and at least `digits` digits in the exponent.
