@@ -61,7 +61,10 @@ impl Reply {
 
 impl Face {
     pub async fn new() -> Self {
-        let store = Store::in_memory().unwrap();
+        Self::over(Store::in_memory().unwrap()).await
+    }
+
+    pub async fn over(store: Store) -> Self {
         let stop = CancellationToken::new();
         let router = app(ApiState::new(store.clone(), stop.clone()));
         let face = Self { store, stop, router };
