@@ -104,6 +104,25 @@ impl Node {
         self.descend(path, self.at)
     }
 
+    /// What stands at a path, if something does.
+    pub fn at_path(&self, path: &str) -> Option<&Node> {
+        let path = path.strip_prefix('.').unwrap_or(path);
+        if path.is_empty() {
+            return Some(self);
+        }
+        match &self.tree {
+            Tree::Map(entries) => entries
+                .iter()
+                .rev()
+                .find_map(|entry| entry.value.at_path(rest_after(path, &entry.key)?)),
+            Tree::List(items) => {
+                let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
+                items.get(index.parse::<usize>().ok()?)?.at_path(rest)
+            }
+            Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) => None,
+        }
+    }
+
     fn descend(&self, path: &str, at: Mark) -> Mark {
         let path = path.strip_prefix('.').unwrap_or(path);
         match &self.tree {

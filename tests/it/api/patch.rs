@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use serde_json::{Value, json};
 
 fn run(kind: &Kind, how: PatchKind, mut document: Value, patch: Value) -> Result<Value, PatchError> {
-    apply(kind, how, &mut document, patch.to_string().as_bytes()).map(|()| document)
+    apply(kind, how, &mut document, patch).map(|()| document)
 }
 
 #[track_caller]
