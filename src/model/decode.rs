@@ -59,18 +59,19 @@ pub struct Decoded {
 const QUOTED: usize = 30;
 
 /// Reads a request's body as an object of `kind`. The error is the message of the 400 that upstream answers.
-pub fn body(
-    kind: &'static Kind,
-    body: &[u8],
-    format: Format,
-    validation: FieldValidation,
-) -> Result<Decoded, String> {
+pub fn body(kind: &'static Kind, body: &[u8], format: Format, validation: FieldValidation) -> Result<Decoded, String> {
     let unrecognized = |why: &str| {
         format!("the object provided is unrecognized (must be of type {}): {why} ({})", kind.kind, summary(body))
     };
     let (node, duplicates) = parse(body, format).map_err(|why| unrecognized(&why))?;
     let named = interpret(&node).map_err(|why| unrecognized(&why))?;
     document(kind, &node, &duplicates, &named.or(kind), validation)
+}
+
+/// Reads a manifest file's document as an object of `kind`, with the messages that a server would give.
+pub fn manifest(kind: &'static Kind, content: &Document, validation: FieldValidation) -> Result<Decoded, String> {
+    let named = interpret(&content.node)?;
+    document(kind, &content.node, &content.duplicates, &named.or(kind), validation)
 }
 
 /// Reads an object that is already JSON (the result of a patch) as one of `kind`: its problems are the caller's to
@@ -154,7 +155,8 @@ fn foreign(kind: &Kind, node: &Node, named: &Named) -> String {
     if !registered::knows(&api_version, &named.kind) {
         let scheme = quote("pkg/api/legacyscheme/scheme.go:30");
         let (name, version) = (quote(&named.kind), quote(&api_version));
-        return named.unhandled(kind, &format!("no kind {name} is registered for version {version} in scheme {scheme}"));
+        return named
+            .unhandled(kind, &format!("no kind {name} is registered for version {version} in scheme {scheme}"));
     }
     let served = KINDS.iter().find(|row| row.kind == named.kind && row.api_version() == api_version);
     if let Some(problem) = served.and_then(|row| walk(node, schema::of(row)).refusal().cloned()) {
@@ -162,7 +164,9 @@ fn foreign(kind: &Kind, node: &Node, named: &Named) -> String {
     }
     if named.kind == kind.kind && named.group == kind.group {
         let expected = kind.api_version();
-        return format!("the API version in the data ({api_version}) does not match the expected API version ({expected})");
+        return format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({expected})"
+        );
     }
     let (from, to) = (&named.kind, kind.kind);
     let (version, package) = (&named.version, schema::group_package(kind.group));
@@ -233,7 +237,9 @@ fn interpret(node: &Node) -> Result<Named, String> {
             Tree::Null => {}
             other => {
                 let what = walk::name_of(other);
-                wrong.get_or_insert(format!("json: cannot unmarshal {what} into Go struct field .{name} of type string"));
+                wrong.get_or_insert(format!(
+                    "json: cannot unmarshal {what} into Go struct field .{name} of type string"
+                ));
             }
         }
     }

@@ -50,18 +50,16 @@ pub enum GoType {
 impl GoType {
     /// The type below pointers and names.
     pub fn base(&self) -> &Self {
-        match self {
-            Self::Pointer(of) | Self::Named(_, of) => of.base(),
-            other => other,
+        let mut ty = self;
+        while let Self::Pointer(of) | Self::Named(_, of) = ty {
+            ty = of;
         }
+        ty
     }
 
     /// The struct that this is, below pointers.
     pub fn as_struct(&self) -> Option<&'static Struct> {
-        match self.base() {
-            Self::Struct(name) => Some(get(name)),
-            _ => None,
-        }
+        if let Self::Struct(name) = self.base() { Some(get(name)) } else { None }
     }
 
     fn parse(text: &'static str) -> Self {
@@ -332,9 +330,8 @@ mod tests {
 
     #[test]
     fn types_print_as_go_prints_them() {
-        let shown = |owner: &str, field: &str| {
-            get(owner).field(field).expect("the field is in the table").ty.to_string()
-        };
+        let shown =
+            |owner: &str, field: &str| get(owner).field(field).expect("the field is in the table").ty.to_string();
         assert_eq!(shown("core/v1.PodSpec", "containers"), "[]v1.Container");
         assert_eq!(shown("core/v1.PodSpec", "restartPolicy"), "v1.RestartPolicy");
         assert_eq!(shown("core/v1.ResourceRequirements", "limits"), "v1.ResourceList");

@@ -2,6 +2,7 @@
 
 mod api;
 mod gc;
+mod parity_decode;
 mod reconcile;
 mod store;
 mod store_logs;

@@ -86,7 +86,8 @@ fn check(folder: &str, judge: impl Fn(&str, &Value) -> Result<Admitted, Refusal>
 fn create(folder: &str, group: &str, kind: &str, extension: &str, format: Format) {
     let kind = Kind::find(group, kind).expect("the kind is served");
     check(folder, |name, _| {
-        let body = fs::read(samples("cases").join(folder).join(format!("{name}.{extension}"))).expect("the case is there");
+        let body =
+            fs::read(samples("cases").join(folder).join(format!("{name}.{extension}"))).expect("the case is there");
         admit::create(kind, &body, format, &OPTIONS, &IDENTITY)
     });
 }

@@ -67,9 +67,8 @@ pub fn same_name(object: &Object, old: &Object) -> Result<(), Refusal> {
 
 /// Refuses an update that was made for another object of this name, or for an earlier state of it.
 pub fn same_object(new: &Object, old: &Object) -> Result<(), Refusal> {
-    let conflict = |reason: String| {
-        Err(Refusal::Conflict { resource: old.kind().resource(), name: old.key().name, reason })
-    };
+    let conflict =
+        |reason: String| Err(Refusal::Conflict { resource: old.kind().resource(), name: old.key().name, reason });
     if !new.uid().is_empty() && new.uid() != old.uid() {
         let key = old.key();
         let registry = match key.namespace.as_str() {

@@ -40,12 +40,7 @@ pub enum Refusal {
 impl Refusal {
     /// The object has these problems.
     pub(super) fn invalid(kind: &Kind, object: &Object, causes: Vec<FieldError>) -> Self {
-        Self::Invalid {
-            group: kind.group.to_owned(),
-            kind: kind.kind.to_owned(),
-            name: object.key().name,
-            causes,
-        }
+        Self::Invalid { group: kind.group.to_owned(), kind: kind.kind.to_owned(), name: object.key().name, causes }
     }
 
     /// What a patch makes is no object; `shown` is what upstream prints of it.

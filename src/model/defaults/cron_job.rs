@@ -12,7 +12,7 @@ const FAILED_KEPT: i32 = 1;
 
 /// `SetDefaults_CronJob` and all below it. The Job inside gets its defaults when it is made.
 pub fn cron_job(cron_job: &mut CronJob) {
-    let spec = cron_job.spec.get_or_insert_default();
+    let spec = &mut cron_job.spec;
     set_text(&mut spec.concurrency_policy, "Allow");
     set(&mut spec.suspend, false);
     set(&mut spec.successful_jobs_history_limit, SUCCESSFUL_KEPT);
@@ -49,5 +49,5 @@ pub fn prepare_status_update(new: &mut CronJob, old: &CronJob) {
 }
 
 fn pod_spec_mut(cron_job: &mut CronJob) -> Option<&mut PodSpec> {
-    cron_job.spec.as_mut()?.job_template.spec.as_mut()?.template.spec.as_mut()
+    cron_job.spec.job_template.spec.as_mut()?.template.spec.as_mut()
 }

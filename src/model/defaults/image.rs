@@ -79,13 +79,17 @@ fn is_component(text: &str) -> bool {
     if !word(*first) || !word(*last) {
         return false;
     }
-    bytes.split(|byte| word(*byte)).all(|joint| matches!(joint, b"" | b"." | b"_" | b"__") || joint.iter().all(|byte| *byte == b'-'))
+    bytes
+        .split(|byte| word(*byte))
+        .all(|joint| matches!(joint, b"" | b"." | b"_" | b"__") || joint.iter().all(|byte| *byte == b'-'))
 }
 
 fn is_tag(text: &str) -> bool {
     let bytes = text.as_bytes();
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    matches!(bytes.len(), 1..=128) && word(bytes[0]) && bytes.iter().all(|byte| word(*byte) || matches!(byte, b'.' | b'-'))
+    matches!(bytes.len(), 1..=128)
+        && word(bytes[0])
+        && bytes.iter().all(|byte| word(*byte) || matches!(byte, b'.' | b'-'))
 }
 
 fn is_digest(text: &str) -> bool {
@@ -102,9 +106,11 @@ mod tests {
 
     #[test]
     fn the_tag_decides_when_to_pull() {
-        let always = ["busybox", "busybox:latest", "localhost:5000/a/b", "ghcr.io/x/y_z:latest", "localhost/x", "[::1]:5000/x"];
+        let always =
+            ["busybox", "busybox:latest", "localhost:5000/a/b", "ghcr.io/x/y_z:latest", "localhost/x", "[::1]:5000/x"];
         let digest = "a".repeat(64);
-        let present = ["busybox:1", "b/c:v1.2-3", "", "Busybox", "a//b", "a:b:c", "a b", "-a", "a:-", "A.io/B", &digest];
+        let present =
+            ["busybox:1", "b/c:v1.2-3", "", "Busybox", "a//b", "a:b:c", "a b", "-a", "a:-", "A.io/B", &digest];
         for image in always {
             assert_eq!(pull_policy(image), "Always", "{image}");
         }

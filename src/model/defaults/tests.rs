@@ -10,7 +10,8 @@ use crate::model::object::{Object, Resource};
 
 fn defaulted<T: Resource>(manifest: &str) -> Object {
     let kind = Kind::of::<T>();
-    let decoded = body(kind, manifest.as_bytes(), Format::Yaml, FieldValidation::Strict).expect("the manifest is right");
+    let decoded =
+        body(kind, manifest.as_bytes(), Format::Yaml, FieldValidation::Strict).expect("the manifest is right");
     (kind.ops.default)(&decoded.object)
 }
 
@@ -80,12 +81,24 @@ fn volumes_get_their_modes() {
         (", secret: {secretName: s}", "/secret/defaultMode", json!(420)),
         (", configMap: {name: c, defaultMode: 0400}", "/configMap/defaultMode", json!(256)),
         (", hostPath: {path: /x}", "/hostPath/type", json!("")),
-        (", downwardAPI: {items: [{path: p, fieldRef: {fieldPath: x}}]}", "/downwardAPI/items/0/fieldRef/apiVersion", json!("v1")),
-        (", projected: {sources: [{serviceAccountToken: {path: t}}]}", "/projected/sources/0/serviceAccountToken/expirationSeconds", json!(3600)),
+        (
+            ", downwardAPI: {items: [{path: p, fieldRef: {fieldPath: x}}]}",
+            "/downwardAPI/items/0/fieldRef/apiVersion",
+            json!("v1"),
+        ),
+        (
+            ", projected: {sources: [{serviceAccountToken: {path: t}}]}",
+            "/projected/sources/0/serviceAccountToken/expirationSeconds",
+            json!(3600),
+        ),
         (", iscsi: {iqn: i, lun: 0, targetPortal: t}", "/iscsi/iscsiInterface", json!("default")),
         (", azureDisk: {diskName: d, diskURI: u}", "/azureDisk/kind", json!("Shared")),
-        (", scaleIO: {gateway: g, system: s, secretRef: {name: n}}", "/scaleIO/fsType", json!("xfs")),
-        (", ephemeral: {volumeClaimTemplate: {spec: {}}}", "/ephemeral/volumeClaimTemplate/spec/volumeMode", json!("Filesystem")),
+        (", scaleIO: {gateway: g, system: s, secretRef: {name: x}}", "/scaleIO/fsType", json!("xfs")),
+        (
+            ", ephemeral: {volumeClaimTemplate: {spec: {}}}",
+            "/ephemeral/volumeClaimTemplate/spec/volumeMode",
+            json!("Filesystem"),
+        ),
     ];
     for (source, field, expected) in cases {
         gets::<Pod>(&volume(source), &format!("/spec/volumes/0{field}"), expected);
