@@ -11,6 +11,7 @@ mod negotiate;
 mod patch;
 mod protobuf;
 mod selector;
+mod serve;
 mod tables;
 mod watch;
 mod write;
