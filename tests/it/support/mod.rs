@@ -1,3 +1,6 @@
 //! What several tests share: never a rule, never an assertion of its own.
 
 pub mod daemon;
+pub mod engine;
+pub mod image;
+pub mod proxy;
