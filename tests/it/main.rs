@@ -1,5 +1,6 @@
 //! All integration tests in one binary: one link, one run.
 
+mod api;
 mod gc;
 mod job_controller;
 mod job_cron;
