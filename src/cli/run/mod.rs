@@ -1,0 +1,7 @@
+//! x
+mod line;
+mod pods;
+mod report;
+mod state;
+mod stuck;
+mod text;
