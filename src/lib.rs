@@ -1,4 +1,77 @@
-//! jobdock: Kubernetes batch/v1 Jobs on one machine, with Docker and nothing else.
+//! jobdock runs Kubernetes batch/v1 Jobs on one machine, with Docker and nothing else.
+//!
+//! One static binary is the daemon, the command line and the API server. It reads Job manifests, starts each pod as
+//! Docker containers, decides retries and failures as the Kubernetes Job controller does, keeps every object in
+//! SQLite, and speaks the Kubernetes HTTP API, so that `kubectl` and client libraries work against it unmodified.
+//!
+//! # One picture, three sentences
+//!
+//! ```text
+//!  kubectl   jobdock CLI   Python/Go/Rust clients         (all are plain Kubernetes API clients)
+//!      \          |           /
+//!    +----------------------------------------+   reads, one-object commits   +----------------------+
+//!    | api        HTTP <-> objects            |<----------------------------->|                      |
+//!    +----------------------------------------+        watch by revision      |        store         |
+//!                                                                             |  SQLite: objects +   |
+//!    +----------------------------------------+  observe: a job and its pods  |  change log          |
+//!    | job        controller      plan() PURE |<------------------------------|                      |
+//!    |                                        |-- ONE commit: pods+status --->|  the only place      |
+//!    +----------------------------------------+                               |  where facts are     |
+//!                                                                             |  shared              |
+//!    +----------------------------------------+  observe: a pod               |                      |
+//!    | pod        node agent      plan() PURE |<------------------------------|                      |
+//!    |                                        |-- commit: pod status -------->|                      |
+//!    +----------------------------------------+                               +----------------------+
+//!         |  actions          ^  containers seen
+//!         v                   |
+//!    +----------------------------------------+
+//!    | runtime    Docker (bollard)  |  Fake   |
+//!    +----------------------------------------+
+//! ```
+//!
+//! **Every fact goes through the store. Every decision is a pure function from facts to a plan. Every loop is
+//! observe, plan, apply.** [`job`] and [`pod`] never call each other, [`api`] calls neither: they meet in the
+//! [`store`].
+//!
+//! # The rooms
+//!
+//! | Room | Owns | May import |
+//! |---|---|---|
+//! | [`model`] | the kinds served (one table), decoding, defaults, validation, selectors, quantities, YAML in | nothing of ours |
+//! | [`reconcile`] | the keyed work queue: dedupe, delay, one run per key, back-off on error | nothing of ours |
+//! | [`store`] | SQLite, `commit`, change log, watch fan-out, compaction, kept container logs | `model` |
+//! | [`runtime`] | the trait of a container engine and its plain data; Docker and a fake | `model` |
+//! | [`gc`] | what happens to an object whose owner or namespace goes | `model`, `store`, `reconcile` |
+//! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile` |
+//! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `model`, `store`, `reconcile`, `runtime` |
+//! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `model`, `store`, `runtime` |
+//! | [`cli`] | one file per command; a Kubernetes client | `model`, `daemon` |
+//! | [`daemon`] | wiring, start order, ordered shutdown | all but `cli` |
+//!
+//! A test (`tests/it/tidy.rs`) reads the sources and fails on an import that this table does not allow, and on I/O,
+//! clocks, chance or concurrency in a file that has to be pure.
+//!
+//! # The decision that pays for the rest
+//!
+//! A Job decision is **one commit**: new pods, deleted pods, counted finalizers, Job status and Events are one SQLite
+//! transaction, guarded by the revisions that were read. A failed guard writes nothing, and the key is planned again
+//! from fresh facts. Counting a finished pod and dropping its tracking finalizer happen together, so it is counted
+//! exactly once, whatever dies and whenever.
+//!
+//! The gap between the store and the engine, which no transaction spans, is closed by three rules:
+//!
+//! 1. *Intend, then act.* A container is created only for a pod that is already in the store.
+//! 2. *Names make acts repeatable.* A container's name is computed from pod uid, container name and attempt. "Name
+//!    already in use" means that a reply was lost: inspect and adopt.
+//! 3. *Record, then remove.* A dead container is removed only after its final state and its logs are kept.
+//!
+//! # A pod's life
+//!
+//! A manifest is decoded, defaulted and validated ([`model::admit`]), then committed. The change wakes the Job's key;
+//! `job::plan` decides; one commit makes the pods. Each wakes its worker; `pod::plan` decides; the engine acts and the
+//! status is committed. The engine's `die` event only wakes the worker again: it inspects, keeps the final phase and
+//! the logs, removes the container. The Job wakes, counts the pod, and at last sets `Complete` or `Failed`. Watchers see
+//! each change in the order of revisions. A restart marks every key dirty and plans from facts.
 
 pub mod api;
 pub mod cli;

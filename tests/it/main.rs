@@ -1,3 +1,3 @@
-//! x
-#[test]
-fn t() {}
+//! All integration tests in one binary: one link, one run.
+
+mod tidy;
