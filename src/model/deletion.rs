@@ -10,7 +10,7 @@
 //! Parity: apimachinery's `rest.BeforeDelete` and the pod strategy's `CheckGracefulDelete`.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::object::Object;
@@ -48,7 +48,7 @@ pub fn delete(object: &Object, grace_seconds: Option<i64>, propagation: Propagat
     let meta = object.meta();
     let grace = grace(object, grace_seconds);
     let finalizers = finalizers(meta, propagation);
-    let held = !finalizers.is_empty();
+    let held = !finalizers.is_empty() || held_by_spec(object);
     if let Some(at) = &meta.deletion_timestamp {
         let before = meta.deletion_grace_period_seconds.unwrap_or(0);
         if grace >= before && Some(&finalizers) == meta.finalizers.as_ref().or(Some(&Vec::new())) {
@@ -69,6 +69,21 @@ pub fn delete(object: &Object, grace_seconds: Option<i64>, propagation: Propagat
         mark(meta, at, grace, &finalizers);
         meta.generation = meta.generation.map(|generation| generation + 1);
     }))
+}
+
+/// Whether an object that was marked has nothing left to wait for: no finalizer and no grace. The store then removes it.
+pub fn is_over(object: &Object) -> bool {
+    let meta = object.meta();
+    meta.deletion_timestamp.is_some()
+        && meta.finalizers.as_ref().is_none_or(Vec::is_empty)
+        && meta.deletion_grace_period_seconds.unwrap_or(0) == 0
+        && !held_by_spec(object)
+}
+
+/// A namespace has finalizers of its own in `spec.finalizers`, which hold it until it is empty.
+fn held_by_spec(object: &Object) -> bool {
+    let spec = object.typed::<Namespace>().and_then(|namespace| namespace.spec.as_ref());
+    spec.and_then(|spec| spec.finalizers.as_ref()).is_some_and(|finalizers| !finalizers.is_empty())
 }
 
 fn mark(meta: &mut ObjectMeta, at: Timestamp, grace: i64, finalizers: &[String]) {

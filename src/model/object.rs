@@ -54,6 +54,7 @@ trait Erased: Any + fmt::Debug + Send + Sync {
     fn to_json(&self) -> Bytes;
     fn with_meta(&self, edit: &mut dyn FnMut(&mut ObjectMeta)) -> Arc<dyn Erased>;
     fn as_any(&self) -> &dyn Any;
+    fn same(&self, other: &dyn Erased) -> bool;
 }
 
 impl<T: Resource> Erased for T {
@@ -74,6 +75,10 @@ impl<T: Resource> Erased for T {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn same(&self, other: &dyn Erased) -> bool {
+        other.as_any().downcast_ref::<T>().is_some_and(|other| self == other)
     }
 }
 
@@ -156,6 +161,13 @@ impl Object {
     pub fn with_meta(&self, mut edit: impl FnMut(&mut ObjectMeta)) -> Self {
         let value = self.0.value.with_meta(&mut edit);
         Self(Arc::new(Inner { kind: self.0.kind, value, json: OnceLock::new() }))
+    }
+}
+
+/// Of the same kind and equal in every field, the revision included.
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.value.same(other.0.value.as_ref())
     }
 }
 

@@ -52,6 +52,10 @@ pub struct LogQuery {
 pub struct Logs(());
 
 impl Logs {
+    pub(super) fn new(_dir: std::path::PathBuf) -> Self {
+        Self(())
+    }
+
     /// Opens a log for appending; `Writer::last` tells where it left off, for a writer that resumes after a crash.
     pub fn writer(&self, _key: &LogKey) -> std::io::Result<Writer> {
         unimplemented!()

@@ -11,25 +11,52 @@
 //!
 //! Identity is minted here alone: uid, generated name, revision, creation time.
 
+mod cache;
+mod commit;
+mod compact;
+mod identity;
 pub mod logs;
+mod reader;
+mod rows;
+mod schema;
+mod watch;
+mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, oneshot};
 
+use self::cache::Cache;
+pub use self::compact::Limits;
 pub use self::logs::Logs;
+use self::reader::Pool;
+use self::schema::Durability;
+pub use self::watch::Watch;
+use self::watch::{Feed, Shared};
+use self::writer::{Ask, Request, Writer};
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
+
+/// The database's file in the data directory.
+const DATABASE: &str = "jobdock.db";
+/// The directory of container logs in the data directory.
+const LOGS: &str = "pods";
+/// Commits that wait for the writer at most; who comes after them waits before being queued.
+const WAITING: usize = 1024;
 
 /// One change of one object, part of a commit.
 #[derive(Clone, Debug)]
 pub enum Write {
     /// A new object. Without a uid, creation time or name (where `generateName` is set) the store mints them.
     Create(Object),
-    /// Replaces an object. Where the result is terminating (`deletionTimestamp` set), has no finalizer left and no
+    /// Replaces an object; its uid and creation time stay. A `resourceVersion` in it is ignored: `expected` guards. An
+    /// object of another uid than the stored one is [`Error::NotFound`]: who has its name now is not it. Where the result is terminating (`deletionTimestamp` set), has no finalizer left and no
     /// grace to wait for (`deletionGracePeriodSeconds` absent or 0), it is removed instead, as upstream does.
     /// An update that changes nothing but the revision writes nothing.
     Update {
@@ -38,7 +65,7 @@ pub enum Write {
         /// What must hold of the stored one.
         expected: Expected,
     },
-    /// Removes an object, whatever its finalizers say.
+    /// Removes an object, whatever its finalizers say. [`Error::NotFound`] where it is not there.
     Delete {
         /// Which.
         key: Key,
@@ -56,7 +83,7 @@ pub enum Write {
     /// object raises `count` and `lastTimestamp` of one Event rather than adding rows.
     Record(Event),
     /// Keeps a private fact beside the object with this uid, replacing the one of the same name. It goes when the
-    /// object goes. No client sees it.
+    /// object goes; with no such object (and none created by the same commit) it is not kept. No client sees it.
     Remember {
         /// The object's uid.
         uid: String,
@@ -77,6 +104,9 @@ pub enum Expected {
 }
 
 /// One object's step from one state to the next, in the order of revisions.
+///
+/// A removal has a revision of its own. `before` stays the state as it was stored, with its own revision: who tells a
+/// client of the removal sets `metadata.resourceVersion` to [`Change::revision`], as upstream's DELETED event has it.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// The revision that the commit gave it; every object write has its own.
@@ -104,7 +134,8 @@ pub struct Query<'a> {
     pub limit: Option<usize>,
     /// Only what comes after this (namespace, name).
     pub after: Option<(&'a str, &'a str)>,
-    /// As it was at this revision, where the change log still reaches back to it.
+    /// As it was at this revision; [`Error::Compacted`] where the change log no longer reaches back to it. A revision
+    /// that is yet to come means the newest.
     pub at: Option<u64>,
 }
 
@@ -124,7 +155,7 @@ pub enum Owner<'a> {
 pub struct Page {
     /// The objects in the order of (namespace, name).
     pub objects: Vec<Object>,
-    /// The store's revision when the list was read.
+    /// The store's revision when the list was read, or the older one that was asked for.
     pub revision: u64,
     /// How many more match beyond `limit`.
     pub remaining: u64,
@@ -133,8 +164,8 @@ pub struct Page {
 /// What a committed write did.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// For each write, in order: the object as it now stands (as it last stood, where it was removed); none for
-    /// checks, events and private facts.
+    /// For each write, in order: the object as it now stands; as it last stood, where it was deleted; as it was asked
+    /// for, where an update of a terminating object removed it. None for checks, events and private facts.
     pub objects: Vec<Option<Object>>,
     /// The store's revision after the commit.
     pub revision: u64,
@@ -171,6 +202,14 @@ pub enum Error {
     /// A file beside the database could not be read or written.
     #[error("the store's files failed")]
     Io(#[from] std::io::Error),
+    /// The database was written by a newer jobdock: use that one.
+    #[error("the database has version {found}, and this jobdock reads up to version {known}")]
+    Unreadable {
+        /// The file's version.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
     /// A stored object does not decode: the file was damaged or written by something else.
     #[error("stored object {0} is damaged")]
     Damaged(String, #[source] serde_json::Error),
@@ -187,79 +226,153 @@ pub struct Identity {
     pub now: Timestamp,
 }
 
-/// Handle on the store; clones share it.
+/// Handle on the store; clones share it. When the last one goes, what was accepted is committed and the writer ends.
 #[derive(Clone)]
-pub struct Store(Arc<()>);
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    id: String,
+    shared: Arc<Shared>,
+    logs: Logs,
+    asks: Option<mpsc::Sender<Ask>>,
+    permits: Arc<Semaphore>,
+    writer: Option<JoinHandle<()>>,
+    /// Last, so that the files outlive their users.
+    _temporary: Option<TempDir>,
+}
 
 impl Store {
     /// Opens (or makes) the database under `dir`. One process at a time: the caller holds the data directory's lock.
-    pub fn open(_dir: &Path) -> Result<Self, Error> {
-        unimplemented!()
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        Self::open_with(dir, Limits::default())
     }
 
-    /// A store of its own in memory (log files in a temporary directory), for tests.
+    /// [`Store::open`] with other limits on what is kept of the past.
+    pub fn open_with(dir: &Path, limits: Limits) -> Result<Self, Error> {
+        Self::start(dir, Durability::Disk, limits, None)
+    }
+
+    /// A store of its own in a temporary directory, without waiting for the disk, for tests.
     pub fn in_memory() -> Result<Self, Error> {
-        unimplemented!()
+        let temporary = tempfile::tempdir()?;
+        let dir = temporary.path().to_owned();
+        Self::start(&dir, Durability::Process, Limits::default(), Some(temporary))
+    }
+
+    fn start(dir: &Path, durability: Durability, limits: Limits, temporary: Option<TempDir>) -> Result<Self, Error> {
+        std::fs::create_dir_all(dir)?;
+        let path = dir.join(DATABASE);
+        let conn = schema::open_writer(&path, durability)?;
+        let id = schema::id(&conn)?;
+        let feed = Feed::new(schema::revision(&conn)?);
+        let shared = Arc::new(Shared { pool: Pool::new(path), cache: Cache::default(), feed });
+        let writer = Writer::new(conn, Arc::clone(&shared), limits)?;
+        let (asks, inbox) = mpsc::channel();
+        let writer = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(&inbox))?;
+        let inner = Inner {
+            id,
+            shared,
+            logs: Logs::new(dir.join(LOGS)),
+            asks: Some(asks),
+            permits: Arc::new(Semaphore::new(WAITING)),
+            writer: Some(writer),
+            _temporary: temporary,
+        };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// This store's id, minted once: containers carry it, so that two daemons never touch each other's.
     pub fn id(&self) -> &str {
-        unimplemented!()
+        &self.0.id
     }
 
-    /// All writes or none, on disk when it returns.
-    pub async fn commit(&self, _writes: Vec<Write>) -> Result<Committed, Error> {
-        unimplemented!()
+    /// All writes or none, on disk when it returns. One that is dropped while it waits may still be committed.
+    pub async fn commit(&self, writes: Vec<Write>) -> Result<Committed, Error> {
+        self.ask(writes, false).await
     }
 
-    /// What [`Store::commit`] would answer, with nothing written (`dryRun=All`).
-    pub async fn dry_run(&self, _writes: Vec<Write>) -> Result<Committed, Error> {
-        unimplemented!()
+    /// What [`Store::commit`] would answer, with nothing written (`dryRun=All`). A created object has no revision.
+    pub async fn dry_run(&self, writes: Vec<Write>) -> Result<Committed, Error> {
+        self.ask(writes, true).await
+    }
+
+    async fn ask(&self, writes: Vec<Write>, dry_run: bool) -> Result<Committed, Error> {
+        let permit = Arc::clone(&self.0.permits).acquire_owned().await.map_err(|_| Error::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        self.send(Ask::Commit(Request { writes, dry_run, answer, permit }))?;
+        answered.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Forgets now what the limits allow to forget, rather than some time later.
+    pub async fn upkeep(&self) -> Result<(), Error> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Ask::Upkeep(answer))?;
+        answered.await.map_err(|_| Error::Closed)?
+    }
+
+    fn send(&self, ask: Ask) -> Result<(), Error> {
+        self.0.asks.as_ref().ok_or(Error::Closed)?.send(ask).map_err(|_| Error::Closed)
     }
 
     /// A fresh identity, for a create whose rules need it before the commit (a Job's labels carry its uid).
     pub fn mint(&self) -> Identity {
-        unimplemented!()
+        identity::mint()
     }
 
     /// The container logs kept beside the database.
     pub fn logs(&self) -> &Logs {
-        unimplemented!()
+        &self.0.logs
     }
 
     /// One object.
-    pub fn get(&self, _key: &Key) -> Result<Option<Object>, Error> {
-        unimplemented!()
+    pub fn get(&self, key: &Key) -> Result<Option<Object>, Error> {
+        let shared = &self.0.shared;
+        shared.pool.read(|conn| reader::get(conn, &shared.cache, key))
     }
 
     /// The objects that match.
-    pub fn list(&self, _query: &Query<'_>) -> Result<Page, Error> {
-        unimplemented!()
+    pub fn list(&self, query: &Query<'_>) -> Result<Page, Error> {
+        let shared = &self.0.shared;
+        shared.pool.read(|conn| reader::list(conn, &shared.cache, query))
     }
 
     /// A private fact kept by [`Write::Remember`].
-    pub fn fact(&self, _uid: &str, _name: &'static str) -> Result<Option<Bytes>, Error> {
-        unimplemented!()
+    pub fn fact(&self, uid: &str, name: &'static str) -> Result<Option<Bytes>, Error> {
+        self.0.shared.pool.read(|conn| reader::fact(conn, uid, name))
     }
 
-    /// The newest revision that is on disk.
+    /// The key of the live object with this uid.
+    pub fn by_uid(&self, uid: &str) -> Result<Option<Key>, Error> {
+        self.0.shared.pool.read(|conn| reader::by_uid(conn, uid))
+    }
+
+    /// The keys of all objects, of any kind, that name this uid in their `ownerReferences`, controller or not.
+    pub fn dependents(&self, uid: &str) -> Result<Vec<Key>, Error> {
+        self.0.shared.pool.read(|conn| reader::dependents(conn, uid))
+    }
+
+    /// The uids that stand in `ownerReferences` and that no live object has. Reads every row: for a start.
+    pub fn missing_owners(&self) -> Result<Vec<String>, Error> {
+        self.0.shared.pool.read(reader::missing_owners)
+    }
+
+    /// The newest revision that is on disk; never 0.
     pub fn revision(&self) -> u64 {
-        unimplemented!()
+        self.0.shared.feed.newest()
     }
 
     /// Every change of these kinds after `revision`, gap-free and in order, without end.
-    pub fn watch(&self, _kinds: &[&'static Kind], _after: u64) -> Result<Watch, Error> {
-        unimplemented!()
+    pub fn watch(&self, kinds: &[&'static Kind], after: u64) -> Result<Watch, Error> {
+        Watch::new(&self.0.shared, kinds, after)
     }
 }
 
-/// A stream of changes. A reader that falls behind the live channel is fed from the change log; one that falls behind
-/// the log itself is told [`Error::Compacted`].
-pub struct Watch(());
-
-impl Watch {
-    /// The next change; waits for it. Cancel-safe.
-    pub async fn next(&mut self) -> Result<Arc<Change>, Error> {
-        unimplemented!()
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.asks = None;
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has said so already, and there is nothing left to save.
+            let _ = writer.join();
+        }
     }
 }

@@ -1,0 +1,3 @@
+//! What several tests share: never a rule, never an assertion of its own.
+
+pub mod daemon;
