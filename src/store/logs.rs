@@ -1,10 +1,32 @@
 //! Owns the container logs that jobdock keeps: one file per container attempt, in the kubelet's (CRI) line format
 //! `2026-01-02T03:04:05.000000006Z stdout F text`, under `pods/<pod uid>/<container>/<attempt>.log` of the data directory.
 //! Never talks to an engine: the node agent writes what it reads there, the API serves what is kept here.
+//!
+//! ```text
+//!  writer() --> N.log grows, a write per line --> finish(): synced, N.done beside it --> remove(): both gone
+//!     ^            |  kill -9: the torn last line is cut by the next writer
+//!     +------------+
+//! ```
+//!
+//! `N.log` is always the part that is written to, so that older parts can stand beside it as `N.log.<number>[.gz]`.
+//! Followers read the file as it grows; the writer only wakes them.
+
+mod cri;
+mod read;
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+use tokio::sync::watch;
+
+use self::cri::Backwards;
+use self::read::Reader;
 
 /// Names one log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,11 +57,11 @@ pub struct Line {
 pub struct LogQuery {
     /// Waits for more until the log is finished or removed.
     pub follow: bool,
-    /// Only lines at or after this instant.
+    /// Only lines at or after this instant; a line's instant is that of its first part.
     pub since: Option<Timestamp>,
-    /// Only the last so many lines.
+    /// Only the last so many whole lines (of the chosen stream); with `follow`, those and what comes after.
     pub tail_lines: Option<u64>,
-    /// At most so many bytes.
+    /// At most so many bytes; the last line may be cut.
     pub limit_bytes: Option<u64>,
     /// Each line begins with its RFC 3339 time.
     pub timestamps: bool,
@@ -49,54 +71,194 @@ pub struct LogQuery {
 
 /// The directory of logs; clones share it.
 #[derive(Clone)]
-pub struct Logs(());
+pub struct Logs(Arc<Inner>);
+
+struct Inner {
+    dir: PathBuf,
+    /// The logs that somebody writes or follows.
+    live: Mutex<HashMap<LogKey, Weak<Tail>>>,
+}
+
+/// What the followers of one log wait for.
+struct Tail(watch::Sender<Growth>);
+
+/// Every write makes it anew, which is what wakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Growth {
+    /// More may come.
+    Open,
+    /// Complete.
+    Finished,
+    /// Gone.
+    Removed,
+}
 
 impl Logs {
-    pub(super) fn new(_dir: std::path::PathBuf) -> Self {
-        Self(())
+    /// Logs under `dir`, which need not exist yet.
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self(Arc::new(Inner { dir, live: Mutex::default() }))
     }
 
     /// Opens a log for appending; `Writer::last` tells where it left off, for a writer that resumes after a crash.
-    pub fn writer(&self, _key: &LogKey) -> std::io::Result<Writer> {
-        unimplemented!()
+    /// The caller sees to it that a log has one writer at a time.
+    pub fn writer(&self, key: &LogKey) -> io::Result<Writer> {
+        let path = self.path(key, "log")?;
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let file = OpenOptions::new().create(true).read(true).append(true).open(&path)?;
+        let (whole, last) = resume(&file)?;
+        if file.metadata()?.len() > whole {
+            file.set_len(whole)?;
+        }
+        let tail = self.tail(key);
+        tail.0.send_modify(|_| {});
+        Ok(Writer { file, done: self.path(key, "done")?, last, tail, line: Vec::new() })
     }
 
-    /// The output as a client sees it. None where nothing was ever kept under that key and it is not being followed.
-    pub fn read(
-        &self,
-        _key: &LogKey,
-        _query: LogQuery,
-    ) -> std::io::Result<Option<BoxStream<'static, std::io::Result<Bytes>>>> {
-        unimplemented!()
+    /// The output as a client sees it, partial lines joined. None where nothing was ever kept under that key and it is
+    /// not being followed; a follower waits for the log to begin. Needs a tokio runtime to be polled.
+    pub fn read(&self, key: &LogKey, query: LogQuery) -> io::Result<Option<BoxStream<'static, io::Result<Bytes>>>> {
+        let path = self.path(key, "log")?;
+        let follow = query.follow.then(|| self.tail(key));
+        match File::open(&path) {
+            Ok(file) => Reader::new(path, Some(file), query, follow).map(|reader| Some(reader.stream())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && follow.is_some() => {
+                Reader::new(path, None, query, follow).map(|reader| Some(reader.stream()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Whether `Writer::finish` was called for this log.
-    pub fn finished(&self, _key: &LogKey) -> bool {
-        unimplemented!()
+    /// Whether `Writer::finish` was called for this log, in this or an earlier life of the daemon.
+    pub fn finished(&self, key: &LogKey) -> bool {
+        self.path(key, "done").is_ok_and(|path| path.exists())
     }
 
     /// Forgets every log of a pod; ends its followers.
-    pub fn remove(&self, _pod_uid: &str) -> std::io::Result<()> {
-        unimplemented!()
+    pub fn remove(&self, pod_uid: &str) -> io::Result<()> {
+        let dir = self.0.dir.join(part(pod_uid)?);
+        match fs::remove_dir_all(dir) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        self.live().retain(|key, tail| {
+            if key.pod_uid != pod_uid {
+                return true;
+            }
+            if let Some(tail) = tail.upgrade() {
+                tail.0.send_replace(Growth::Removed);
+            }
+            false
+        });
+        Ok(())
+    }
+
+    fn path(&self, key: &LogKey, extension: &str) -> io::Result<PathBuf> {
+        let file = format!("{}.{extension}", key.attempt);
+        Ok(self.0.dir.join(part(&key.pod_uid)?).join(part(&key.container)?).join(file))
+    }
+
+    fn tail(&self, key: &LogKey) -> Arc<Tail> {
+        let mut live = self.live();
+        if let Some(tail) = live.get(key).and_then(Weak::upgrade) {
+            return tail;
+        }
+        live.retain(|_, tail| tail.strong_count() > 0);
+        let growth = if self.finished(key) { Growth::Finished } else { Growth::Open };
+        let tail = Arc::new(Tail(watch::Sender::new(growth)));
+        live.insert(key.clone(), Arc::downgrade(&tail));
+        tail
+    }
+
+    fn live(&self) -> MutexGuard<'_, HashMap<LogKey, Weak<Tail>>> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// A name from an API object as one part of a path: validation lets no other through, but a path must not depend on it.
+fn part(name: &str) -> io::Result<&str> {
+    if name.is_empty() || name.starts_with('.') || name.contains("..") || name.contains(['/', '\0']) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} cannot name a log")));
+    }
+    Ok(name)
+}
+
+/// The length without a torn last line, the last instant, and how many lines have it.
+fn resume(file: &File) -> io::Result<(u64, Option<(Timestamp, u64)>)> {
+    let length = file.metadata()?.len();
+    let mut lines = Backwards::new(file, length);
+    let whole = lines.skip_torn()?;
+    let mut last: Option<(Timestamp, u64)> = None;
+    while let Some((_, line)) = lines.next()? {
+        let Some(at) = cri::parse(&line).and_then(|line| line.instant()) else { continue };
+        match &mut last {
+            None => last = Some((at, 1)),
+            Some((instant, count)) if *instant == at => *count += 1,
+            Some(_) => break,
+        }
+    }
+    Ok((whole, last))
+}
+
 /// Appends to one log. Dropping it without `finish` leaves the log open for a later writer.
-pub struct Writer(());
+pub struct Writer {
+    file: File,
+    done: PathBuf,
+    last: Option<(Timestamp, u64)>,
+    tail: Arc<Tail>,
+    line: Vec<u8>,
+}
 
 impl Writer {
     /// The last instant kept, and how many lines were kept at that very instant: a resumed copy skips those.
     pub fn last(&self) -> Option<(Timestamp, u64)> {
-        unimplemented!()
+        self.last
     }
 
     /// Appends and wakes followers.
-    pub fn append(&mut self, _line: &Line) -> std::io::Result<()> {
-        unimplemented!()
+    pub fn append(&mut self, line: &Line) -> io::Result<()> {
+        self.append_all(std::slice::from_ref(line))
+    }
+
+    /// Appends several lines with one write, and wakes followers once.
+    pub fn append_all(&mut self, lines: &[Line]) -> io::Result<()> {
+        self.line.clear();
+        for line in lines {
+            cri::write(&mut self.line, line);
+        }
+        self.file.write_all(&self.line)?;
+        for line in lines {
+            self.last = match self.last {
+                Some((at, count)) if at == line.at => Some((at, count + 1)),
+                _ => Some((line.at, 1)),
+            };
+        }
+        self.tail.0.send_modify(|_| {});
+        Ok(())
     }
 
     /// Marks the log complete: synced to disk, followers end.
-    pub fn finish(self) -> std::io::Result<()> {
-        unimplemented!()
+    pub fn finish(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        match File::create(&self.done) {
+            Ok(done) => done.sync_all()?,
+            // The pod was deleted meanwhile, and its logs with it: there is nothing left to mark.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if let Some(dir) = self.done.parent() {
+            File::open(dir)?.sync_all()?;
+        }
+        self.tail.0.send_if_modified(|growth| {
+            let open = *growth == Growth::Open;
+            if open {
+                *growth = Growth::Finished;
+            }
+            open
+        });
+        Ok(())
     }
 }
