@@ -2,18 +2,183 @@
 //! Never decides anything about Jobs or pods.
 //!
 //! ```text
-//!  start: lock the data directory -> engine -> store -> namespaces -> socket -> controllers, node agent, API
-//!  stop:  API takes nothing new and closes its watches -> controllers and node agent finish what they are at
+//!  start: lock the data directory -> store -> engine -> namespaces -> socket -> node agent, controllers, API
+//!  stop:  API takes nothing new and closes its watches -> controllers -> node agent finish what they are at
 //!         -> the store's last commit is on disk -> the lock is released
 //! ```
 //!
 //! The lock is the operating system's on an open file: it goes with the process, however that ends.
 
 mod directory;
+mod part;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use self::directory::connect;
+use self::directory::{Directory, Refusal};
+use self::part::{Failures, Part};
+use crate::gc;
+use crate::model::object::Object;
+use crate::store::{self, Store, Write};
+
+/// Namespaces that every cluster has.
+const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+
+/// What runs pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// The Docker engine.
+    Docker,
+    /// Nothing: containers are pretended.
+    Fake,
+}
+
+/// How a daemon is to be.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Address of the HTTPS API; without one only the unix socket answers.
+    pub listen: Option<SocketAddr>,
+    /// The engine, as the docker CLI's `--host`; found as that finds it where absent.
+    pub host: Option<String>,
+    /// What runs pods.
+    pub runtime: Runtime,
+    /// Whether this machine runs pods at all.
+    pub node: bool,
+    /// Whether pods end with the daemon.
+    pub stop_pods_on_exit: bool,
+    /// First delay before a failed pod is tried again.
+    pub backoff_base: SignedDuration,
+    /// Longest such delay.
+    pub backoff_cap: SignedDuration,
+}
+
+/// Why a daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process has the data directory: talk to that one, wait for its end, or use another directory.
+    #[error("another jobdock (process {holder}) uses {directory}: stop it, or give another --data-dir")]
+    Held {
+        /// The data directory.
+        directory: String,
+        /// The other's process id, as far as it told.
+        holder: String,
+    },
+    /// The data directory cannot be used: make it writable, or use another.
+    #[error("the data directory {directory} cannot be used: {source}")]
+    Directory {
+        /// The data directory.
+        directory: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database cannot be used.
+    #[error("the database in {directory} cannot be used")]
+    Store {
+        /// The data directory.
+        directory: String,
+        /// Why.
+        source: store::Error,
+    },
+    /// The address is taken, or not this machine's: use another.
+    #[error("cannot listen on {address}: {source}; give another address with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A part that should run until it is stopped has ended: a fault of jobdock's.
+    #[error("the {0} has ended by itself: this is a fault in jobdock, please report it")]
+    Ended(&'static str),
+}
+
+/// A running daemon. Dropped without [`Daemon::shutdown`] it stops as in a crash: nothing is lost, the next daemon
+/// goes on.
+pub struct Daemon {
+    directory: Directory,
+    store: Store,
+    address: Option<SocketAddr>,
+    failures: Failures,
+    /// In the order in which they stop.
+    parts: Vec<Part>,
+}
+
+impl Daemon {
+    /// Starts everything; returns when requests are answered.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let directory = lock(&config.data_dir)?;
+        let told = |source: store::Error| Error::Store { directory: config.data_dir.display().to_string(), source };
+        let store = Store::open(&config.data_dir).map_err(told)?;
+        make_namespaces(&store).await.map_err(told)?;
+        let failures = Failures::default();
+        let mut controllers = Part::new("controllers", &failures);
+        controllers.spawn(|stop| gc::run(store.clone(), stop));
+        Ok(Self { directory, store, address: None, failures, parts: vec![controllers] })
+    }
+
+    /// Where the HTTPS API listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Waits until a part ends that should not.
+    pub async fn failed(&self) -> Error {
+        Error::Ended(self.failures.first().await)
+    }
+
+    /// Stops everything in order. Containers run on, for the next daemon to adopt, unless the daemon was started to
+    /// stop them.
+    pub async fn shutdown(self) -> Result<(), Error> {
+        for part in self.parts {
+            part.stop().await;
+        }
+        Ok(())
+    }
+}
+
+fn lock(path: &Path) -> Result<Directory, Error> {
+    Directory::lock(path).map_err(|refusal| {
+        let directory = path.display().to_string();
+        match refusal {
+            Refusal::Held { holder } => Error::Held { directory, holder },
+            Refusal::Io(source) => Error::Directory { directory, source },
+        }
+    })
+}
+
+async fn make_namespaces(store: &Store) -> Result<(), store::Error> {
+    for name in NAMESPACES {
+        let namespace = Namespace {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                labels: Some([("kubernetes.io/metadata.name".to_owned(), name.to_owned())].into()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(NamespaceSpec { finalizers: Some(vec!["kubernetes".to_owned()]) }),
+            status: Some(NamespaceStatus { phase: Some("Active".to_owned()), conditions: None }),
+        };
+        match store.commit(vec![Write::Create(Object::new(namespace))]).await {
+            Ok(_) | Err(store::Error::AlreadyExists(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The kubeconfig for the daemon of a data directory; none where none has served it yet.
+pub fn kubeconfig(_directory: &Path) -> std::io::Result<Option<String>> {
+    Ok(None)
+}

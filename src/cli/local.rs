@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::exit::Failure;
 use super::log::Format;
-use crate::daemon::Runtime;
+use crate::daemon::{Config, Runtime};
 
 /// Where root's daemon keeps its data.
 const ROOT_DIRECTORY: &str = "/var/lib/jobdock";
@@ -71,6 +71,22 @@ impl From<Engine> for Runtime {
             Engine::Docker => Self::Docker,
             Engine::Fake => Self::Fake,
         }
+    }
+}
+
+impl Local {
+    /// A daemon that serves its unix socket and runs pods.
+    pub fn config(&self) -> Result<Config, Failure> {
+        Ok(Config {
+            data_dir: self.data.directory()?,
+            listen: None,
+            host: self.host.clone(),
+            runtime: self.runtime.into(),
+            node: true,
+            stop_pods_on_exit: false,
+            backoff_base: self.backoff_base,
+            backoff_cap: self.backoff_cap,
+        })
     }
 }
 

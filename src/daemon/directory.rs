@@ -71,6 +71,11 @@ impl Directory {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Listens on the directory's socket; one left over by a process that died is replaced.
     pub fn listen(&self) -> io::Result<UnixListener> {
         let socket = Socket::of(&self.path)?;
