@@ -5,7 +5,19 @@
 //! a create that finds its own container adopts it, a start of a running one and a removal of a missing one succeed.
 //! Only containers that carry this store's id are ever listed, adopted, stopped or removed.
 
+pub mod convert;
+pub mod docker;
+pub mod endpoint;
+pub mod failure;
+pub mod fake;
+pub mod frames;
+pub mod reference;
+pub mod registry_auth;
+pub mod reply;
+pub mod sandbox;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -32,7 +44,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// What the engine is and can do.
     async fn engine(&self) -> Result<EngineSeen, Error>;
 
-    /// Every container of this store, whatever its state.
+    /// Every container of this store, whatever its state, each as [`Runtime::inspect`] shows it: the cost is one call
+    /// for the list and one for each container.
     async fn containers(&self) -> Result<Vec<ContainerSeen>, Error>;
 
     /// One container, with the facts that only an inspection gives (exit code, OOM flag, times).
@@ -52,7 +65,8 @@ pub trait Runtime: Send + Sync + 'static {
     async fn remove(&self, name: &str) -> Result<(), Error>;
 
     /// The container's output from `since` on (inclusive; may repeat the lines of that instant), oldest first.
-    /// With `follow` it ends when the container does.
+    /// With `follow` it ends when the container does. The last chunk of a stream may be partial with nothing behind
+    /// it: the process ended without a line's end.
     async fn logs(
         &self,
         name: &str,
@@ -81,8 +95,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// Unpacks a tar archive into a container (running or not) at `path`.
     async fn upload(&self, name: &str, path: &str, tar: Bytes) -> Result<(), Error>;
 
-    /// Wakes for everything that happens to this store's containers, without end; reconnects by itself and yields
-    /// [`Hint::Resync`] after any gap. Facts come from [`Runtime::inspect`] alone.
+    /// Wakes for what happens to this store's containers by itself (death, OOM, removal; not for the caller's own
+    /// creates and starts, whose replies tell it), without end; reconnects by itself and yields [`Hint::Resync`] after
+    /// every connect and any gap. Facts come from [`Runtime::inspect`] alone.
     fn hints(&self) -> BoxStream<'static, Hint>;
 }
 
@@ -308,6 +323,16 @@ pub struct RegistryAuth {
     pub identity_token: Option<String>,
     /// The registry's address.
     pub server_address: Option<String>,
+}
+
+impl fmt::Debug for RegistryAuth {
+    /// Without its secrets, so that no log can hold them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryAuth")
+            .field("username", &self.username)
+            .field("server_address", &self.server_address)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Part of a container's output.

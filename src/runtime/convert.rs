@@ -1,0 +1,216 @@
+//! PURE. Owns the translation of what we want into the engine's words: a [`ContainerSpec`] into the body of a create,
+//! a [`VolumeSpec`] likewise, an id of a store into filters; and what makes a container ours.
+//! Never talks to the engine; the way back is `reply`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountTmpfsOptions, MountType,
+    MountVolumeOptions, VolumeCreateRequest,
+};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{
+    ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Mount, MountSource, Network,
+    RegistryAuth, VolumeSpec,
+};
+
+/// D21: Docker's default never rotates, so one container could fill the disk; another driver could not be read. The
+/// lines are copied into our own files while the container runs, so this only has to outlast a pause of that copy.
+const LOG_DRIVER: &str = "json-file";
+/// Size at which the engine begins a new log file.
+const LOG_MAX_SIZE: &str = "10m";
+/// Log files kept. More than one, or following would stall at each rotation (D18).
+const LOG_MAX_FILES: &str = "3";
+/// Permissions of a memory file system's root: everybody's, as the kubelet makes an emptyDir.
+const TMPFS_MODE: i64 = 0o777;
+/// Events that wake a pod. Those of our own creates and starts are left out: their replies have told us already.
+const WAKING_EVENTS: [&str; 3] = ["die", "oom", "destroy"];
+
+/// The body of a create. Never with `AutoRemove` (D6: the exit code would be lost) and never with `Init` (D22:
+/// Kubernetes has none, and it changes what a signal means).
+pub fn create_body(spec: &ContainerSpec, store_id: &str) -> ContainerCreateBody {
+    let joined = matches!(spec.network, Network::Container(_));
+    ContainerCreateBody {
+        hostname: if joined { None } else { spec.hostname.clone() },
+        user: spec.user.clone(),
+        tty: some_if(spec.tty),
+        open_stdin: some_if(spec.stdin),
+        stdin_once: some_if(spec.stdin && spec.stdin_once),
+        env: some_list(last_wins(&spec.env)),
+        cmd: spec.command.clone().and_then(some_list),
+        entrypoint: spec.entrypoint.clone().and_then(some_list),
+        image: Some(spec.image.clone()),
+        working_dir: spec.working_dir.clone(),
+        labels: Some(with_store(&spec.labels, store_id)),
+        stop_signal: spec.stop_signal.clone(),
+        host_config: Some(host_config(spec, joined)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
+    let memory = number(spec.memory_limit_bytes);
+    HostConfig {
+        mounts: some_list(spec.mounts.iter().map(mount).collect()),
+        network_mode: match &spec.network {
+            Network::Default => None,
+            Network::Host => Some("host".to_owned()),
+            Network::Container(name) => Some(format!("container:{name}")),
+        },
+        extra_hosts: if joined { None } else { some_list(spec.extra_hosts.clone()) },
+        ipc_mode: namespace(spec.host_ipc, spec.ipc_container.as_deref()),
+        pid_mode: namespace(spec.host_pid, spec.pid_container.as_deref()),
+        nano_cpus: number(spec.cpu_limit_nanos),
+        cpu_shares: number(spec.cpu_shares),
+        memory,
+        // Memory and swap together: the same number, so no swap, as a node has it.
+        memory_swap: memory,
+        privileged: some_if(spec.privileged),
+        readonly_rootfs: some_if(spec.read_only_root),
+        security_opt: some_list(security_options(spec)),
+        cap_add: some_list(spec.cap_add.clone()),
+        cap_drop: some_list(spec.cap_drop.clone()),
+        group_add: some_list(spec.groups.clone()),
+        sysctls: (!spec.sysctls.is_empty()).then(|| spec.sysctls.clone().into_iter().collect()),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some(LOG_DRIVER.to_owned()),
+            config: Some(string_map([("max-size", LOG_MAX_SIZE), ("max-file", LOG_MAX_FILES)])),
+        }),
+        ..HostConfig::default()
+    }
+}
+
+fn namespace(host: bool, container: Option<&str>) -> Option<String> {
+    if host { Some("host".to_owned()) } else { container.map(|name| format!("container:{name}")) }
+}
+
+fn security_options(spec: &ContainerSpec) -> Vec<String> {
+    let no_new_privileges = spec.no_new_privileges.then(|| "no-new-privileges".to_owned());
+    spec.security_opts.iter().cloned().chain(no_new_privileges).collect()
+}
+
+fn mount(mount: &Mount) -> EngineMount {
+    let (typ, source) = match &mount.source {
+        MountSource::Bind(path) => (MountType::BIND, Some(path.to_string_lossy().into_owned())),
+        MountSource::Volume(name) => (MountType::VOLUME, Some(name.clone())),
+        MountSource::Tmpfs { .. } => (MountType::TMPFS, None),
+    };
+    let volume = matches!(mount.source, MountSource::Volume(_));
+    EngineMount {
+        target: Some(mount.target.clone()),
+        source,
+        typ: Some(typ),
+        read_only: some_if(mount.read_only),
+        // Without it the engine would fill an empty volume with the image's files, which a kubelet never does.
+        volume_options: volume.then(|| MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+        tmpfs_options: match mount.source {
+            MountSource::Tmpfs { size_bytes } => Some(MountTmpfsOptions {
+                size_bytes: number(size_bytes),
+                mode: Some(TMPFS_MODE),
+                ..MountTmpfsOptions::default()
+            }),
+            MountSource::Bind(_) | MountSource::Volume(_) => None,
+        },
+        ..EngineMount::default()
+    }
+}
+
+/// The body of a volume's creation: on disk, or a memory file system of the `local` driver.
+pub fn volume_body(spec: &VolumeSpec, store_id: &str) -> VolumeCreateRequest {
+    let memory = spec.memory_bytes.map(|bytes| {
+        let size = if bytes > 0 { format!("size={bytes},") } else { String::new() };
+        let options = format!("{size}mode={TMPFS_MODE:o}");
+        string_map([("type", "tmpfs"), ("device", "tmpfs"), ("o", options.as_str())])
+    });
+    VolumeCreateRequest {
+        name: Some(spec.name.clone()),
+        driver: Some("local".to_owned()),
+        driver_opts: memory,
+        labels: Some(with_store(&spec.labels, store_id)),
+        ..VolumeCreateRequest::default()
+    }
+}
+
+/// D15: is the container that has the name the one that this spec describes? Its store, pod, name in the pod and
+/// attempt decide; everything else follows from those.
+pub fn is_ours(found: &BTreeMap<String, String>, spec: &ContainerSpec, store_id: &str) -> bool {
+    let same = |label: &str| found.get(label) == spec.labels.get(label);
+    found.get(LABEL_STORE).is_some_and(|id| id == store_id)
+        && [LABEL_POD_UID, LABEL_CONTAINER, LABEL_ATTEMPT].into_iter().all(same)
+}
+
+/// The `filters` of a listing: what belongs to this store.
+pub fn store_filter(store_id: &str) -> String {
+    json!({ "label": [store_label(store_id)] }).to_string()
+}
+
+/// The `filters` of the events subscription.
+pub fn event_filter(store_id: &str) -> String {
+    json!({ "type": ["container"], "event": WAKING_EVENTS, "label": [store_label(store_id)] }).to_string()
+}
+
+fn store_label(store_id: &str) -> String {
+    format!("{LABEL_STORE}={store_id}")
+}
+
+/// A time as the engine's `since` reads it: seconds and nanoseconds, `1714557600.000000001`.
+pub fn since(at: Timestamp) -> String {
+    since_nanos(at.as_nanosecond())
+}
+
+/// Like [`since`], from nanoseconds since 1970. Earlier times are the beginning.
+pub fn since_nanos(nanos: i128) -> String {
+    let nanos = nanos.max(0);
+    format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
+}
+
+/// The JSON of the `X-Registry-Auth` header, before its base64 (the URL-safe alphabet: the engine reads no other and
+/// takes what it cannot read for "no credentials").
+pub fn registry_auth(auth: &RegistryAuth) -> String {
+    let mut fields = serde_json::Map::new();
+    let all = [
+        ("username", &auth.username),
+        ("password", &auth.password),
+        ("identitytoken", &auth.identity_token),
+        ("serveraddress", &auth.server_address),
+    ];
+    for (name, value) in all {
+        if let Some(value) = value {
+            fields.insert(name.to_owned(), json!(value));
+        }
+    }
+    serde_json::Value::Object(fields).to_string()
+}
+
+/// Each variable once, with its last value, at its last place: the engine would hand on both, and which one a program
+/// sees is its C library's choice.
+fn last_wins(env: &[String]) -> Vec<String> {
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let last: HashMap<String, usize> = env.iter().enumerate().map(|(at, entry)| (name(entry), at)).collect();
+    env.iter().enumerate().filter(|(at, entry)| last[&name(entry)] == *at).map(|(_, entry)| entry.clone()).collect()
+}
+
+fn with_store(labels: &BTreeMap<String, String>, store_id: &str) -> HashMap<String, String> {
+    let mut labels: HashMap<String, String> = labels.clone().into_iter().collect();
+    labels.insert(LABEL_STORE.to_owned(), store_id.to_owned());
+    labels
+}
+
+fn string_map<const N: usize>(pairs: [(&str, &str); N]) -> HashMap<String, String> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn some_if(flag: bool) -> Option<bool> {
+    flag.then_some(true)
+}
+
+fn some_list<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+/// Zero means "not set" on both sides.
+fn number(value: u64) -> Option<i64> {
+    (value > 0).then(|| i64::try_from(value).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,366 @@
+//! PURE. Owns the reading of the engine's replies: which fields are looked at, and what they say about a container,
+//! an image, a volume, the engine.
+//! Never talks to the engine, and never refuses a reply for a field or a word that it does not know: engines add
+//! both, and a container that cannot be read would be lost.
+//!
+//! Docker's words for a container's state, and ours:
+//!
+//! ```text
+//! created                      -> Created   (with the reason, where a start has failed: EDGES D14)
+//! running paused restarting    -> Running   (podman: stopping)
+//! exited                       -> Exited    (podman: stopped)
+//! removing dead                -> Dead      (D17: output lost, only removal is left)
+//! ```
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{ContainerSeen, EngineSeen, Hint, ImageSeen, LABEL_POD_UID, Seen, VolumeSeen};
+
+/// A field that may be missing or null; both mean the default.
+fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// `GET /containers/NAME/json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ContainerReply {
+    #[serde(deserialize_with = "lenient")]
+    id: String,
+    #[serde(deserialize_with = "lenient")]
+    name: String,
+    #[serde(deserialize_with = "lenient")]
+    created: String,
+    #[serde(deserialize_with = "lenient")]
+    image: String,
+    #[serde(deserialize_with = "lenient")]
+    state: StateReply,
+    #[serde(deserialize_with = "lenient")]
+    config: ConfigReply,
+    #[serde(deserialize_with = "lenient")]
+    network_settings: NetworkReply,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct StateReply {
+    #[serde(deserialize_with = "lenient")]
+    status: String,
+    #[serde(deserialize_with = "lenient")]
+    running: bool,
+    #[serde(deserialize_with = "lenient")]
+    dead: bool,
+    #[serde(rename = "OOMKilled", deserialize_with = "lenient")]
+    oom_killed: bool,
+    #[serde(deserialize_with = "lenient")]
+    exit_code: i64,
+    #[serde(deserialize_with = "lenient")]
+    error: String,
+    #[serde(deserialize_with = "lenient")]
+    started_at: String,
+    #[serde(deserialize_with = "lenient")]
+    finished_at: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct ConfigReply {
+    #[serde(deserialize_with = "lenient")]
+    labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "lenient")]
+    user: String,
+    #[serde(deserialize_with = "lenient")]
+    stop_signal: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct NetworkReply {
+    #[serde(deserialize_with = "lenient")]
+    networks: BTreeMap<String, EndpointReply>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct EndpointReply {
+    #[serde(rename = "IPAddress", deserialize_with = "lenient")]
+    v4: String,
+    #[serde(rename = "GlobalIPv6Address", deserialize_with = "lenient")]
+    v6: String,
+}
+
+/// What an inspection says.
+pub fn container_seen(reply: ContainerReply) -> ContainerSeen {
+    let state = state_seen(&reply.state, time(&reply.created));
+    // D11: the address at the top of the settings is gone since API 1.52; the networks have it in all versions.
+    let addresses = reply.network_settings.networks.into_values();
+    let ip = addresses.flat_map(|endpoint| [endpoint.v4, endpoint.v6]).find(|address| !address.is_empty());
+    ContainerSeen {
+        name: reply.name.trim_start_matches('/').to_owned(),
+        id: reply.id,
+        labels: reply.config.labels,
+        image_id: reply.image,
+        ip,
+        state,
+    }
+}
+
+fn state_seen(state: &StateReply, created: Option<Timestamp>) -> Seen {
+    let error = (!state.error.is_empty()).then(|| state.error.clone());
+    let started = time(&state.started_at);
+    let finished = time(&state.finished_at);
+    // A container that has run has a start time; creation stands in for one that an engine lost.
+    let fallback = created.unwrap_or(Timestamp::UNIX_EPOCH);
+    let running = || Seen::Running { started_at: started.unwrap_or(fallback) };
+    let exited = || Seen::Exited {
+        code: i32::try_from(state.exit_code).unwrap_or(i32::MAX),
+        // D13: the engine's flag alone; 137 is any SIGKILL.
+        oom_killed: state.oom_killed,
+        error: error.clone(),
+        started_at: started.or(finished).unwrap_or(fallback),
+        // D28: may lie before the start; never repaired here.
+        finished_at: finished.or(started).unwrap_or(fallback),
+    };
+    match state.status.as_str() {
+        "created" | "configured" | "initialized" => Seen::Created { error },
+        "running" | "paused" | "restarting" | "stopping" => running(),
+        "exited" | "stopped" => exited(),
+        "removing" | "dead" => Seen::Dead,
+        // A word that we do not know: the flags and times tell.
+        _ if state.dead => Seen::Dead,
+        _ if state.running => running(),
+        _ if finished.is_some() => exited(),
+        _ => Seen::Created { error },
+    }
+}
+
+/// An engine's time; its zero (`0001-01-01T00:00:00Z`) and what cannot be read are none.
+fn time(text: &str) -> Option<Timestamp> {
+    let parsed: Timestamp = text.parse().ok()?;
+    // Go's zero time, which some engines write with a local offset: no container is older than this century.
+    (parsed > Timestamp::UNIX_EPOCH).then_some(parsed)
+}
+
+/// One line of `GET /containers/json`: only what finds the container again.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ContainerLine {
+    /// The engine's id.
+    #[serde(deserialize_with = "lenient")]
+    pub id: String,
+}
+
+/// `GET /images/NAME/json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ImageReply {
+    #[serde(deserialize_with = "lenient")]
+    id: String,
+    #[serde(deserialize_with = "lenient")]
+    repo_digests: Vec<String>,
+    #[serde(deserialize_with = "lenient")]
+    config: ConfigReply,
+}
+
+/// What an image's inspection says.
+pub fn image_seen(reply: ImageReply) -> ImageSeen {
+    // Podman leaves the algorithm away.
+    let id = if reply.id.contains(':') { reply.id } else { format!("sha256:{}", reply.id) };
+    ImageSeen {
+        id,
+        repo_digests: reply.repo_digests,
+        user: Some(reply.config.user).filter(|user| !user.is_empty()),
+        stop_signal: Some(reply.config.stop_signal).filter(|signal| !signal.is_empty()),
+    }
+}
+
+/// `GET /volumes`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct VolumesReply {
+    /// All that match.
+    #[serde(deserialize_with = "lenient")]
+    pub volumes: Vec<VolumeReply>,
+}
+
+/// One volume, as listed or as just created.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct VolumeReply {
+    #[serde(deserialize_with = "lenient")]
+    name: String,
+    #[serde(deserialize_with = "lenient")]
+    labels: BTreeMap<String, String>,
+}
+
+/// What a listing says of a volume.
+pub fn volume_seen(reply: VolumeReply) -> VolumeSeen {
+    VolumeSeen { name: reply.name, labels: reply.labels }
+}
+
+/// `GET /info`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct InfoReply {
+    #[serde(deserialize_with = "lenient")]
+    name: String,
+    #[serde(rename = "OSType", deserialize_with = "lenient")]
+    os_type: String,
+    #[serde(deserialize_with = "lenient")]
+    architecture: String,
+    #[serde(deserialize_with = "lenient")]
+    kernel_version: String,
+    #[serde(deserialize_with = "lenient")]
+    operating_system: String,
+    #[serde(deserialize_with = "lenient")]
+    server_version: String,
+    #[serde(rename = "NCPU", deserialize_with = "lenient")]
+    cpus: i64,
+    #[serde(deserialize_with = "lenient")]
+    mem_total: i64,
+    #[serde(deserialize_with = "lenient")]
+    cgroup_version: String,
+    #[serde(deserialize_with = "lenient")]
+    security_options: Vec<String>,
+    #[serde(deserialize_with = "lenient")]
+    warnings: Vec<String>,
+    memory_limit: Option<bool>,
+    #[serde(rename = "CpuCfsQuota", alias = "CPUCfsQuota")]
+    cpu_quota: Option<bool>,
+    #[serde(rename = "CPUShares")]
+    cpu_shares: Option<bool>,
+}
+
+/// `GET /version`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct VersionReply {
+    #[serde(deserialize_with = "lenient")]
+    version: String,
+    #[serde(deserialize_with = "lenient")]
+    arch: String,
+    #[serde(deserialize_with = "lenient")]
+    components: Vec<ComponentReply>,
+    /// Newest API that the engine speaks.
+    #[serde(deserialize_with = "lenient")]
+    pub api_version: String,
+    /// Oldest API that the engine speaks.
+    #[serde(rename = "MinAPIVersion", deserialize_with = "lenient")]
+    pub min_api_version: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct ComponentReply {
+    #[serde(deserialize_with = "lenient")]
+    name: String,
+}
+
+/// What the engine says of itself.
+pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
+    let podman = version.components.iter().any(|component| component.name.contains("Podman"));
+    let number = if version.version.is_empty() { &info.server_version } else { &version.version };
+    let architecture = if version.arch.is_empty() { &info.architecture } else { &version.arch };
+    EngineSeen {
+        runtime_version: format!("{}://{number}", if podman { "podman" } else { "docker" }),
+        warnings: limit_warnings(&info),
+        name: info.name,
+        os: if info.os_type.is_empty() { "linux".to_owned() } else { info.os_type },
+        architecture: go_architecture(architecture).to_owned(),
+        kernel: info.kernel_version,
+        os_image: info.operating_system,
+        cpus: u64::try_from(info.cpus).unwrap_or(0),
+        memory_bytes: u64::try_from(info.mem_total).unwrap_or(0),
+        // 20.10 and later tell; one that does not is older than version 2.
+        cgroup_version: if info.cgroup_version == "2" { 2 } else { 1 },
+        rootless: info.security_options.iter().any(|option| option.contains("rootless")),
+    }
+}
+
+/// D27: what this engine will silently not enforce: its own warnings as far as they are about limits (others are
+/// about its network or its storage), and the flags of an engine that gives no warnings.
+fn limit_warnings(info: &InfoReply) -> Vec<String> {
+    let about_limits = |line: &&String| {
+        let line = line.to_lowercase();
+        ["limit", "cpu", "memory", "swap", "cgroup", "pids"].iter().any(|word| line.contains(word))
+    };
+    let mut warnings: Vec<String> = info.warnings.iter().filter(about_limits).cloned().collect();
+    let flags = [
+        (info.memory_limit, "memory limit", "WARNING: No memory limit support"),
+        (info.cpu_quota, "cpu cfs quota", "WARNING: No cpu cfs quota support"),
+        (info.cpu_shares, "cpu shares", "WARNING: No cpu shares support"),
+    ];
+    for (flag, sign, text) in flags {
+        if flag == Some(false) && !warnings.iter().any(|line| line.to_lowercase().contains(sign)) {
+            warnings.push(text.to_owned());
+        }
+    }
+    warnings
+}
+
+/// The kernel's name of a processor as Go, and so Kubernetes, calls it.
+fn go_architecture(name: &str) -> &str {
+    match name {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "armv7l" | "armv6l" => "arm",
+        "i386" | "i686" => "386",
+        other => other,
+    }
+}
+
+/// One line of `GET /events`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct EventReply {
+    #[serde(rename = "Actor", deserialize_with = "lenient")]
+    actor: ActorReply,
+    #[serde(rename = "timeNano", deserialize_with = "lenient")]
+    nanos: i64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct ActorReply {
+    #[serde(deserialize_with = "lenient")]
+    attributes: BTreeMap<String, String>,
+}
+
+/// Whom an event wakes, and when it happened by the engine's clock (nanoseconds since 1970, 0 where it does not say).
+pub fn hint(event: EventReply) -> (Hint, i64) {
+    let mut attributes = event.actor.attributes;
+    let hint = match attributes.remove(LABEL_POD_UID) {
+        Some(uid) => Hint::Pod { uid },
+        None => Hint::Resync,
+    };
+    (hint, event.nanos)
+}
+
+/// One line of the progress of a pull, load or build.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ProgressReply {
+    #[serde(deserialize_with = "lenient")]
+    error: String,
+    #[serde(rename = "errorDetail", deserialize_with = "lenient")]
+    detail: ErrorDetailReply,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ErrorDetailReply {
+    #[serde(deserialize_with = "lenient")]
+    message: String,
+}
+
+/// The failure that a line of progress tells, if it does (D24: under a status of 200).
+pub fn progress_failure(line: ProgressReply) -> Option<String> {
+    [line.detail.message, line.error].into_iter().find(|message| !message.is_empty())
+}
