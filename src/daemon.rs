@@ -14,9 +14,8 @@ mod part;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -87,6 +86,9 @@ pub enum Error {
         /// Why.
         source: store::Error,
     },
+    /// There is no engine to run pods on: start one, or say where it is.
+    #[error("{0}")]
+    NoEngine(String),
     /// The address is taken, or not this machine's: use another.
     #[error("cannot listen on {address}: {source}; give another address with --listen")]
     Listen {
@@ -103,12 +105,13 @@ pub enum Error {
 /// A running daemon. Dropped without [`Daemon::shutdown`] it stops as in a crash: nothing is lost, the next daemon
 /// goes on.
 pub struct Daemon {
-    directory: Directory,
-    store: Store,
     address: Option<SocketAddr>,
     failures: Failures,
     /// In the order in which they stop.
     parts: Vec<Part>,
+    store: Store,
+    /// Last, so that the lock is held until the database is closed.
+    directory: Directory,
 }
 
 impl Daemon {
@@ -145,6 +148,8 @@ impl Daemon {
         for part in self.parts {
             part.stop().await;
         }
+        drop(self.store);
+        drop(self.directory);
         Ok(())
     }
 }

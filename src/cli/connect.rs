@@ -45,7 +45,7 @@ pub async fn connect(target: &Target) -> Result<Client, Failure> {
 fn local(home: Home) -> Client {
     let connector = service_fn(move |_: http::Uri| {
         let home = home.clone();
-        async move { home.connection().await.map(TokioIo::new) }
+        Box::pin(async move { home.connection().await.map(TokioIo::new) })
     });
     let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
     // kube sends paths only; the legacy client wants a whole URI. Its host is never looked up.
@@ -86,7 +86,7 @@ pub fn failure(error: home::Error) -> Failure {
         home::Error::NoDaemon(_) => {
             Failure::Usage(format!("{error}: start one with `jobdock serve`, or leave out --detach"))
         }
-        home::Error::Start(daemon::Error::NoEngine { .. }) => Failure::NoEngine(error.to_string()),
+        home::Error::Start(daemon::Error::NoEngine(_)) => Failure::NoEngine(error.to_string()),
         home::Error::Start(_) | home::Error::Silent { .. } | home::Error::Socket(_) => Failure::Broken(error.into()),
     }
 }

@@ -77,7 +77,10 @@ fn greet(daemon: &Daemon, args: &Args) {
     let address = daemon.address().map(|address| format!("https://{address}")).unwrap_or_default();
     eprintln!("jobdock {} serves {address}, data in {}", env!("CARGO_PKG_VERSION"), daemon.directory().display());
     if !args.listen.ip().is_loopback() {
-        eprintln!("warning: {} can be reached from elsewhere; whoever holds the token rules this machine's engine", args.listen);
+        eprintln!(
+            "warning: {} can be reached from elsewhere; whoever holds the token rules this machine's engine",
+            args.listen
+        );
     }
     eprintln!("  jobdock kubeconfig{data} > jobdock.kubeconfig");
     eprintln!("  kubectl --kubeconfig jobdock.kubeconfig get jobs,pods");

@@ -120,10 +120,11 @@ enum Format {
 pub async fn run(args: Args) -> Result<u8, Failure> {
     log::start(args.local.log_level.as_deref().unwrap_or(LEVEL), args.local.log_format)?;
     let interrupts = signals::listen()?;
-    let manifests = manifests::read(&sources::read(&args.files)?, args.namespace.as_deref())?;
+    let mut manifests = manifests::read(&sources::read(&args.files)?, args.namespace.as_deref())?;
     check_exit_code_from(&args, &manifests)?;
     let target = args.target()?;
     let client = connect::connect(&target).await?;
+    manifests::place(&mut manifests, client.default_namespace());
     let look = Look::of(args.output == Format::Json, args.no_progress || args.quiet || args.detach);
     let (screen, curtain) = Screen::start(look)?;
     let ended = carry_out(&args, client, &target, &manifests, screen.clone(), interrupts).await;
@@ -264,7 +265,8 @@ fn check_exit_code_from(args: &Args, manifests: &[Manifest]) -> Result<(), Failu
         return wrong(format!("Job {} runs several pods", job.title()));
     }
     let pod = spec.template.spec.unwrap_or_default();
-    let names: Vec<String> = pod.init_containers.into_iter().flatten().chain(pod.containers).map(|it| it.name).collect();
+    let names: Vec<String> =
+        pod.init_containers.into_iter().flatten().chain(pod.containers).map(|it| it.name).collect();
     if names.iter().any(|name| name == container) {
         return Ok(());
     }

@@ -27,7 +27,12 @@ pub enum Existing {
 }
 
 /// Refuses (or deletes) Jobs that stand where the manifests' Jobs are to be.
-pub async fn clear_way(client: &Client, jobs: &[&Manifest], existing: Existing, screen: &Screen) -> Result<(), Failure> {
+pub async fn clear_way(
+    client: &Client,
+    jobs: &[&Manifest],
+    existing: Existing,
+    screen: &Screen,
+) -> Result<(), Failure> {
     let mut in_the_way = Vec::new();
     for manifest in jobs.iter().filter(|manifest| !manifest.name.is_empty()) {
         let api = Api::<Job>::namespaced(client.clone(), &manifest.namespace);

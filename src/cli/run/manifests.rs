@@ -1,0 +1,167 @@
+//! Owns what the manifests of a run say: read, checked as a whole, ready to be sent.
+//! Never starts anything: every problem of every source is told before that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::batch::v1::Job;
+use serde_json::{Value, json};
+
+use super::sources::Source;
+use crate::cli::exit::Failure;
+use crate::model::kind::Kind;
+
+/// The kinds that `run` takes, in the order in which they are created; Jobs come last.
+const KINDS: [(&str, &str); 4] = [("", "Namespace"), ("", "ConfigMap"), ("", "Secret"), ("batch", "Job")];
+
+/// One object to create.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// Its kind.
+    pub kind: &'static Kind,
+    /// Its namespace; empty for one that is cluster-scoped, or not settled yet.
+    pub namespace: String,
+    /// Its name; empty where the server generates it.
+    pub name: String,
+    /// The object as it is sent.
+    pub value: Value,
+    /// Where it stands: `job.yaml:12`.
+    pub origin: String,
+    /// What is odd about it, in the server's words.
+    pub warnings: Vec<String>,
+}
+
+impl Manifest {
+    /// Whether it is a Job.
+    pub fn is_job(&self) -> bool {
+        *self.kind == *Kind::of::<Job>()
+    }
+
+    /// The Job, if it is one.
+    pub fn job(&self) -> Option<Job> {
+        if self.is_job() { serde_json::from_value(self.value.clone()).ok() } else { None }
+    }
+
+    /// Its name, or what its name is generated from.
+    pub fn title(&self) -> String {
+        if self.name.is_empty() {
+            let prefix = self.value.pointer("/metadata/generateName").and_then(Value::as_str).unwrap_or_default();
+            return format!("{prefix}…");
+        }
+        self.name.clone()
+    }
+
+    /// Its warnings with their place.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.warnings.iter().map(|warning| format!("{}: {warning}", self.origin))
+    }
+}
+
+/// Reads every source and checks everything: what is returned can be sent.
+pub fn read(sources: &[Source], namespace: Option<&str>) -> Result<Vec<Manifest>, Failure> {
+    let mut manifests = Vec::new();
+    let mut problems = Vec::new();
+    for source in sources {
+        for object in objects(source) {
+            match object.and_then(|manifest| settle(manifest, namespace)) {
+                Ok(manifest) => manifests.push(manifest),
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
+    problems.extend(repeated(&manifests));
+    if problems.is_empty() && !manifests.iter().any(Manifest::is_job) {
+        let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+        problems.push(format!("{}: no Job in it: there is nothing to run", names.join(", ")));
+    }
+    if !problems.is_empty() {
+        return Err(Failure::Usage(problems.join("\n")));
+    }
+    manifests.sort_by_key(|manifest| {
+        KINDS.iter().position(|(group, kind)| *group == manifest.kind.group && *kind == manifest.kind.kind)
+    });
+    Ok(manifests)
+}
+
+/// Gives a namespace to objects that name none.
+pub fn place(manifests: &mut [Manifest], namespace: &str) {
+    for manifest in manifests.iter_mut().filter(|manifest| manifest.kind.namespaced && manifest.namespace.is_empty()) {
+        manifest.namespace = namespace.to_owned();
+        manifest.value["metadata"]["namespace"] = json!(namespace);
+    }
+}
+
+/// The namespaces that the objects are in, but for those that are among the objects.
+pub fn namespaces(manifests: &[Manifest]) -> BTreeSet<&str> {
+    let made = |name: &str| manifests.iter().any(|manifest| manifest.kind.kind == "Namespace" && manifest.name == name);
+    let used = manifests.iter().map(|manifest| manifest.namespace.as_str());
+    used.filter(|name| !name.is_empty() && !made(name)).collect()
+}
+
+/// Sets the namespace that the command line asks for. Parity: kubectl refuses an object that names another one.
+fn settle(mut manifest: Manifest, namespace: Option<&str>) -> Result<Manifest, String> {
+    let Some(namespace) = namespace.filter(|_| manifest.kind.namespaced) else { return Ok(manifest) };
+    if !manifest.namespace.is_empty() && manifest.namespace != namespace {
+        return Err(format!(
+            "{}: {} {} is in namespace {:?}, and --namespace asks for {namespace:?}: leave out one of them",
+            manifest.origin,
+            manifest.kind.kind,
+            manifest.title(),
+            manifest.namespace
+        ));
+    }
+    place(std::slice::from_mut(&mut manifest), namespace);
+    Ok(manifest)
+}
+
+/// Two objects of one name.
+fn repeated(manifests: &[Manifest]) -> Vec<String> {
+    let mut seen: BTreeMap<(&str, &str, &str), &Manifest> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for manifest in manifests.iter().filter(|manifest| !manifest.name.is_empty()) {
+        let key = (manifest.kind.kind, manifest.namespace.as_str(), manifest.name.as_str());
+        match seen.get(&key) {
+            Some(first) => problems.push(format!(
+                "{}: {} {} stands a second time, first in {}",
+                manifest.origin,
+                manifest.kind.kind,
+                manifest.title(),
+                first.origin
+            )),
+            None => {
+                seen.insert(key, manifest);
+            }
+        }
+    }
+    problems
+}
+
+fn objects(source: &Source) -> Vec<Result<Manifest, String>> {
+    let values: Vec<Value> = match serde_saphyr::from_multiple(&source.text) {
+        Ok(values) => values,
+        Err(error) => return vec![Err(format!("{}: {error}", source.name))],
+    };
+    values
+        .into_iter()
+        .flat_map(|value| {
+            let list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+            match value.get("items").and_then(Value::as_array) {
+                Some(items) if list => items.clone(),
+                _ => vec![value],
+            }
+        })
+        .map(|value| {
+            let api = value["apiVersion"].as_str().unwrap_or_default();
+            let group = api.split_once('/').map_or("", |(group, _)| group);
+            let kind = Kind::find(group, value["kind"].as_str().unwrap_or_default()).ok_or("kind")?;
+            let text = |path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+            Ok(Manifest {
+                kind,
+                namespace: text("/metadata/namespace"),
+                name: text("/metadata/name"),
+                origin: source.name.clone(),
+                warnings: vec![],
+                value,
+            })
+        })
+        .collect()
+}
