@@ -138,8 +138,9 @@ impl Daemon {
     }
 
     /// Waits until a part ends that should not.
-    pub async fn failed(&self) -> Error {
-        Error::Ended(self.failures.first().await)
+    pub fn failed(&self) -> impl Future<Output = Error> + use<> {
+        let failures = self.failures.clone();
+        async move { Error::Ended(failures.first().await) }
     }
 
     /// Stops everything in order. Containers run on, for the next daemon to adopt, unless the daemon was started to

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use crate::daemon::{self, Config, Daemon};
@@ -34,6 +34,8 @@ pub struct Home(Arc<Inner>);
 struct Inner {
     config: Config,
     inside: Mutex<Inside>,
+    /// Why the daemon in this process has ended by itself, if it has.
+    broken: watch::Sender<Option<String>>,
 }
 
 enum Inside {
@@ -78,12 +80,16 @@ pub enum Error {
 impl Home {
     /// The daemon of `config`'s data directory, started in this process when it is needed and none runs.
     pub fn found_or_started(config: Config) -> Self {
-        Self(Arc::new(Inner { config, inside: Mutex::new(Inside::Outside) }))
+        Self::new(config, Inside::Outside)
     }
 
     /// The daemon of `config`'s data directory, which must run already.
     pub fn found(config: Config) -> Self {
-        Self(Arc::new(Inner { config, inside: Mutex::new(Inside::Never) }))
+        Self::new(config, Inside::Never)
+    }
+
+    fn new(config: Config, inside: Inside) -> Self {
+        Self(Arc::new(Inner { config, inside: Mutex::new(inside), broken: watch::Sender::new(None) }))
     }
 
     /// A connection to the daemon.
@@ -114,9 +120,21 @@ impl Home {
             Inside::Here(_) => Ok(Became::Already),
             Inside::Never => Err(Error::NoDaemon(self.directory().display().to_string())),
             Inside::Outside => {
-                *inside = Inside::Here(Box::new(Daemon::start(self.0.config.clone()).await?));
+                let daemon = Daemon::start(self.0.config.clone()).await?;
+                tokio::spawn(report(daemon.failed(), self.0.broken.clone()));
+                *inside = Inside::Here(Box::new(daemon));
                 Ok(Became::Daemon)
             }
+        }
+    }
+
+    /// Waits until a daemon in this process ends by itself, and says why.
+    pub async fn broken(&self) -> String {
+        let mut broken = self.0.broken.subscribe();
+        // The sender lives as long as `self`.
+        match broken.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
         }
     }
 
@@ -131,6 +149,11 @@ impl Home {
     fn directory(&self) -> &Path {
         &self.0.config.data_dir
     }
+}
+
+async fn report(failed: impl Future<Output = daemon::Error>, broken: watch::Sender<Option<String>>) {
+    let why = failed.await.to_string();
+    broken.send_replace(Some(why));
 }
 
 /// Nobody listens there: the socket is missing, or left over.

@@ -127,7 +127,10 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
     manifests::place(&mut manifests, client.default_namespace());
     let look = Look::of(args.output == Format::Json, args.no_progress || args.quiet || args.detach);
     let (screen, curtain) = Screen::start(look)?;
-    let ended = carry_out(&args, client, &target, &manifests, screen.clone(), interrupts).await;
+    let ended = tokio::select! {
+        ended = carry_out(&args, client, &target, &manifests, screen.clone(), interrupts) => ended,
+        why = broken(&target) => Err(anyhow::anyhow!(why).into()),
+    };
     curtain.fall().await;
     let code = match ended {
         Ok(ended) => print(&args, look, ended),
@@ -137,6 +140,14 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
         home.leave().await?;
     }
     code
+}
+
+/// Waits until the daemon in this process, if there is one, ends by itself.
+async fn broken(target: &Target) -> String {
+    match target {
+        Target::Local(home) => home.broken().await,
+        Target::Cluster { .. } => std::future::pending().await,
+    }
 }
 
 /// What came of the Jobs.

@@ -1,3 +1,4 @@
 //! What several tests share: never a rule, never an assertion of its own.
 
+pub mod cli;
 pub mod daemon;

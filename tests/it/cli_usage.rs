@@ -1,0 +1,70 @@
+//! Command lines and manifests that are wrong, and machines that lack something: what is told, and the exit code.
+
+use expect_test::{Expect, expect};
+
+use crate::support::cli::{Place, job};
+
+/// Runs `jobdock run` on one file and expects a refusal with 2 and this text.
+#[track_caller]
+fn refused(text: &str, expected: Expect) {
+    let place = Place::fake();
+    place.file("job.yaml", text);
+    let ended = place.jobdock(&["run", "job.yaml"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{ended:?}");
+    expected.assert_eq(&ended.stderr);
+    assert!(!place.data().exists(), "nothing was started");
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let place = Place::fake();
+    let ended = place.jobdock(&["run", "no.yaml", "neither.yaml"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    expect![[r#"
+        error: no.yaml: cannot be read: No such file or directory (os error 2)
+        error: neither.yaml: cannot be read: No such file or directory (os error 2)
+    "#]]
+    .assert_eq(&ended.stderr);
+}
+
+#[test]
+fn a_manifest_without_a_job() {
+    refused(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n",
+        expect![[r#"
+            error: job.yaml: no Job in it: there is nothing to run
+        "#]],
+    );
+}
+
+#[test]
+fn an_exit_code_from_a_container_that_is_not_there() {
+    let place = Place::fake();
+    place.file("job.yaml", &job("one", "", "true"));
+    let ended = place.jobdock(&["run", "--exit-code-from", "mian", "job.yaml"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert_eq!(ended.stderr, "error: --exit-code-from mian: Job one has no such container; it has main\n");
+}
+
+#[test]
+fn an_exit_code_from_a_job_of_many_pods() {
+    let place = Place::fake();
+    place.file("job.yaml", &job("many", "completions: 3", "true"));
+    let ended = place.jobdock(&["run", "--exit-code-from", "main", "job.yaml"]);
+    assert_eq!(ended.stderr, "error: --exit-code-from main: Job many runs several pods\n");
+}
+
+#[test]
+fn no_engine_is_told_with_what_was_tried() {
+    let place = Place::docker();
+    place.file("job.yaml", &job("one", "", "true"));
+    let ended = place.jobdock(&["run", "--host", "unix:///nonexistent/docker.sock", "job.yaml"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.stderr.contains("/nonexistent/docker.sock"), "{ended:?}");
+}
+
+#[test]
+fn an_unknown_flag_is_a_usage_error() {
+    assert_eq!(Place::fake().jobdock(&["run", "--no-such-flag"]).code, 2);
+    assert_eq!(Place::fake().jobdock(&["run"]).code, 2);
+}
