@@ -1,1 +1,21 @@
-//! Placeholder header, replaced by the room's owner.
+//! Owns what a Job and a CronJob do: pure plans, and the controllers that observe and apply.
+//! Never starts a container and never speaks HTTP.
+
+pub mod apply;
+pub mod backoff;
+pub mod case;
+pub mod claim;
+pub mod concern;
+pub mod conditions;
+pub mod controller;
+pub mod ending;
+pub mod facts;
+pub mod index;
+pub mod orphan;
+pub mod parallelism;
+pub mod plan;
+pub mod pods;
+pub mod policy;
+pub mod rules;
+pub mod template;
+pub mod tracking;

@@ -4,6 +4,7 @@
 pub mod deletion;
 pub mod event;
 pub mod field;
+pub mod interval;
 pub mod kind;
 pub mod object;
 mod strategies;
