@@ -14,6 +14,7 @@ mod part;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus};
@@ -22,9 +23,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub use self::directory::connect;
 use self::directory::{Directory, Refusal};
 use self::part::{Failures, Part};
-use crate::gc;
+use crate::job::backoff::Delays;
 use crate::model::object::Object;
+use crate::runtime::docker::Docker;
+use crate::runtime::fake::Fake;
 use crate::store::{self, Store, Write};
+use crate::{gc, job, runtime};
 
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -121,9 +125,11 @@ impl Daemon {
         let told = |source: store::Error| Error::Store { directory: config.data_dir.display().to_string(), source };
         let store = Store::open(&config.data_dir).map_err(told)?;
         make_namespaces(&store).await.map_err(told)?;
+        let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
         let failures = Failures::default();
-        let mut controllers = Part::new("controllers", &failures);
+        let controllers = Part::new("controllers", &failures);
         controllers.spawn(|stop| gc::run(store.clone(), stop));
+        controllers.spawn(|stop| job::controller::run(store.clone(), config.options(), stop));
         Ok(Self { directory, store, address: None, failures, parts: vec![controllers] })
     }
 
@@ -153,6 +159,29 @@ impl Daemon {
         drop(self.directory);
         Ok(())
     }
+}
+
+impl Config {
+    fn options(&self) -> job::facts::Options {
+        let delays = Delays { base: self.backoff_base, cap: self.backoff_cap };
+        job::facts::Options { delays, ..job::facts::Options::default() }
+    }
+}
+
+async fn engine(config: &Config, store_id: &str) -> Result<Arc<dyn runtime::Runtime>, Error> {
+    match config.runtime {
+        Runtime::Fake => Ok(Arc::new(Fake::new())),
+        Runtime::Docker => match Docker::connect(config.host.as_deref(), store_id).await {
+            Ok(docker) => Ok(Arc::new(docker)),
+            Err(error) => Err(Error::NoEngine(with_causes(&error))),
+        },
+    }
+}
+
+/// An error with its causes, as one text.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn lock(path: &Path) -> Result<Directory, Error> {

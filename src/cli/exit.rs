@@ -20,7 +20,7 @@ pub const INTERRUPTED: u8 = 130;
 /// Why a command could not do what was asked. The text says what is wrong, where, and what to do next.
 #[derive(Debug)]
 pub enum Failure {
-    /// The caller must change a manifest or the command line.
+    /// The caller must change a manifest or the command line. Each line that is not indented is a problem of its own.
     Usage(String),
     /// The caller must start a container engine, or say where it is.
     NoEngine(String),
@@ -49,9 +49,31 @@ impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(text) | Self::NoEngine(text) => out.write_str(text),
-            Self::Broken(error) => write!(out, "{error:#}"),
+            Self::Broken(error) => out.write_str(&with_causes(error)),
         }
     }
+}
+
+/// An error with its causes. What a server said stands for itself: the client library would add the whole answer.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let status = match cause.downcast_ref() {
+            Some(kube::Error::Api(status)) => Some(status),
+            Some(_) | None => None,
+        };
+        let words = status.map_or_else(|| cause.to_string(), |status| status.message.clone());
+        // Some causes quote their own cause.
+        if !text.ends_with(&words) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text.push_str(separator);
+            text.push_str(&words);
+        }
+        if status.is_some() {
+            break;
+        }
+    }
+    text
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {

@@ -68,11 +68,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints why the command failed, each line of a longer list with its own mark.
+/// Prints why the command failed; of a list of problems each has its own mark.
 #[expect(clippy::print_stderr, reason = "this is where the program speaks to the user last")]
 fn told(failure: &Failure) -> ExitCode {
-    for line in failure.to_string().lines() {
-        eprintln!("error: {line}");
+    let is_list = matches!(failure, Failure::Usage(_));
+    for (number, line) in failure.to_string().lines().enumerate() {
+        let begins = number == 0 || (is_list && !line.starts_with(' '));
+        eprintln!("{}{line}", if begins { "error: " } else { "" });
     }
     failure.exit_code()
 }
