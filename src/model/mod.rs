@@ -1,12 +1,20 @@
 //! What the API's objects are: the kinds served, their shape, defaults, validation, selectors, YAML in.
 //! Never does I/O and never reads a clock.
 
+pub mod canonical;
+pub mod decode;
 pub mod deletion;
 pub mod event;
 pub mod field;
 pub mod interval;
+pub mod go_text;
+pub mod json;
 pub mod kind;
 pub mod object;
+pub mod quantity;
+pub mod schema;
 mod strategies;
 pub mod strategy;
 pub mod time;
+pub mod tree;
+pub mod yaml;
