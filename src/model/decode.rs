@@ -59,12 +59,7 @@ pub struct Decoded {
 const QUOTED: usize = 30;
 
 /// Reads a request's body as an object of `kind`. The error is the message of the 400 that upstream answers.
-pub fn body(
-    kind: &'static Kind,
-    body: &[u8],
-    format: Format,
-    validation: FieldValidation,
-) -> Result<Decoded, String> {
+pub fn body(kind: &'static Kind, body: &[u8], format: Format, validation: FieldValidation) -> Result<Decoded, String> {
     let unrecognized = |why: &str| {
         format!("the object provided is unrecognized (must be of type {}): {why} ({})", kind.kind, summary(body))
     };
@@ -154,7 +149,8 @@ fn foreign(kind: &Kind, node: &Node, named: &Named) -> String {
     if !registered::knows(&api_version, &named.kind) {
         let scheme = quote("pkg/api/legacyscheme/scheme.go:30");
         let (name, version) = (quote(&named.kind), quote(&api_version));
-        return named.unhandled(kind, &format!("no kind {name} is registered for version {version} in scheme {scheme}"));
+        return named
+            .unhandled(kind, &format!("no kind {name} is registered for version {version} in scheme {scheme}"));
     }
     let served = KINDS.iter().find(|row| row.kind == named.kind && row.api_version() == api_version);
     if let Some(problem) = served.and_then(|row| walk(node, schema::of(row)).refusal().cloned()) {
@@ -162,7 +158,9 @@ fn foreign(kind: &Kind, node: &Node, named: &Named) -> String {
     }
     if named.kind == kind.kind && named.group == kind.group {
         let expected = kind.api_version();
-        return format!("the API version in the data ({api_version}) does not match the expected API version ({expected})");
+        return format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({expected})"
+        );
     }
     let (from, to) = (&named.kind, kind.kind);
     let (version, package) = (&named.version, schema::group_package(kind.group));
@@ -233,7 +231,9 @@ fn interpret(node: &Node) -> Result<Named, String> {
             Tree::Null => {}
             other => {
                 let what = walk::name_of(other);
-                wrong.get_or_insert(format!("json: cannot unmarshal {what} into Go struct field .{name} of type string"));
+                wrong.get_or_insert(format!(
+                    "json: cannot unmarshal {what} into Go struct field .{name} of type string"
+                ));
             }
         }
     }

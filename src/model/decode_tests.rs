@@ -29,7 +29,8 @@ fn accepts(kind: &'static Kind, text: &str) -> Object {
 
 #[test]
 fn bodies_that_are_no_json_are_quoted() {
-    let start = "the object provided is unrecognized (must be of type Job): couldn't get version/kind; json parse error: ";
+    let start =
+        "the object provided is unrecognized (must be of type Job): couldn't get version/kind; json parse error: ";
     refuses("", Format::Json, &format!("{start}unexpected end of JSON input (<empty>)"));
     refuses("{", Format::Json, &format!("{start}unexpected end of JSON input ({{)"));
     refuses("x", Format::Json, &format!("{start}invalid character 'x' looking for beginning of value (78)"));
@@ -45,12 +46,16 @@ fn another_kind_is_refused_by_what_it_is() {
     refuses(
         "{apiVersion: v1, kind: Job}",
         Format::Yaml,
-        &format!("Job in version \"v1\" cannot be handled as a Job: no kind \"Job\" is registered for version \"v1\" {scheme}"),
+        &format!(
+            "Job in version \"v1\" cannot be handled as a Job: no kind \"Job\" is registered for version \"v1\" {scheme}"
+        ),
     );
     refuses(
         "{apiVersion: batch/v2, kind: Job}",
         Format::Yaml,
-        &format!("Job in version \"v2\" cannot be handled as a Job: no kind \"Job\" is registered for version \"batch/v2\" {scheme}"),
+        &format!(
+            "Job in version \"v2\" cannot be handled as a Job: no kind \"Job\" is registered for version \"batch/v2\" {scheme}"
+        ),
     );
     refuses(
         "{apiVersion: v1, kind: Pod}",
@@ -78,21 +83,33 @@ fn wrong_types_are_worded_as_go_words_them() {
     let cases = [
         ("spec: {parallelism: two}", "string into Go struct field JobSpec.spec.parallelism of type int32"),
         ("spec: {parallelism: 1.5}", "number 1.5 into Go struct field JobSpec.spec.parallelism of type int32"),
-        ("spec: {parallelism: 2147483648}", "number 2147483648 into Go struct field JobSpec.spec.parallelism of type int32"),
+        (
+            "spec: {parallelism: 2147483648}",
+            "number 2147483648 into Go struct field JobSpec.spec.parallelism of type int32",
+        ),
         ("spec: {suspend: 1}", "number into Go struct field JobSpec.spec.suspend of type bool"),
-        ("spec: {completionMode: true}", "bool into Go struct field JobSpec.spec.completionMode of type v1.CompletionMode"),
+        (
+            "spec: {completionMode: true}",
+            "bool into Go struct field JobSpec.spec.completionMode of type v1.CompletionMode",
+        ),
         ("spec: []", "array into Go struct field Job.spec of type v1.JobSpec"),
         ("spec: {template: x}", "string into Go struct field JobSpec.spec.template of type v1.PodTemplateSpec"),
         ("metadata: {labels: {a: 1}}", "number into Go struct field ObjectMeta.metadata.labels of type string"),
         ("metadata: {labels: [a]}", "array into Go struct field ObjectMeta.metadata.labels of type map[string]string"),
-        ("metadata: {creationTimestamp: 1}", "number into Go struct field ObjectMeta.metadata.creationTimestamp of type string"),
+        (
+            "metadata: {creationTimestamp: 1}",
+            "number into Go struct field ObjectMeta.metadata.creationTimestamp of type string",
+        ),
     ];
     for (text, message) in cases {
         refuses_yaml(text, &format!("json: cannot unmarshal {message}"));
     }
     let pod = |spec: &str| format!("spec: {{template: {{spec: {spec}}}}}");
     let cases = [
-        ("{containers: {name: x}}", "object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container"),
+        (
+            "{containers: {name: x}}",
+            "object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container",
+        ),
         ("{containers: [x]}", "string into Go struct field PodSpec.spec.template.spec.containers of type v1.Container"),
         (
             "{containers: [{command: sh}]}",
@@ -110,7 +127,10 @@ fn wrong_types_are_worded_as_go_words_them() {
             "{containers: [{resources: {limits: [x]}}]}",
             "array into Go struct field ResourceRequirements.spec.template.spec.containers.resources.limits of type v1.ResourceList",
         ),
-        ("{restartPolicy: no}", "bool into Go struct field PodSpec.spec.template.spec.restartPolicy of type v1.RestartPolicy"),
+        (
+            "{restartPolicy: no}",
+            "bool into Go struct field PodSpec.spec.template.spec.restartPolicy of type v1.RestartPolicy",
+        ),
     ];
     for (spec, message) in cases {
         refuses_yaml(&pod(spec), &format!("json: cannot unmarshal {message}"));
@@ -138,7 +158,9 @@ fn times_and_bytes_are_read_strictly() {
     };
     for (data, offset) in [("a", 0), ("a!==", 1), ("YQ", 0), ("YQ=", 3), ("YQ==x", 4), ("YWJjZ", 4), ("=", 0)] {
         let message = secret(data).expect_err("no base64");
-        let expected = format!("Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte {offset}");
+        let expected = format!(
+            "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte {offset}"
+        );
         assert_eq!(message, expected, "{data}");
     }
     assert_eq!(secret("YQ==").expect("base64").to_value()["data"]["a"], "YQ==");
@@ -193,10 +215,7 @@ fn values_become_canonical() {
 
 #[test]
 fn yaml_of_old_is_read_as_upstream_reads_it() {
-    let map = accepts(
-        Kind::of::<ConfigMap>(),
-        "base: &base {a: '1'}\n".replace("base: &base {a: '1'}\n", "").as_str(),
-    );
+    let map = accepts(Kind::of::<ConfigMap>(), "base: &base {a: '1'}\n".replace("base: &base {a: '1'}\n", "").as_str());
     assert_eq!(map.to_value()["metadata"], json!({}));
     let job = accepts(
         job(),

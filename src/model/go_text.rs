@@ -137,7 +137,9 @@ impl Clock<'_> {
         let small = |number: i64| i8::try_from(number).unwrap_or(0);
         let civil = i16::try_from(year)
             .ok()
-            .and_then(|year| DateTime::new(year, small(month), small(day), small(hour), small(minute), small(second), nanos).ok())
+            .and_then(|year| {
+                DateTime::new(year, small(month), small(day), small(hour), small(minute), small(second), nanos).ok()
+            })
             .ok_or_else(|| self.out_of_range("day"))?;
         offset.to_timestamp(civil).map_err(|_| self.out_of_range("year"))
     }
@@ -164,7 +166,8 @@ impl Clock<'_> {
 
     /// Nanoseconds. Go takes a fraction that the layout does not name, and insists on one that it does.
     fn fraction(&mut self, micro: bool) -> Result<i32, String> {
-        let digits = self.rest.strip_prefix(['.', ',']).map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+        let digits =
+            self.rest.strip_prefix(['.', ',']).map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
         let wanted = if micro { 6 } else { digits };
         if micro && digits < wanted {
             return Err(self.cannot_parse(".000000"));

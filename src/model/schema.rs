@@ -332,9 +332,8 @@ mod tests {
 
     #[test]
     fn types_print_as_go_prints_them() {
-        let shown = |owner: &str, field: &str| {
-            get(owner).field(field).expect("the field is in the table").ty.to_string()
-        };
+        let shown =
+            |owner: &str, field: &str| get(owner).field(field).expect("the field is in the table").ty.to_string();
         assert_eq!(shown("core/v1.PodSpec", "containers"), "[]v1.Container");
         assert_eq!(shown("core/v1.PodSpec", "restartPolicy"), "v1.RestartPolicy");
         assert_eq!(shown("core/v1.ResourceRequirements", "limits"), "v1.ResourceList");

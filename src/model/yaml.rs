@@ -142,9 +142,7 @@ pub fn documents(text: &str) -> Result<Vec<Document>, SyntaxError> {
 
 /// Refuses the characters that YAML does not allow anywhere.
 fn readable(text: &str) -> Result<(), SyntaxError> {
-    let allowed = |character: char| {
-        matches!(character, '\t' | '\n' | '\r' | '\u{85}' | '\u{feff}' | ' '..='~' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
-    };
+    let allowed = |character: char| matches!(character, '\t' | '\n' | '\r' | '\u{85}' | '\u{feff}' | ' '..='~' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..);
     match text.char_indices().find(|(_, character)| !allowed(*character)) {
         None => Ok(()),
         Some((offset, _)) => {

@@ -54,7 +54,10 @@ fn block_scalars_end_as_in_libyaml() {
 fn values_that_cannot_be_are_refused() {
     fails("a: *x", "unknown anchor 'x' referenced");
     fails("a: &x [*x]", "anchor 'x' value contains itself");
-    fails("name: {{ .Values.name }}", "invalid map key: map[interface {}]interface {}{\".Values.name\":interface {}(nil)}");
+    fails(
+        "name: {{ .Values.name }}",
+        "invalid map key: map[interface {}]interface {}{\".Values.name\":interface {}(nil)}",
+    );
     fails("<<: 1", "map merge requires map or sequence of maps as the value");
     fails("a: !!int x", "cannot decode !!str `x` as a !!int");
 }
@@ -87,13 +90,15 @@ fn bytes_that_are_no_text_are_refused() {
 #[test]
 fn a_syntax_error_shows_its_line_with_a_caret() {
     let error = documents("a: 1\nb: c: d\n").expect_err("the YAML is wrong");
-    let expected = "yaml: line 2: mapping values are not allowed in this context (line 2, column 5)\n 2 | b: c: d\n   |     ^";
+    let expected =
+        "yaml: line 2: mapping values are not allowed in this context (line 2, column 5)\n 2 | b: c: d\n   |     ^";
     assert_eq!(error.to_string(), expected);
 }
 
 #[test]
 fn documents_of_a_file_know_their_places() {
-    let documents = documents("# head\na: 1\n---\n\n---\nkind: List\nitems:\n- b:\n    c: 2\n").expect("the YAML is right");
+    let documents =
+        documents("# head\na: 1\n---\n\n---\nkind: List\nitems:\n- b:\n    c: 2\n").expect("the YAML is right");
     assert_eq!(documents.len(), 2);
     assert_eq!(documents[0].line_of("a"), Mark { line: 2, column: 4 });
     let objects = documents[1].clone().objects();

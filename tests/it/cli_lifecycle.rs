@@ -32,11 +32,12 @@ fn an_interrupt_ends_the_pods_gracefully_and_exits_with_130() {
 #[test]
 fn a_second_interrupt_does_not_wait_for_the_grace_period() {
     let place = Place::fake();
-    let stubborn = job("long", "", "echo up; sleep 600").replace(
-        "          command:",
-        "          env: [{name: FAKE_TERM, value: ignore}]\n          command:",
+    let stubborn = job("long", "", "echo up; sleep 600")
+        .replace("          command:", "          env: [{name: FAKE_TERM, value: ignore}]\n          command:");
+    place.file(
+        "job.yaml",
+        &stubborn.replace("      restartPolicy", "      terminationGracePeriodSeconds: 3600\n      restartPolicy"),
     );
-    place.file("job.yaml", &stubborn.replace("      restartPolicy", "      terminationGracePeriodSeconds: 3600\n      restartPolicy"));
     let running = started(&place, "job.yaml");
     running.signal(Signal::SIGINT);
     running.says("interrupt again to kill them");

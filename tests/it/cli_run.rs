@@ -4,7 +4,8 @@ use crate::support::cli::{Place, job};
 
 /// Lines of pod output without the pod's name, sorted.
 fn output(stdout: &str) -> Vec<&str> {
-    let mut lines: Vec<&str> = stdout.lines().map(|line| line.split_once(" | ").map_or(line, |(_, text)| text)).collect();
+    let mut lines: Vec<&str> =
+        stdout.lines().map(|line| line.split_once(" | ").map_or(line, |(_, text)| text)).collect();
     lines.sort_unstable();
     lines
 }
@@ -27,7 +28,10 @@ fn a_job_that_fails_tells_why_and_exits_with_1() {
     place.file("job.yaml", &job("bad", "backoffLimit: 1", "echo about to fail; exit 3"));
     let ended = place.jobdock(&["run", "job.yaml"]);
     assert_eq!(ended.code, 1, "{ended:?}");
-    assert!(ended.stderr.contains("reason: BackoffLimitExceeded: Job has reached the specified backoff limit"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("reason: BackoffLimitExceeded: Job has reached the specified backoff limit"),
+        "{ended:?}"
+    );
     assert!(ended.stderr.contains("container main exited with 3 (Error)"), "{ended:?}");
     assert!(ended.stderr.contains("    | about to fail"), "{ended:?}");
 }
@@ -45,7 +49,10 @@ fn a_failure_policy_that_fails_the_job_is_named_with_its_rule() {
     place.file("job.yaml", &job("policy", FAIL_ON_42, "exit 42"));
     let ended = place.jobdock(&["run", "job.yaml"]);
     assert_eq!(ended.code, 1, "{ended:?}");
-    assert!(ended.stderr.contains("podFailurePolicy: rule 0 (FailJob) matched: container main exited with 42"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("podFailurePolicy: rule 0 (FailJob) matched: container main exited with 42"),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -175,7 +182,10 @@ fn a_thousand_lines_of_many_short_pods_are_each_shown_once() {
 #[test]
 fn a_pod_whose_image_cannot_be_had_does_not_hang_the_run() {
     let place = Place::fake();
-    place.file("job.yaml", &job("stuck", "", "echo never").replace("busybox:1.36", "missing:1\n          imagePullPolicy: Never"));
+    place.file(
+        "job.yaml",
+        &job("stuck", "", "echo never").replace("busybox:1.36", "missing:1\n          imagePullPolicy: Never"),
+    );
     let ended = place.jobdock(&["run", "job.yaml"]);
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.stderr.contains("Job default/stuck cannot start, so it was deleted"), "{ended:?}");

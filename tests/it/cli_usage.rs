@@ -38,6 +38,59 @@ fn a_manifest_without_a_job() {
 }
 
 #[test]
+fn every_problem_of_every_object_is_told_at_once() {
+    refused(
+        "\
+apiVersion: batch/v1
+kind: Job
+metadata: {name: hello}
+spec:
+  paralelism: 3
+  backoffLimit: many
+  template:
+    spec:
+      restartPolicy: Never
+      restartPolicy: Never
+      containers:
+        - name: main
+          image: busybox:1.36
+          resources: {limits: {memory: lots}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: d}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+---
+kind: Job
+",
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn a_text_that_is_no_yaml_is_shown_with_its_place() {
+    refused("a: b\n c: [\n", expect![[r#""#]]);
+}
+
+#[test]
+fn the_same_name_twice() {
+    let text = job("one", "", "true");
+    refused(&format!("{text}---\n{text}"), expect![[r#""#]]);
+}
+
+#[test]
+fn a_namespace_that_is_not_the_one_asked_for() {
+    let place = Place::fake();
+    place.file("job.yaml", &job("one", "", "true").replace("{name: one}", "{name: one, namespace: a}"));
+    let ended = place.jobdock(&["run", "-n", "b", "job.yaml"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    expect![[r#""#]].assert_eq(&ended.stderr);
+}
+
+#[test]
 fn an_exit_code_from_a_container_that_is_not_there() {
     let place = Place::fake();
     place.file("job.yaml", &job("one", "", "true"));

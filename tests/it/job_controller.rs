@@ -114,15 +114,8 @@ async fn create(store: &Store, name: &str, spec: Value) {
 }
 
 fn list(store: &Store, kind: &'static Kind) -> Vec<Object> {
-    let query = Query {
-        kind,
-        namespace: None,
-        owner: Owner::Any,
-        with_finalizers: false,
-        limit: None,
-        after: None,
-        at: None,
-    };
+    let query =
+        Query { kind, namespace: None, owner: Owner::Any, with_finalizers: false, limit: None, after: None, at: None };
     store.list(&query).expect("readable").objects
 }
 
@@ -262,9 +255,14 @@ async fn a_pod_taken_from_its_job_is_taken_back() {
     house.until("a pod", |house| house.pods().len() == 1).await;
     let key = house.pods()[0].key();
     edit(&house.store, &key, |pod| pod["metadata"]["ownerReferences"] = json!([])).await;
-    house.until("the owner is back", |house| house.pods().iter().any(|pod| {
-        pod.key() == key && pod.meta().owner_references.is_some() && pod.meta().finalizers.is_some()
-    })).await;
+    house
+        .until("the owner is back", |house| {
+            house
+                .pods()
+                .iter()
+                .any(|pod| pod.key() == key && pod.meta().owner_references.is_some() && pod.meta().finalizers.is_some())
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -274,11 +272,14 @@ async fn a_pod_whose_labels_no_longer_fit_is_let_go_and_replaced() {
     house.until("a pod", |house| house.pods().len() == 1).await;
     let key = house.pods()[0].key();
     edit(&house.store, &key, |pod| pod["metadata"]["labels"] = json!({"mine": "no more"})).await;
-    house.until("it is let go and there is another", |house| {
-        let pods = house.pods();
-        let free = pods.iter().find(|pod| pod.key() == key);
-        pods.len() == 2 && free.is_some_and(|pod| pod.meta().owner_references.is_none() && pod.meta().finalizers.is_none())
-    }).await;
+    house
+        .until("it is let go and there is another", |house| {
+            let pods = house.pods();
+            let free = pods.iter().find(|pod| pod.key() == key);
+            pods.len() == 2
+                && free.is_some_and(|pod| pod.meta().owner_references.is_none() && pod.meta().finalizers.is_none())
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,7 +313,8 @@ async fn a_job_that_is_failing_waits_for_pods_that_terminate() {
         pod["spec"]["nodeName"] = json!("here");
         pod["spec"]["terminationGracePeriodSeconds"] = json!(30);
         pod["status"] = json!({"phase": "Running"});
-    }).await;
+    })
+    .await;
     write_status(&house.store, &first, 1).await;
     let status = house.until_condition("slow", "FailureTarget").await;
     assert!(!condition(&status, "Failed"));

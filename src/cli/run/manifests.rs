@@ -6,12 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 
+use super::check;
 use super::sources::Source;
 use crate::cli::exit::Failure;
 use crate::model::kind::Kind;
-
-/// The kinds that `run` takes, in the order in which they are created; Jobs come last.
-const KINDS: [(&str, &str); 4] = [("", "Namespace"), ("", "ConfigMap"), ("", "Secret"), ("batch", "Job")];
 
 /// One object to create.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,12 +59,16 @@ pub fn read(sources: &[Source], namespace: Option<&str>) -> Result<Vec<Manifest>
     let mut manifests = Vec::new();
     let mut problems = Vec::new();
     for source in sources {
-        for object in objects(source) {
-            match object.and_then(|manifest| settle(manifest, namespace)) {
+        for checked in check::source(source) {
+            match checked {
                 Ok(manifest) => manifests.push(manifest),
-                Err(problem) => problems.push(problem),
+                Err(found) => problems.extend(found),
             }
         }
+    }
+    if let Some(namespace) = namespace {
+        problems.extend(manifests.iter().filter_map(|manifest| elsewhere(manifest, namespace)));
+        place(&mut manifests, namespace);
     }
     problems.extend(repeated(&manifests));
     if problems.is_empty() && !manifests.iter().any(Manifest::is_job) {
@@ -76,9 +78,7 @@ pub fn read(sources: &[Source], namespace: Option<&str>) -> Result<Vec<Manifest>
     if !problems.is_empty() {
         return Err(Failure::Usage(problems.join("\n")));
     }
-    manifests.sort_by_key(|manifest| {
-        KINDS.iter().position(|(group, kind)| *group == manifest.kind.group && *kind == manifest.kind.kind)
-    });
+    manifests.sort_by_key(|manifest| check::KINDS.iter().position(|kind| *kind == manifest.kind.kind));
     Ok(manifests)
 }
 
@@ -97,20 +97,16 @@ pub fn namespaces(manifests: &[Manifest]) -> BTreeSet<&str> {
     used.filter(|name| !name.is_empty() && !made(name)).collect()
 }
 
-/// Sets the namespace that the command line asks for. Parity: kubectl refuses an object that names another one.
-fn settle(mut manifest: Manifest, namespace: Option<&str>) -> Result<Manifest, String> {
-    let Some(namespace) = namespace.filter(|_| manifest.kind.namespaced) else { return Ok(manifest) };
-    if !manifest.namespace.is_empty() && manifest.namespace != namespace {
-        return Err(format!(
-            "{}: {} {} is in namespace {:?}, and --namespace asks for {namespace:?}: leave out one of them",
-            manifest.origin,
-            manifest.kind.kind,
-            manifest.title(),
-            manifest.namespace
-        ));
-    }
-    place(std::slice::from_mut(&mut manifest), namespace);
-    Ok(manifest)
+/// Parity: kubectl refuses an object that names another namespace than the command line.
+fn elsewhere(manifest: &Manifest, namespace: &str) -> Option<String> {
+    let Manifest { origin, kind, namespace: own, .. } = manifest;
+    (!own.is_empty() && own != namespace).then(|| {
+        let title = manifest.title();
+        let kind = kind.kind;
+        format!(
+            "{origin}: {kind} {title} is in namespace {own:?}, and --namespace asks for {namespace:?}: leave out one"
+        )
+    })
 }
 
 /// Two objects of one name.
@@ -133,35 +129,4 @@ fn repeated(manifests: &[Manifest]) -> Vec<String> {
         }
     }
     problems
-}
-
-fn objects(source: &Source) -> Vec<Result<Manifest, String>> {
-    let values: Vec<Value> = match serde_saphyr::from_multiple(&source.text) {
-        Ok(values) => values,
-        Err(error) => return vec![Err(format!("{}: {error}", source.name))],
-    };
-    values
-        .into_iter()
-        .flat_map(|value| {
-            let list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-            match value.get("items").and_then(Value::as_array) {
-                Some(items) if list => items.clone(),
-                _ => vec![value],
-            }
-        })
-        .map(|value| {
-            let api = value["apiVersion"].as_str().unwrap_or_default();
-            let group = api.split_once('/').map_or("", |(group, _)| group);
-            let kind = Kind::find(group, value["kind"].as_str().unwrap_or_default()).ok_or("kind")?;
-            let text = |path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-            Ok(Manifest {
-                kind,
-                namespace: text("/metadata/namespace"),
-                name: text("/metadata/name"),
-                origin: source.name.clone(),
-                warnings: vec![],
-                value,
-            })
-        })
-        .collect()
 }

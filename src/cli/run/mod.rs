@@ -6,6 +6,7 @@
 //!
 //! Nothing is started before everything that can be known to be wrong has been looked for.
 
+mod check;
 mod follow;
 mod line;
 mod log_request;

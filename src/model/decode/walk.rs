@@ -197,7 +197,13 @@ impl Walker {
             Ok(bytes) => Some(Value::String(STANDARD.encode(bytes))),
             Err(_) => {
                 let message = format!("illegal base64 data at input byte {}", corrupt_at(text));
-                self.problem(Sort::Type, node, message.clone(), format!("error decoding from json: {message}"), "base64 text");
+                self.problem(
+                    Sort::Type,
+                    node,
+                    message.clone(),
+                    format!("error decoding from json: {message}"),
+                    "base64 text",
+                );
                 None
             }
         }
@@ -364,7 +370,9 @@ fn unconverted(tree: &Tree, ty: &GoType) -> String {
         (GoType::Struct(_), _) => format!("cannot restore struct from: {kind}"),
         (GoType::Map(..), _) => format!("cannot restore map from {kind}"),
         (GoType::List(_) | GoType::Bytes, _) => format!("cannot restore slice from {kind}"),
-        (GoType::Text, Tree::Number(text)) if !text.contains(['.', 'e', 'E']) => format!("cannot convert int64 to {ty}"),
+        (GoType::Text, Tree::Number(text)) if !text.contains(['.', 'e', 'E']) => {
+            format!("cannot convert int64 to {ty}")
+        }
         (GoType::Int32 | GoType::Int64, Tree::Number(_)) => format!("cannot convert {kind} to {ty}"),
         (base, _) => format!("unrecognized type: {base}"),
     }

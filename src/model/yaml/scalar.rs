@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn integers_have_gos_prefixes() {
-        let cases = [("0644", 420), ("0o644", 420), ("0x1F", 31), ("0b11", 3), ("1_000", 1000), ("-017", -15), ("+5", 5)];
+        let cases =
+            [("0644", 420), ("0o644", 420), ("0x1F", 31), ("0b11", 3), ("1_000", 1000), ("-017", -15), ("+5", 5)];
         for (text, value) in cases {
             is(text, Scalar::Int(value));
         }
