@@ -11,6 +11,7 @@ use bollard::models::{
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::sandbox::SANDBOX_IMAGE;
 use super::{
     ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Mount, MountSource, Network,
     RegistryAuth, VolumeSpec,
@@ -60,7 +61,7 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
             Network::Container(name) => Some(format!("container:{name}")),
         },
         extra_hosts: if joined { None } else { some_list(spec.extra_hosts.clone()) },
-        ipc_mode: namespace(spec.host_ipc, spec.ipc_container.as_deref()),
+        ipc_mode: namespace(spec.host_ipc, spec.ipc_container.as_deref()).or_else(|| shareable(spec)),
         pid_mode: namespace(spec.host_pid, spec.pid_container.as_deref()),
         nano_cpus: number(spec.cpu_limit_nanos),
         cpu_shares: number(spec.cpu_shares),
@@ -84,6 +85,11 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
 
 fn namespace(host: bool, container: Option<&str>) -> Option<String> {
     if host { Some("host".to_owned()) } else { container.map(|name| format!("container:{name}")) }
+}
+
+/// The sandbox holds the namespaces that its pod's containers join; the engine makes IPC private unless told.
+fn shareable(spec: &ContainerSpec) -> Option<String> {
+    (spec.image == SANDBOX_IMAGE).then(|| "shareable".to_owned())
 }
 
 fn security_options(spec: &ContainerSpec) -> Vec<String> {

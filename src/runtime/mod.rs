@@ -92,7 +92,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// Removes a volume; success where it is gone.
     async fn remove_volume(&self, name: &str) -> Result<(), Error>;
 
-    /// Unpacks a tar archive into a container (running or not) at `path`.
+    /// Unpacks a tar archive into a container (running or not) at `path`. Volumes are mounted there, too. The engine
+    /// leaves `path` itself as it is, whatever an entry `./` says: to change a directory's mode, upload an entry with
+    /// its name to its parent.
     async fn upload(&self, name: &str, path: &str, tar: Bytes) -> Result<(), Error>;
 
     /// Wakes for what happens to this store's containers by itself (death, OOM, removal; not for the caller's own
@@ -292,7 +294,7 @@ pub enum Seen {
         error: Option<String>,
         /// When it started, by the engine's clock.
         started_at: Timestamp,
-        /// When it ended, by the engine's clock.
+        /// When it ended, by the engine's clock; never before `started_at`.
         finished_at: Timestamp,
     },
     /// Being removed, or past saving: its output and code are lost, it can only be removed.

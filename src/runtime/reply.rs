@@ -119,14 +119,16 @@ fn state_seen(state: &StateReply, created: Option<Timestamp>) -> Seen {
     // A container that has run has a start time; creation stands in for one that an engine lost.
     let fallback = created.unwrap_or(Timestamp::UNIX_EPOCH);
     let running = || Seen::Running { started_at: started.unwrap_or(fallback) };
+    let begun = started.or(finished).unwrap_or(fallback);
     let exited = || Seen::Exited {
         code: i32::try_from(state.exit_code).unwrap_or(i32::MAX),
         // D13: the engine's flag alone; 137 is any SIGKILL.
         oom_killed: state.oom_killed,
         error: error.clone(),
-        started_at: started.or(finished).unwrap_or(fallback),
-        // D28: may lie before the start; never repaired here.
-        finished_at: finished.or(started).unwrap_or(fallback),
+        started_at: begun,
+        // D28: the engine notes the start of a short process after its end has come in, and clocks jump: a process
+        // never ends before it starts.
+        finished_at: finished.unwrap_or(begun).max(begun),
     };
     match state.status.as_str() {
         "created" | "configured" | "initialized" => Seen::Created { error },

@@ -40,6 +40,18 @@ const IMPURE: &[&str] = &[
     "pod/volumes.rs",
 ];
 
+/// PURE files of the runtime, the rest of which does I/O.
+const RUNTIME_PURE: &[&str] = &[
+    "runtime/convert.rs",
+    "runtime/failure.rs",
+    "runtime/fake/script.rs",
+    "runtime/fake/shell.rs",
+    "runtime/fake/tokens.rs",
+    "runtime/frames.rs",
+    "runtime/reference.rs",
+    "runtime/reply.rs",
+];
+
 /// What a PURE file may not contain: concurrency, clocks, chance, logging, I/O.
 const IMPURE_TOKENS: &[&str] = &[
     "async ",
@@ -152,7 +164,7 @@ impl Source {
         match self.room.as_str() {
             "model" => true,
             "job" | "pod" => !IMPURE.contains(&self.name.as_str()),
-            "runtime" => self.name == "runtime/convert.rs",
+            "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }
     }

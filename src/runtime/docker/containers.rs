@@ -1,7 +1,7 @@
 //! Owns the acts on containers: create with adoption, start, signal, remove, upload, and the looks at them.
 //! Never decides which act is due, and never touches a container whose labels are not this store's.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::wire::Ask;
 use super::{Docker, READ_LIMIT};
 use crate::runtime::failure::Act;
 use crate::runtime::reply::{ContainerLine, ContainerReply, container_seen};
-use crate::runtime::{ContainerSeen, ContainerSpec, Error, LABEL_STORE, convert};
+use crate::runtime::{ContainerSeen, ContainerSpec, Error, LABEL_STORE, Seen, convert};
 
 /// Time to create: the engine lays out a file system and may have to fill it.
 const CREATE_LIMIT: Duration = Duration::from_secs(120);
@@ -89,18 +89,14 @@ async fn is_here(docker: &Docker, name: &str) -> Result<bool, Error> {
 /// Creates, or adopts what an earlier create of ours left (D15, D16: its reply was lost).
 pub(super) async fn create(docker: &Docker, spec: &ContainerSpec) -> Result<(), Error> {
     check_name(&spec.name)?;
-    let created = match create_once(docker, spec).await {
+    match create_once(docker, spec).await {
         Err(taken @ Error::NameTaken(_)) => match look(docker, &spec.name).await? {
             Some(found) if convert::is_ours(&found.labels, spec, &docker.inner.store_id) => Ok(()),
             Some(_) => Err(taken),
             None => create_again(docker, spec).await,
         },
         outcome => outcome,
-    };
-    if created.is_ok() {
-        docker.inner.known.set(&spec.name, true);
     }
-    created
 }
 
 /// The name was taken, but nobody has it: it became free meanwhile, or the engine keeps the name of a container that
@@ -120,16 +116,30 @@ async fn create_once(docker: &Docker, spec: &ContainerSpec) -> Result<(), Error>
     let body = convert::create_body(spec, &docker.inner.store_id);
     let call = async {
         match docker.inner.bollard.create_container(Some(options), body).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                docker.inner.known.made(&spec.name);
+                Ok(())
+            }
             Err(error) => docker.wire().judged(Act::Create, &spec.name, error),
         }
     };
     docker.wire().within(CREATE_LIMIT, call).await
 }
 
+/// Starts a container that has never run. The engine would run one that has ended a second time, so a name that this
+/// process has not itself made and left alone is looked at first.
 pub(super) async fn start(docker: &Docker, name: &str) -> Result<(), Error> {
-    if !is_here(docker, name).await? {
-        return Err(Error::NoContainer(name.to_owned()));
+    check_name(name)?;
+    if !docker.inner.known.take_fresh(name) {
+        match look(docker, name).await? {
+            None => return Err(Error::NoContainer(name.to_owned())),
+            Some(seen) if !is_of_store(docker, &seen) => return Err(Error::NameTaken(name.to_owned())),
+            Some(ContainerSeen { state: Seen::Created { .. }, .. }) => {}
+            Some(ContainerSeen { state: Seen::Running { .. } | Seen::Exited { .. }, .. }) => return Ok(()),
+            Some(ContainerSeen { state: Seen::Dead, .. }) => {
+                return Err(Error::Engine(format!("the container {name} is dead and can only be removed")));
+            }
+        }
     }
     let call = async {
         match docker.inner.bollard.start_container(name, None).await {
@@ -205,23 +215,41 @@ pub(super) fn form(value: &str) -> String {
 
 /// Names that are known to be this store's, so that acts need not ask first. Only a memory: losing it costs a call.
 #[derive(Default)]
-pub(super) struct Known(Mutex<HashSet<String>>);
+pub(super) struct Known(Mutex<HashMap<String, Fresh>>);
+
+/// Whether this process has made a container and not yet tried to start it.
+#[derive(Clone, Copy, PartialEq)]
+enum Fresh {
+    /// A start can be the first one only.
+    Yes,
+    /// It may have been started.
+    No,
+}
 
 impl Known {
     fn contains(&self, name: &str) -> bool {
-        self.names().contains(name)
+        self.names().contains_key(name)
     }
 
     /// Remembers or forgets a name; what is gone is forgotten, so this is as large as what is there.
     fn set(&self, name: &str, ours: bool) {
         if ours {
-            self.names().insert(name.to_owned());
+            self.names().entry(name.to_owned()).or_insert(Fresh::No);
         } else {
             self.names().remove(name);
         }
     }
 
-    fn names(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn made(&self, name: &str) {
+        self.names().insert(name.to_owned(), Fresh::Yes);
+    }
+
+    /// True once for a name that was made and not started since.
+    fn take_fresh(&self, name: &str) -> bool {
+        self.names().get_mut(name).is_some_and(|fresh| std::mem::replace(fresh, Fresh::No) == Fresh::Yes)
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashMap<String, Fresh>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

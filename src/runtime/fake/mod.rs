@@ -14,6 +14,7 @@
 mod engine;
 pub mod script;
 mod shell;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::script::Line;
+use super::tokens::{Part, Target, Token, Word, tokens};
 
 /// Depth of groups and conditions; a deeper text is not a sample manifest's, and recursion needs a bound.
 const DEPTH_MAX: usize = 50;
@@ -36,7 +37,7 @@ pub(super) fn run_text(text: &str, env: &BTreeMap<String, String>, errexit: bool
     let mut tokens = Tokens { tokens: tokens(text), at: 0 };
     let list = list(&mut tokens, 0);
     let mut shell = Shell { env: env.clone(), errexit, run: Run::default(), silent: false };
-    shell.list(&list, errexit);
+    shell.list(&list, true);
     shell.run
 }
 
@@ -48,217 +49,6 @@ pub(super) fn run_words(argv: &[String], env: &BTreeMap<String, String>) -> Run 
         shell.run.code = code;
     }
     shell.run
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Token {
-    Word(Word),
-    /// `;` (newlines too), `&&`, `||`, `|`, `&`, `(`, `)`.
-    Operator(&'static str),
-    /// `>`, `>>`, `<` with its file descriptor; the target is the next word, or `&2` is part of it.
-    Redirect {
-        from: u8,
-        to: Target,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Target {
-    /// A file, named by the next word.
-    File,
-    /// Another descriptor.
-    Descriptor(u8),
-}
-
-/// Parts that are joined to one word.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Word {
-    parts: Vec<Part>,
-    /// Quotes keep an empty word, and a keyword from being one.
-    quoted: bool,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Part {
-    Text(String),
-    Variable { name: String, default: String },
-}
-
-/// Splits a text into tokens.
-fn tokens(text: &str) -> Vec<Token> {
-    let mut reader = Reader { rest: text.chars().collect::<Vec<char>>(), at: 0 };
-    let mut tokens = Vec::new();
-    while let Some(c) = reader.peek() {
-        match c {
-            ' ' | '\t' | '\r' => reader.at += 1,
-            '#' => {
-                while reader.peek().is_some_and(|c| c != '\n') {
-                    reader.at += 1
-                }
-            }
-            '\\' if reader.peek_at(1) == Some('\n') => reader.at += 2,
-            _ => tokens.push(reader.token(c)),
-        }
-    }
-    tokens
-}
-
-struct Reader {
-    rest: Vec<char>,
-    at: usize,
-}
-
-impl Reader {
-    fn peek(&self) -> Option<char> {
-        self.peek_at(0)
-    }
-
-    fn peek_at(&self, ahead: usize) -> Option<char> {
-        self.rest.get(self.at + ahead).copied()
-    }
-
-    fn operator(&mut self, operator: &'static str, length: usize) -> Token {
-        self.at += length;
-        Token::Operator(operator)
-    }
-
-    fn token(&mut self, c: char) -> Token {
-        let next = self.peek_at(1);
-        match (c, next) {
-            ('&', Some('&')) => self.operator("&&", 2),
-            ('|', Some('|')) => self.operator("||", 2),
-            ('&', _) => self.operator("&", 1),
-            ('|', _) => self.operator("|", 1),
-            ('(', _) => self.operator("(", 1),
-            (')', _) => self.operator(")", 1),
-            (';' | '\n', _) => self.operator(";", 1),
-            ('>' | '<', _) => self.redirect(u8::from(c == '>')),
-            ('1' | '2', Some('>')) => {
-                self.at += 1;
-                self.redirect(if c == '2' { 2 } else { 1 })
-            }
-            _ => Token::Word(self.word()),
-        }
-    }
-
-    fn redirect(&mut self, from: u8) -> Token {
-        while self.peek().is_some_and(|c| c == '>' || c == '<') {
-            self.at += 1;
-        }
-        match (self.peek(), self.peek_at(1).and_then(|c| c.to_digit(10))) {
-            (Some('&'), Some(to)) => {
-                self.at += 2;
-                Token::Redirect { from, to: Target::Descriptor(u8::try_from(to).unwrap_or(1)) }
-            }
-            _ => Token::Redirect { from, to: Target::File },
-        }
-    }
-
-    fn word(&mut self) -> Word {
-        let mut word = Word::default();
-        let mut text = String::new();
-        while let Some(c) = self.peek() {
-            match c {
-                ' ' | '\t' | '\r' | '\n' | ';' | '&' | '|' | '(' | ')' | '<' | '>' => break,
-                '\'' => {
-                    word.quoted = true;
-                    self.at += 1;
-                    while let Some(c) = self.peek().filter(|c| *c != '\'') {
-                        text.push(c);
-                        self.at += 1;
-                    }
-                    self.at += 1;
-                }
-                '"' => {
-                    word.quoted = true;
-                    self.double_quoted(&mut word, &mut text);
-                }
-                '\\' => {
-                    text.extend(self.peek_at(1));
-                    self.at += 2;
-                }
-                '$' => self.variable(&mut word, &mut text),
-                other => {
-                    text.push(other);
-                    self.at += 1;
-                }
-            }
-        }
-        word.parts.push(Part::Text(text));
-        word
-    }
-
-    fn double_quoted(&mut self, word: &mut Word, text: &mut String) {
-        self.at += 1;
-        while let Some(c) = self.peek().filter(|c| *c != '"') {
-            match (c, self.peek_at(1)) {
-                ('\\', Some(next @ ('"' | '\\' | '$' | '`'))) => {
-                    text.push(next);
-                    self.at += 2;
-                }
-                ('$', _) => self.variable(word, text),
-                _ => {
-                    text.push(c);
-                    self.at += 1;
-                }
-            }
-        }
-        self.at += 1;
-    }
-
-    /// `$NAME`, `${NAME}`, `${NAME:-default}`, `$?`, `$$`; a `$(…)` is nothing.
-    fn variable(&mut self, word: &mut Word, text: &mut String) {
-        self.at += 1;
-        let name = match self.peek() {
-            Some('{') => self.until('}'),
-            Some('(') => {
-                self.skip_substitution();
-                return;
-            }
-            Some(c @ ('?' | '$' | '#' | '@' | '*' | '!' | '0'..='9')) => {
-                self.at += 1;
-                c.to_string()
-            }
-            _ => {
-                let begin = self.at;
-                while self.peek().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
-                    self.at += 1;
-                }
-                self.rest[begin..self.at].iter().collect()
-            }
-        };
-        if name.is_empty() {
-            text.push('$');
-            return;
-        }
-        let (name, default) = name.split_once(":-").or_else(|| name.split_once('-')).unwrap_or((&name, ""));
-        word.parts.push(Part::Text(std::mem::take(text)));
-        word.parts.push(Part::Variable { name: name.to_owned(), default: default.to_owned() });
-    }
-
-    fn until(&mut self, end: char) -> String {
-        self.at += 1;
-        let begin = self.at;
-        while self.peek().is_some_and(|c| c != end) {
-            self.at += 1;
-        }
-        let text = self.rest[begin..self.at].iter().collect();
-        self.at += 1;
-        text
-    }
-
-    fn skip_substitution(&mut self) {
-        let mut depth = 0_usize;
-        while let Some(c) = self.peek() {
-            self.at += 1;
-            match c {
-                '(' => depth += 1,
-                ')' if depth <= 1 => return,
-                ')' => depth -= 1,
-                _ => {}
-            }
-        }
-    }
 }
 
 /// Commands with what joins each to the one before: `;`, `&&`, `||`, `|`.
@@ -463,6 +253,7 @@ impl Shell {
         match program.rsplit('/').next().unwrap_or(program) {
             "exit" => self.exit(rest.first().and_then(|code| code.parse().ok()).unwrap_or(self.run.code)),
             "false" => 1,
+            "!" => i32::from(self.command(rest, stderr) == 0),
             "echo" => {
                 let open = rest.first().is_some_and(|word| word == "-n");
                 self.print(&rest[usize::from(open)..].join(" "), stderr, open)

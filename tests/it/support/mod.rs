@@ -2,3 +2,5 @@
 
 pub mod cli;
 pub mod daemon;
+pub mod image;
+pub mod proxy;
