@@ -15,13 +15,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReferen
 
 use super::claim;
 use super::conditions;
+use super::feed;
 use super::pods;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
-use crate::store::{Change, Error, Owner, Query, Store};
+use crate::store::{Change, Error, Owner, Store};
 
-/// Objects read at a time when the whole store is looked through.
-const PAGE: usize = 500;
 /// Labels under which a pod names its Job; both generations.
 const JOB_NAME_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
 
@@ -49,14 +48,14 @@ impl Concerns {
     /// nobody holds.
     pub fn all(&self) -> Result<BTreeSet<Key>, Error> {
         let mut keys = BTreeSet::new();
-        self.each(Kind::of::<Job>(), Owner::Any, false, |job| {
+        feed::each(&self.store, Kind::of::<Job>(), Owner::Any, false, |job| {
             if !is_finished(job) {
                 self.note_selector(job);
                 keys.insert(job.key());
             }
             Ok(())
         })?;
-        self.each(Kind::of::<Pod>(), Owner::Any, true, |pod| {
+        feed::each(&self.store, Kind::of::<Pod>(), Owner::Any, true, |pod| {
             keys.extend(self.of_pod(pod)?);
             Ok(())
         })?;
@@ -149,7 +148,7 @@ impl Concerns {
 
     fn of_orphans(&self) -> Result<BTreeSet<Key>, Error> {
         let mut keys = BTreeSet::new();
-        self.each(Kind::of::<Pod>(), Owner::Nobody, false, |pod| {
+        feed::each(&self.store, Kind::of::<Pod>(), Owner::Nobody, false, |pod| {
             keys.extend(self.of_pod(pod)?);
             Ok(())
         })?;
@@ -159,7 +158,7 @@ impl Concerns {
     /// Pods that a Job that has gone still tracks.
     fn held_by(&self, job: &Object) -> Result<BTreeSet<Key>, Error> {
         let mut keys = BTreeSet::new();
-        self.each(Kind::of::<Pod>(), Owner::Uid(job.uid()), true, |pod| {
+        feed::each(&self.store, Kind::of::<Pod>(), Owner::Uid(job.uid()), true, |pod| {
             keys.insert(pod.key());
             Ok(())
         })?;
@@ -199,26 +198,6 @@ impl Concerns {
             None => {
                 noted.manual.remove(&job.key());
                 false
-            }
-        }
-    }
-
-    fn each(
-        &self,
-        kind: &'static Kind,
-        owner: Owner<'_>,
-        with_finalizers: bool,
-        mut visit: impl FnMut(&Object) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut last: Option<Key> = None;
-        loop {
-            let after = last.as_ref().map(|key| (key.namespace.as_str(), key.name.as_str()));
-            let query = Query { kind, namespace: None, owner, with_finalizers, limit: Some(PAGE), after, at: None };
-            let page = self.store.list(&query)?;
-            page.objects.iter().try_for_each(&mut visit)?;
-            last = page.objects.last().map(Object::key);
-            if page.remaining == 0 || last.is_none() {
-                return Ok(());
             }
         }
     }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::apply;
 use super::concern::Concerns;
 use super::facts::{BACKOFF_FACT, JobFacts, Options, UNTRACKED_FACT};
+use super::feed;
 use super::orphan;
 use super::plan::plan;
 use crate::model::kind::Kind;
@@ -31,51 +32,19 @@ const WORKERS: usize = 8;
 /// Tries in a row after a failed guard. Each failure means that somebody else got ahead, so that it cannot go on for
 /// long; after these the queue's back-off takes over.
 const TRIES: usize = 5;
-/// Longest time between two looks at a Job that waits for an instant. The queue's clock stands still while the machine
-/// sleeps and knows nothing of a wall clock that is set; this bounds how late either is noticed.
-const LONGEST_NAP: Duration = Duration::from_secs(30);
-/// Pause before a broken watch is begun anew.
-const REWATCH: Duration = Duration::from_secs(1);
-
 /// Runs until `stop`. Returns once no decision is under way.
 pub async fn run(store: Store, options: Options, stop: CancellationToken) {
     let queue = Queue::new();
     let concerns = Arc::new(Concerns::new(store.clone()));
-    let feeding = tokio::spawn(feed(store.clone(), Arc::clone(&concerns), queue.clone(), stop.clone()));
+    let kinds = [Kind::of::<Job>(), Kind::of::<Pod>()];
+    let feeding = {
+        let (all, of) = (Arc::clone(&concerns), Arc::clone(&concerns));
+        let (store, queue, stop) = (store.clone(), queue.clone(), stop.clone());
+        async move { feed::feed(store, &kinds, queue, stop, || all.all(), |change| of.of(change)).await }
+    };
     let controller = Arc::new(Controller { store, options, concerns, queue: queue.clone() });
-    queue.run(WORKERS, stop, |key| Arc::clone(&controller).sync(key)).await;
-    if let Err(error) = feeding.await {
-        tracing::error!(%error, "the Job controller's watch panicked");
-    }
-}
-
-/// Turns changes into keys, from the start and again after each break of the watch.
-async fn feed(store: Store, concerns: Arc<Concerns>, queue: Queue<Key>, stop: CancellationToken) {
-    loop {
-        let broken = tokio::select! {
-            () = stop.cancelled() => return,
-            Err(error) = follow(&store, &concerns, &queue) => error,
-        };
-        match broken {
-            Error::Closed => return,
-            // The list that follows finds whatever the log no longer tells.
-            error => tracing::warn!(%error, "the Job controller's watch broke and begins anew"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(REWATCH) => {}
-        }
-    }
-}
-
-async fn follow(store: &Store, concerns: &Concerns, queue: &Queue<Key>) -> Result<std::convert::Infallible, Error> {
-    // Watched from before the list, so that nothing falls in between.
-    let mut watch = store.watch(&[Kind::of::<Job>(), Kind::of::<Pod>()], store.revision())?;
-    concerns.all()?.into_iter().for_each(|key| queue.add(key));
-    loop {
-        let change = watch.next().await?;
-        concerns.of(&change)?.into_iter().for_each(|key| queue.add(key));
-    }
+    let working = queue.run(WORKERS, stop, |key| Arc::clone(&controller).sync(key));
+    tokio::join!(feeding, working);
 }
 
 struct Controller {
@@ -120,7 +89,7 @@ impl Controller {
             tracing::debug!(%key, created = plan.create.len(), pods = plan.pods.len(), status = ?plan.status, "commit");
             self.store.commit(writes).await?;
         }
-        Ok(plan.wake_at.map(|at| nap(at, now)))
+        Ok(plan.wake_at.map(|at| feed::nap(at, now)))
     }
 
     fn observe(&self, job: Object, hints: &BTreeSet<String>) -> Result<JobFacts, Error> {
@@ -157,9 +126,4 @@ impl Controller {
         }
         Ok(None)
     }
-}
-
-/// How long to wait for an instant, before looking again whether it is still the right one.
-fn nap(until: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO).min(LONGEST_NAP)
 }

@@ -30,6 +30,7 @@ const IMPURE: &[&str] = &[
     "job/concern.rs",
     "job/controller.rs",
     "job/cronjob.rs",
+    "job/feed.rs",
     "job/ttl.rs",
     "pod/mod.rs",
     "pod/agent.rs",
