@@ -66,19 +66,39 @@ metadata: {name: p}
 ---
 kind: Job
 ",
-        expect![[r#""#]],
+        expect![[r#"
+            error: job.yaml:5: Job hello: spec.paralelism: there is no such field: did you mean parallelism?
+            error: job.yaml:6: Job hello: spec.backoffLimit: "many" is not allowed here: give a whole number between -2147483648 and 2147483647
+            error: job.yaml:10: Job hello: spec.template.spec.restartPolicy: set twice in one map
+            error: job.yaml:14: Job hello: spec.template.spec.containers[0].resources.limits.memory: "lots" is not allowed here: give a quantity such as 500m, 2, 64Mi or 1Gi
+            error: job.yaml:15: no matches for kind "Deployment" in version "apps/v1"; it takes Namespace, ConfigMap, Secret and Job
+            error: job.yaml:19: `run` does not take a Pod; it takes Namespace, ConfigMap, Secret and Job
+            error: job.yaml:23: Object 'apiVersion' is missing; it takes Namespace, ConfigMap, Secret and Job
+        "#]],
     );
 }
 
 #[test]
 fn a_text_that_is_no_yaml_is_shown_with_its_place() {
-    refused("a: b\n c: [\n", expect![[r#""#]]);
+    refused(
+        "a: b\n c: [\n",
+        expect![[r#"
+        error: job.yaml:2:3: yaml: line 2: mapping values are not allowed in this context
+           2 |  c: [
+             |   ^
+    "#]],
+    );
 }
 
 #[test]
 fn the_same_name_twice() {
     let text = job("one", "", "true");
-    refused(&format!("{text}---\n{text}"), expect![[r#""#]]);
+    refused(
+        &format!("{text}---\n{text}"),
+        expect![[r#"
+        error: job.yaml:15: Job one stands a second time, first in job.yaml:1
+    "#]],
+    );
 }
 
 #[test]
@@ -87,7 +107,10 @@ fn a_namespace_that_is_not_the_one_asked_for() {
     place.file("job.yaml", &job("one", "", "true").replace("{name: one}", "{name: one, namespace: a}"));
     let ended = place.jobdock(&["run", "-n", "b", "job.yaml"]);
     assert_eq!(ended.code, 2, "{ended:?}");
-    expect![[r#""#]].assert_eq(&ended.stderr);
+    expect![[r#"
+        error: job.yaml:1: Job one is in namespace "a", and --namespace asks for "b": leave out one
+    "#]]
+    .assert_eq(&ended.stderr);
 }
 
 #[test]

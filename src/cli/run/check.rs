@@ -35,9 +35,9 @@ pub fn source(source: &Source) -> Vec<Result<Manifest, Vec<String>>> {
 
 fn object(source: &Source, document: &Document) -> Result<Manifest, Vec<String>> {
     let origin = format!("{}:{}", source.name, document.start_line);
-    let kind = decode::kind_of(document).map_err(|why| vec![format!("{origin}: {why}; {}", taken())])?;
+    let kind = decode::kind_of(document).map_err(|why| vec![format!("{origin}: {why}: {}", taken())])?;
     if !KINDS.contains(&kind.kind) {
-        return Err(vec![format!("{origin}: `run` does not take a {}; {}", kind.kind, taken())]);
+        return Err(vec![format!("{origin}: a {} is not for `run`: {}", kind.kind, taken())]);
     }
     let mut walked = decode::walk(&document.node, schema::of(kind));
     let title = title(&walked.value);
@@ -70,7 +70,7 @@ fn object(source: &Source, document: &Document) -> Result<Manifest, Vec<String>>
 
 /// Which kinds can be given.
 fn taken() -> String {
-    format!("it takes {} and {}", KINDS[..KINDS.len() - 1].join(", "), KINDS[KINDS.len() - 1])
+    format!("`run` takes {} and {}", KINDS[..KINDS.len() - 1].join(", "), KINDS[KINDS.len() - 1])
 }
 
 /// `hello`, or `hello-…` for a generated name.
