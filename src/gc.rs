@@ -10,8 +10,8 @@
 //!                                                   Namespace(n):  its contents go, then it goes
 //! ```
 //!
-//! Parity: upstream's garbage collector and namespace controller. Like there, an owner that is named at the wrong place
-//! counts as gone; an owner of a kind that is not served is nobody's to judge and counts as alive.
+//! Parity: upstream's garbage collector and namespace controller. Like there, a dependent that is judged finds an owner
+//! only where its reference says it is; an owner of a kind that is not served is nobody's to judge and counts as alive.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -97,7 +97,7 @@ async fn wake(store: &Store, queue: &Queue<Subject>) {
         match follow(store, queue, &kinds).await {
             Ok(never) => match never {},
             Err(Error::Closed) => return,
-            Err(error) => tracing::warn!(%error, "garbage collection begins anew"),
+            Err(error) => tracing::warn!(?error, "garbage collection begins anew"),
         }
         tokio::time::sleep(RECHECK).await;
     }

@@ -12,7 +12,7 @@
 //! a run begins after the change. Parity: the semantics of client-go's `workqueue`.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -100,7 +100,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
     where
         F: Fn(K) -> R,
         R: Future<Output = Result<Option<Duration>, E>> + Send + 'static,
-        E: Display + Send + 'static,
+        E: Debug + Display + Send + 'static,
     {
         let mut tasks = JoinSet::new();
         let mut keys: HashMap<Id, K> = HashMap::new();
@@ -139,15 +139,15 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
         self.lock().delayed.first_key_value().map(|((at, _), _)| *at)
     }
 
-    fn ended<E: Display>(
+    fn ended<E: Debug + Display>(
         &self,
         keys: &mut HashMap<Id, K>,
         ended: Result<(Id, Result<Option<Duration>, E>), JoinError>,
     ) {
         let (id, outcome) = match ended {
             Ok((id, Ok(again))) => (id, Ok(again)),
-            Ok((id, Err(error))) => (id, Err(error.to_string())),
-            Err(error) => (error.id(), Err(error.to_string())),
+            Ok((id, Err(error))) => (id, Err((error.to_string(), format!("{error:?}")))),
+            Err(error) => (error.id(), Err((error.to_string(), format!("{error:?}")))),
         };
         let Some(key) = keys.remove(&id) else { return };
         let mut state = self.lock();
@@ -159,11 +159,11 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
                     state.add_at(key.clone(), Instant::now() + delay);
                 }
             }
-            Err(error) => {
+            Err((error, cause)) => {
                 let failures = state.failures.entry(key.clone()).or_default();
                 let delay = jittered(backoff(*failures));
                 *failures = failures.saturating_add(1);
-                tracing::warn!(%error, failures, ?delay, "a run failed and is tried again");
+                tracing::warn!(%error, cause, failures, ?delay, "a run failed and is tried again");
                 state.add_at(key.clone(), Instant::now() + delay);
             }
         }

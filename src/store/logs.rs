@@ -15,8 +15,9 @@ mod cri;
 mod read;
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 
 use self::cri::Backwards;
 use self::read::Reader;
+use super::DIRECTORY_MODE;
 
 /// Names one log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,7 +106,7 @@ impl Logs {
     pub fn writer(&self, key: &LogKey) -> io::Result<Writer> {
         let path = self.path(key, "log")?;
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
+            DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent)?;
         }
         let file = OpenOptions::new().create(true).read(true).append(true).open(&path)?;
         let (whole, last) = resume(&file)?;
@@ -154,6 +156,17 @@ impl Logs {
             false
         });
         Ok(())
+    }
+
+    /// The uids of the pods that have logs: for whoever removes those of pods that are gone.
+    pub fn pods(&self) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.0.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string()));
+        // A name that is not text is none of ours.
+        Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     fn path(&self, key: &LogKey, extension: &str) -> io::Result<PathBuf> {

@@ -22,6 +22,8 @@ mod schema;
 mod watch;
 mod writer;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -47,10 +49,16 @@ use crate::model::object::{Key, Object};
 const DATABASE: &str = "jobdock.db";
 /// The directory of container logs in the data directory.
 const LOGS: &str = "pods";
+/// Of directories that the store makes: logs and Secrets are nobody else's business.
+const DIRECTORY_MODE: u32 = 0o700;
 /// Commits that wait for the writer at most; who comes after them waits before being queued.
 const WAITING: usize = 1024;
 
 /// One change of one object, part of a commit.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a commit holds a handful of writes, and a box would burden every caller"
+)]
 #[derive(Clone, Debug)]
 pub enum Write {
     /// A new object. Without a uid, creation time or name (where `generateName` is set) the store mints them.
@@ -260,7 +268,7 @@ impl Store {
     }
 
     fn start(dir: &Path, durability: Durability, limits: Limits, temporary: Option<TempDir>) -> Result<Self, Error> {
-        std::fs::create_dir_all(dir)?;
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir)?;
         let path = dir.join(DATABASE);
         let conn = schema::open_writer(&path, durability)?;
         let id = schema::id(&conn)?;

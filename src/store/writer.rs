@@ -109,7 +109,7 @@ impl Writer {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, commits = answers.len(), "the store's transaction failed; nothing was written");
+                tracing::error!(?error, commits = answers.len(), "the store's transaction failed; nothing was written");
                 for (answer, _permit) in answers {
                     let _ = answer.send(Err(copy(&error)));
                 }
@@ -148,7 +148,7 @@ impl Writer {
         let more = match self.upkeep() {
             Ok(more) => more,
             Err(error) => {
-                tracing::warn!(%error, "upkeep of the store failed; it is tried again later");
+                tracing::warn!(?error, "upkeep of the store failed; it is tried again later");
                 false
             }
         };

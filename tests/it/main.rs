@@ -16,5 +16,6 @@ mod runtime_logs;
 mod simulation;
 mod store;
 mod store_logs;
+mod store_model;
 mod support;
 mod tidy;

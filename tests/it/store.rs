@@ -458,3 +458,100 @@ async fn events_go_when_they_are_old() {
     assert!(next(&mut watch).await.after.is_some());
     assert!(next(&mut watch).await.after.is_none(), "watchers see them go");
 }
+
+#[tokio::test]
+async fn a_watcher_that_falls_behind_the_ring_misses_nothing() {
+    const CHANGES: u64 = 10_000;
+    let store = Store::in_memory().unwrap();
+    let start = store.revision();
+    let mut watch = store.watch(&[Kind::of::<ConfigMap>()], start).unwrap();
+    for batch in 0..CHANGES / 500 {
+        let writes = (0..500).map(|i| Write::Create(config("default", &format!("n{}", batch * 500 + i))));
+        store.commit(writes.collect()).await.unwrap();
+    }
+    for i in 0..CHANGES {
+        assert_eq!(next(&mut watch).await.revision, start + 1 + i);
+    }
+    let late = create(&store, config("default", "late")).await;
+    assert_eq!(next(&mut watch).await.after, Some(late));
+}
+
+#[tokio::test]
+async fn a_watch_that_is_dropped_while_it_waits_loses_nothing() {
+    let store = Store::in_memory().unwrap();
+    let mut watch = store.watch(&[Kind::of::<ConfigMap>()], store.revision()).unwrap();
+    for i in 0..50 {
+        // Waiting is given up, as a select does.
+        let _ = futures::poll!(std::pin::pin!(watch.next()));
+        let object = create(&store, config("default", &format!("n{i}"))).await;
+        assert_eq!(next(&mut watch).await.after, Some(object));
+        assert_eq!(watch.revision(), store.revision());
+    }
+}
+
+#[tokio::test]
+async fn two_hundred_watchers_see_the_same_changes() {
+    let store = Store::in_memory().unwrap();
+    let watches: Vec<_> =
+        (0..200).map(|_| store.watch(&[Kind::of::<ConfigMap>()], store.revision()).unwrap()).collect();
+    let readers = watches.into_iter().map(|mut watch| {
+        tokio::spawn(async move {
+            let mut seen = Vec::new();
+            while seen.len() < 100 {
+                seen.push(next(&mut watch).await.revision);
+            }
+            seen
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    let start = store.revision();
+    for i in 0..100 {
+        create(&store, config("default", &format!("n{i}"))).await;
+    }
+    for reader in readers {
+        assert_eq!(reader.await.unwrap(), (start + 1..=start + 100).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_fails_fails_the_whole_group_and_then_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let revision = store.revision();
+    let other = rusqlite::Connection::open(dir.path().join("jobdock.db")).unwrap();
+    // Somebody else's write lock is a failure that can be had without a broken disk.
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let commits = ["a", "b"].map(|name| store.commit(vec![Write::Create(config("default", name))]));
+    for result in futures::future::join_all(commits).await {
+        assert!(matches!(result, Err(Error::Database(_))), "{result:?}");
+    }
+    assert_eq!(store.revision(), revision);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(create(&store, config("default", "a")).await.revision(), revision + 1);
+}
+
+#[tokio::test]
+async fn a_state_that_does_not_decode_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = create(&Store::open(dir.path()).unwrap(), config("default", "a")).await;
+    let conn = rusqlite::Connection::open(dir.path().join("jobdock.db")).unwrap();
+    conn.execute("UPDATE states SET json = x'7b'", []).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let error = store.get(&object.key()).unwrap_err();
+    assert!(error.to_string().contains("configmaps"), "{error}");
+    create(&store, config("default", "b")).await;
+}
+
+#[tokio::test]
+async fn nobody_else_can_read_the_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("data");
+    let store = Store::open(&dir).unwrap();
+    create(&store, config("default", "a")).await;
+    assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o077, 0);
+    for entry in std::fs::read_dir(&dir).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.path());
+    }
+}

@@ -228,7 +228,9 @@ async fn removal_ends_followers_and_forgets_the_log() {
     let mut stream = store.logs().read(&key("uid"), follow).unwrap().unwrap();
     assert_eq!(piece(&mut stream).await.as_deref(), Some("a\n"));
     let writer = store.logs().writer(&key("uid")).unwrap();
+    assert_eq!(store.logs().pods().unwrap(), ["uid"]);
     store.logs().remove("uid").unwrap();
+    assert!(store.logs().pods().unwrap().is_empty());
     store.logs().remove("uid").unwrap();
     assert_eq!(piece(&mut stream).await, None);
     assert!(store.logs().read(&key("uid"), LogQuery::default()).unwrap().is_none());
