@@ -1,18 +1,23 @@
 //! What the API's objects are: the kinds served, their shape, defaults, validation, selectors, YAML in.
 //! Never does I/O and never reads a clock.
 
+
 pub mod canonical;
 pub mod decode;
 pub mod deletion;
 pub mod event;
 pub mod field;
+pub mod fields;
 pub mod go_text;
 pub mod interval;
 pub mod json;
 pub mod kind;
 pub mod object;
+pub mod patch;
 pub mod quantity;
 pub mod schema;
+pub mod selector;
+pub mod strategic;
 mod strategies;
 pub mod strategy;
 pub mod time;
