@@ -21,14 +21,15 @@ use k8s_openapi::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use self::directory::connect;
-use self::directory::{Directory, Refusal};
+use self::directory::{Directory, Refusal, Socket};
 use self::part::{Failures, Part};
+use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
 use crate::model::object::Object;
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
 use crate::store::{self, Store, Write};
-use crate::{gc, job, runtime};
+use crate::{api, gc, job, runtime};
 
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -93,14 +94,9 @@ pub enum Error {
     /// There is no engine to run pods on: start one, or say where it is.
     #[error("{0}")]
     NoEngine(String),
-    /// The address is taken, or not this machine's: use another.
-    #[error("cannot listen on {address}: {source}; give another address with --listen")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// The API cannot be served: another address may do.
+    #[error("{0}; give another address with --listen")]
+    Api(#[from] api::serve::Error),
     /// A part that should run until it is stopped has ended: a fault of jobdock's.
     #[error("the {0} has ended by itself: this is a fault in jobdock, please report it")]
     Ended(&'static str),
@@ -114,6 +110,7 @@ pub struct Daemon {
     /// In the order in which they stop.
     parts: Vec<Part>,
     store: Store,
+    _socket: Socket,
     /// Last, so that the lock is held until the database is closed.
     directory: Directory,
 }
@@ -122,15 +119,24 @@ impl Daemon {
     /// Starts everything; returns when requests are answered.
     pub async fn start(config: Config) -> Result<Self, Error> {
         let directory = lock(&config.data_dir)?;
+        raise_file_limit();
         let told = |source: store::Error| Error::Store { directory: config.data_dir.display().to_string(), source };
         let store = Store::open(&config.data_dir).map_err(told)?;
-        make_namespaces(&store).await.map_err(told)?;
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
+        make_namespaces(&store).await.map_err(told)?;
+        let socket = directory.socket().map_err(|source| unusable(&config.data_dir, source))?;
+        let listeners = Listeners::bind(&config.data_dir, Some(socket.path()), config.listen).await?;
+        let address = listeners.tcp_address();
+
         let failures = Failures::default();
         let controllers = Part::new("controllers", &failures);
         controllers.spawn(|stop| gc::run(store.clone(), stop));
         controllers.spawn(|stop| job::controller::run(store.clone(), config.options(), stop));
-        Ok(Self { directory, store, address: None, failures, parts: vec![controllers] })
+        controllers.spawn(|stop| job::cronjob::run(store.clone(), stop));
+        controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
+        let api = Part::new("API", &failures);
+        api.spawn(|stop| api::serve(ApiState::new(store.clone(), stop.clone()), listeners, stop));
+        Ok(Self { address, failures, parts: vec![api, controllers], store, directory, _socket: socket })
     }
 
     /// Where the HTTPS API listens.
@@ -185,13 +191,23 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 fn lock(path: &Path) -> Result<Directory, Error> {
-    Directory::lock(path).map_err(|refusal| {
-        let directory = path.display().to_string();
-        match refusal {
-            Refusal::Held { holder } => Error::Held { directory, holder },
-            Refusal::Io(source) => Error::Directory { directory, source },
-        }
+    Directory::lock(path).map_err(|refusal| match refusal {
+        Refusal::Held { holder } => Error::Held { directory: path.display().to_string(), holder },
+        Refusal::Io(source) => unusable(path, source),
     })
+}
+
+fn unusable(path: &Path, source: std::io::Error) -> Error {
+    Error::Directory { directory: path.display().to_string(), source }
+}
+
+/// Each watch, log and engine connection is an open file; the limit that shells give is low for historic reasons.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn make_namespaces(store: &Store) -> Result<(), store::Error> {
@@ -214,6 +230,10 @@ async fn make_namespaces(store: &Store) -> Result<(), store::Error> {
 }
 
 /// The kubeconfig for the daemon of a data directory; none where none has served it yet.
-pub fn kubeconfig(_directory: &Path) -> std::io::Result<Option<String>> {
-    Ok(None)
+pub fn kubeconfig(directory: &Path) -> Result<Option<String>, api::pki::Error> {
+    match api::kubeconfig(directory) {
+        Ok(text) => Ok(Some(text)),
+        Err(api::pki::Error::NeverServed(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

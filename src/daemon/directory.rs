@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 
 /// The socket's name in the data directory.
 const SOCKET: &str = "jobdock.sock";
@@ -76,22 +76,9 @@ impl Directory {
         &self.path
     }
 
-    /// Listens on the directory's socket; one left over by a process that died is replaced.
-    pub fn listen(&self) -> io::Result<UnixListener> {
-        let socket = Socket::of(&self.path)?;
-        match fs::remove_file(socket.path()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let listener = UnixListener::bind(socket.path())?;
-        fs::set_permissions(socket.path(), fs::Permissions::from_mode(PRIVATE_FILE))?;
-        Ok(listener)
-    }
-
-    /// Takes the socket away, so that clients know at once that nobody listens.
-    pub fn unlisten(&self) -> io::Result<()> {
-        fs::remove_file(Socket::of(&self.path)?.path())
+    /// Its socket.
+    pub fn socket(&self) -> io::Result<Socket> {
+        Socket::of(&self.path)
     }
 }
 
@@ -102,8 +89,9 @@ pub async fn connect(directory: &Path) -> io::Result<UnixStream> {
 }
 
 /// The socket under a path that is short enough for the kernel: its own, or one through an open file descriptor of
-/// the directory.
-struct Socket {
+/// the directory, which has to stay open for as long as the path is used.
+#[derive(Debug)]
+pub struct Socket {
     path: PathBuf,
     _directory: Option<OwnedFd>,
 }
@@ -120,7 +108,8 @@ impl Socket {
         Ok(Self { path, _directory: Some(opened) })
     }
 
-    fn path(&self) -> &Path {
+    /// Where to bind or to connect.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -152,12 +141,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("d".repeat(120));
         let held = Directory::lock(&path).unwrap();
-        let listener = held.listen().unwrap();
+        assert_eq!(connect(&path).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        let listener = tokio::net::UnixListener::bind(held.socket().unwrap().path()).unwrap();
         connect(&path).await.unwrap();
         listener.accept().await.unwrap();
-        drop(listener);
-        let _again = held.listen().unwrap();
-        held.unlisten().unwrap();
-        assert_eq!(connect(&path).await.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }
