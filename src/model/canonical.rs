@@ -6,10 +6,12 @@
 //! stays, `resources: {}` (a struct, no pointer) appears. Differs: upstream up to 1.33 writes `creationTimestamp: null`
 //! where there is none, as in pod templates; here it is absent, as newer releases have it.
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::go_text::json_float;
-use super::schema::{Field, GoType, Struct};
+use super::kind::Kind;
+use super::schema::{self, Field, GoType, Struct};
 
 /// Makes the canonical form of a tree that `decode::walk` has made.
 pub fn tidy(value: &mut Value, ty: &'static Struct) {
@@ -28,6 +30,18 @@ pub fn tidy(value: &mut Value, ty: &'static Struct) {
             members.remove(field.name);
         }
     }
+}
+
+/// An object's JSON without the empty names that `k8s-openapi` writes where Go writes none (`imagePullSecrets: [{}]`).
+/// Nearly no object has one, so that nearly always this only looks.
+pub fn json(kind: &Kind, json: Bytes) -> Bytes {
+    const EMPTY_NAME: &[u8] = br#""name":"""#;
+    if !json.windows(EMPTY_NAME.len()).any(|window| window == EMPTY_NAME) {
+        return json;
+    }
+    let Ok(mut value) = serde_json::from_slice(&json) else { return json };
+    tidy(&mut value, schema::of(kind));
+    value.to_string().into()
 }
 
 fn tidy_value(value: &mut Value, ty: &GoType) {
@@ -198,7 +212,6 @@ mod tests {
     use serde_json::json;
 
     use super::super::decode::walk;
-    use super::super::schema;
     use super::super::tree::Node;
     use super::*;
 

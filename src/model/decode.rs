@@ -68,6 +68,12 @@ pub fn body(kind: &'static Kind, body: &[u8], format: Format, validation: FieldV
     document(kind, &node, &duplicates, &named.or(kind), validation)
 }
 
+/// Reads a manifest file's document as an object of `kind`, with the messages that a server would give.
+pub fn manifest(kind: &'static Kind, content: &Document, validation: FieldValidation) -> Result<Decoded, String> {
+    let named = interpret(&content.node)?;
+    document(kind, &content.node, &content.duplicates, &named.or(kind), validation)
+}
+
 /// Reads an object that is already JSON (the result of a patch) as one of `kind`: its problems are the caller's to
 /// word, its strictness too.
 pub fn value(kind: &'static Kind, value: &Value) -> Walked {

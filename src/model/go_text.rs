@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
+use serde_json::Value;
 
 /// `strconv.Quote`, and `%q` of a string.
 pub fn quote(text: &str) -> String {
@@ -57,6 +58,25 @@ fn printable(character: char) -> bool {
     !(character.is_control()
         || (character.is_whitespace() && character != ' ')
         || matches!(code, 0xad | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff | 0xe000..=0xf8ff | 0xfff0..=0xfffb))
+}
+
+/// `%+v` of decoded JSON: `map[spec:map[parallelism:two]]`.
+pub fn plus_v(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() => json_float(float),
+            _ => number.to_string(),
+        },
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(plus_v).collect::<Vec<_>>().join(" ")),
+        Value::Object(members) => {
+            let members: Vec<String> =
+                members.iter().map(|(name, value)| format!("{name}:{}", plus_v(value))).collect();
+            format!("map[{}]", members.join(" "))
+        }
+    }
 }
 
 /// A float as `encoding/json` writes it: plain digits between 1e-6 and 1e21, else with a short exponent.

@@ -1,9 +1,10 @@
 //! What the API's objects are: the kinds served, their shape, defaults, validation, selectors, YAML in.
 //! Never does I/O and never reads a clock.
 
-
+pub mod admit;
 pub mod canonical;
 pub mod decode;
+pub mod defaults;
 pub mod deletion;
 pub mod event;
 pub mod field;

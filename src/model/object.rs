@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::canonical;
 use super::kind::Kind;
 
 /// What a Kubernetes type must offer to be served: group, version and kind, metadata, JSON both ways, a schema.
@@ -148,7 +149,7 @@ impl Object {
 
     /// The JSON that clients see, `apiVersion` and `kind` included; made once, then shared.
     pub fn json(&self) -> &Bytes {
-        self.0.json.get_or_init(|| self.0.value.to_json())
+        self.0.json.get_or_init(|| canonical::json(self.0.kind, self.0.value.to_json()))
     }
 
     /// The same JSON as a tree, for code that is generic over kinds (patches, tables, field selectors).

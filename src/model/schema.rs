@@ -50,18 +50,16 @@ pub enum GoType {
 impl GoType {
     /// The type below pointers and names.
     pub fn base(&self) -> &Self {
-        match self {
-            Self::Pointer(of) | Self::Named(_, of) => of.base(),
-            other => other,
+        let mut ty = self;
+        while let Self::Pointer(of) | Self::Named(_, of) = ty {
+            ty = of;
         }
+        ty
     }
 
     /// The struct that this is, below pointers.
     pub fn as_struct(&self) -> Option<&'static Struct> {
-        match self.base() {
-            Self::Struct(name) => Some(get(name)),
-            _ => None,
-        }
+        if let Self::Struct(name) = self.base() { Some(get(name)) } else { None }
     }
 
     fn parse(text: &'static str) -> Self {

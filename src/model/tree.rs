@@ -84,24 +84,37 @@ impl Node {
 
     /// The member with this key; the last one, where there are several.
     pub fn get(&self, key: &str) -> Option<&Node> {
-        match &self.tree {
-            Tree::Map(entries) => entries.iter().rev().find(|entry| entry.key == key).map(|entry| &entry.value),
-            _ => None,
-        }
+        let Tree::Map(entries) = &self.tree else { return None };
+        entries.iter().rev().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 
     /// The string that stands under this key.
     pub fn text(&self, key: &str) -> Option<&str> {
-        match &self.get(key)?.tree {
-            Tree::Text(text) => Some(text),
-            _ => None,
-        }
+        if let Tree::Text(text) = &self.get(key)?.tree { Some(text) } else { None }
     }
 
     /// Where the field of this path stands (`spec.template.spec.containers[0].name`, `data[key]`); where it is
     /// missing, the nearest thing above it that is there. A map's key counts as the place of what is under it.
     pub fn mark_of(&self, path: &str) -> Mark {
         self.descend(path, self.at)
+    }
+
+    /// What stands at a path, if something does.
+    pub fn at_path(&self, path: &str) -> Option<&Node> {
+        let path = path.strip_prefix('.').unwrap_or(path);
+        if path.is_empty() {
+            return Some(self);
+        }
+        match &self.tree {
+            Tree::Map(entries) => {
+                entries.iter().rev().find_map(|entry| entry.value.at_path(rest_after(path, &entry.key)?))
+            }
+            Tree::List(items) => {
+                let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
+                items.get(index.parse::<usize>().ok()?)?.at_path(rest)
+            }
+            Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) => None,
+        }
     }
 
     fn descend(&self, path: &str, at: Mark) -> Mark {

@@ -7,6 +7,7 @@ mod examples;
 mod gc;
 mod job_controller;
 mod job_policy;
+mod parity_decode;
 mod reconcile;
 mod runtime_convert;
 mod runtime_docker;

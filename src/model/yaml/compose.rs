@@ -300,38 +300,31 @@ impl<'a> Expander<'a> {
     }
 
     fn is_merge(&self, key: usize) -> bool {
-        match &self.arena[key].kind {
-            RawKind::Scalar { text, plain, tag } => {
-                text == "<<" && (tag.is_none() && *plain || tag.as_deref() == Some("tag:yaml.org,2002:merge"))
-            }
-            _ => false,
-        }
+        let RawKind::Scalar { text, plain, tag } = &self.arena[key].kind else { return false };
+        text == "<<" && (tag.is_none() && *plain || tag.as_deref() == Some("tag:yaml.org,2002:merge"))
     }
 
     fn merge(&mut self, value: usize, slots: &mut Slots) -> Result<(), String> {
-        match &self.arena[value].kind {
-            RawKind::List(items) => {
-                // Earlier ones win, so they are set last.
-                items.iter().rev().try_for_each(|item| self.merge_one(*item, slots))
-            }
-            _ => self.merge_one(value, slots),
+        if let RawKind::List(items) = &self.arena[value].kind {
+            // Earlier ones win, so they are set last.
+            return items.iter().rev().try_for_each(|item| self.merge_one(*item, slots));
         }
+        self.merge_one(value, slots)
     }
 
     fn merge_one(&mut self, value: usize, slots: &mut Slots) -> Result<(), String> {
         self.count()?;
+        let no_map = || Err("map merge requires map or sequence of maps as the value".to_owned());
         match &self.arena[value].kind {
             RawKind::Map(entries) => self.fill(entries, slots),
-            RawKind::Alias { name, target } => match &self.arena[*target].kind {
-                RawKind::Map(entries) => {
-                    self.enter(name, value)?;
-                    self.fill(entries, slots)?;
-                    self.open.pop();
-                    Ok(())
-                }
-                _ => Err("map merge requires map or sequence of maps as the value".to_owned()),
-            },
-            _ => Err("map merge requires map or sequence of maps as the value".to_owned()),
+            RawKind::Alias { name, target } => {
+                let RawKind::Map(entries) = &self.arena[*target].kind else { return no_map() };
+                self.enter(name, value)?;
+                self.fill(entries, slots)?;
+                self.open.pop();
+                Ok(())
+            }
+            RawKind::Scalar { .. } | RawKind::List(_) => no_map(),
         }
     }
 

@@ -155,6 +155,7 @@ fn end_of(text: &str, own_line: bool) -> Mark {
     if own_line && column > 1 { Mark { line: line + 1, column: 1 } } else { Mark { line, column } }
 }
 
+/// One row for each sort of error, hence the length.
 fn words(kind: &ErrorKind) -> (By, &'static str) {
     use ErrorKind as K;
     let parser = |words| (By::Parser, words);

@@ -1,0 +1,205 @@
+//! Owns the way of an object into the store, as far as it is the same for the API and the command line: decode,
+//! defaults, metadata, what the server sets, validation, warnings.
+//! Never reads or writes a store and never knows HTTP: a [`Refusal`] says what is wrong, `api/error.rs` gives it a code.
+//!
+//! ```text
+//!  create: decode -> default -> namespace, system metadata, name -> prepare_create -> validate_create -> warnings
+//!  update: decode -> default -> namespace, name -> uid, revision -> prepare_update -> metadata kept -> validate_update
+//!  check (command line): every problem of a manifest, decoding's and validation's, with its place
+//! ```
+//!
+//! Parity: the API server's create and update handlers with `rest.BeforeCreate` and `rest.BeforeUpdate`.
+
+mod check;
+mod metadata;
+mod refusal;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub use self::check::{Finding, check};
+pub use self::refusal::Refusal;
+use super::decode::{self, Decoded, FieldValidation, Format};
+use super::kind::Kind;
+use super::object::Object;
+use super::yaml::Document;
+use super::{canonical, go_text, schema};
+
+/// What is minted for a new object, by the store or by whoever pretends to be one.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// The uid.
+    pub uid: &'a str,
+    /// What follows `generateName`.
+    pub suffix: &'a str,
+    /// The creation time.
+    pub now: Timestamp,
+}
+
+/// What the request says beside the body.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// The namespace in the request's address; empty for kinds that live in none.
+    pub namespace: &'a str,
+    /// What becomes of unknown and duplicate fields.
+    pub field_validation: FieldValidation,
+    /// Nothing is to be stored: only then may a new object name a revision.
+    pub dry_run: bool,
+}
+
+/// An object as it may be stored, and what its sender should be told.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// The object, ready to be committed.
+    pub object: Object,
+    /// Texts of `Warning` headers, in order.
+    pub warnings: Vec<String>,
+}
+
+/// Admits a new object from a request's body.
+pub fn create(
+    kind: &'static Kind,
+    body: &[u8],
+    format: Format,
+    options: &Options<'_>,
+    identity: &Identity<'_>,
+) -> Result<Admitted, Refusal> {
+    let decoded = decode::body(kind, body, format, options.field_validation).map_err(Refusal::BadRequest)?;
+    create_decoded(decoded, options, identity)
+}
+
+/// Admits a new object from a manifest file's document.
+pub fn create_document(
+    kind: &'static Kind,
+    document: &Document,
+    options: &Options<'_>,
+    identity: &Identity<'_>,
+) -> Result<Admitted, Refusal> {
+    let decoded = decode::manifest(kind, document, options.field_validation).map_err(Refusal::BadRequest)?;
+    create_decoded(decoded, options, identity)
+}
+
+/// Admits a new object that is typed already (made by server-side apply, or by a controller).
+pub fn create_object(object: Object, options: &Options<'_>, identity: &Identity<'_>) -> Result<Admitted, Refusal> {
+    create_decoded(Decoded { object, warnings: Vec::new() }, options, identity)
+}
+
+fn create_decoded(decoded: Decoded, options: &Options<'_>, identity: &Identity<'_>) -> Result<Admitted, Refusal> {
+    let kind = decoded.object.kind();
+    let mut warnings = decoded.warnings;
+    let object = metadata::in_namespace(&(kind.ops.default)(&decoded.object), options.namespace)?;
+    let object = metadata::one_owner_each(object, &mut warnings);
+    if !options.dry_run && !object.meta().resource_version.as_deref().unwrap_or_default().is_empty() {
+        return Err(Refusal::Internal("resourceVersion should not be set on objects to be created".to_owned()));
+    }
+    let object = metadata::identify(&object, identity);
+    let object = (kind.ops.prepare_create)(&object);
+    let errors = (kind.ops.validate_create)(&object);
+    if !errors.is_empty() {
+        return Err(Refusal::invalid(kind, &object, errors));
+    }
+    warnings.extend((kind.ops.warnings)(&object, None));
+    Ok(Admitted { object, warnings })
+}
+
+/// Admits what a request's body makes of `old` (PUT).
+pub fn update(old: &Object, body: &[u8], format: Format, options: &Options<'_>) -> Result<Admitted, Refusal> {
+    put(old, body, format, options, Part::Main)
+}
+
+/// Admits the status that a request's body gives `old` (PUT to `/status`).
+pub fn update_status(old: &Object, body: &[u8], format: Format, options: &Options<'_>) -> Result<Admitted, Refusal> {
+    put(old, body, format, options, Part::Status)
+}
+
+/// Which half of an object a request may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All but the status.
+    Main,
+    /// The status.
+    Status,
+}
+
+fn put(old: &Object, body: &[u8], format: Format, options: &Options<'_>, part: Part) -> Result<Admitted, Refusal> {
+    let kind = old.kind();
+    let decoded = decode::body(kind, body, format, options.field_validation).map_err(Refusal::BadRequest)?;
+    let object = metadata::in_namespace(&(kind.ops.default)(&decoded.object), options.namespace)?;
+    metadata::same_name(&object, old)?;
+    replace(old, &object, decoded.warnings, part)
+}
+
+/// Which patch made a value: that decides how its mistakes are worded.
+#[derive(Clone, Copy, Debug)]
+pub enum Patched<'a> {
+    /// A JSON patch or a JSON merge patch.
+    Json,
+    /// A strategic merge patch: this one.
+    Strategic(&'a Value),
+}
+
+/// Admits what a patch made of `old`: `new` is `old`'s JSON with the patch applied, before defaults.
+pub fn update_value(
+    old: &Object,
+    new: &Value,
+    patched: Patched<'_>,
+    options: &Options<'_>,
+    part: Part,
+) -> Result<Admitted, Refusal> {
+    let kind = old.kind();
+    let walked = decode::value(kind, new);
+    let shown = || match patched {
+        Patched::Json => canonical::go_json(new, Some(&old.to_value()), schema::of(kind)),
+        Patched::Strategic(patch) => go_text::plus_v(patch),
+    };
+    if let Some(problem) = walked.refusal() {
+        let why = match patched {
+            Patched::Json => &problem.message,
+            Patched::Strategic(_) => &problem.converter,
+        };
+        return Err(Refusal::bad_patch(&shown(), why));
+    }
+    let mut strict = walked.strict();
+    if matches!(patched, Patched::Strategic(_)) {
+        strict.sort();
+    }
+    let warnings = match options.field_validation {
+        FieldValidation::Strict if !strict.is_empty() => {
+            return Err(Refusal::bad_patch(&shown(), &format!("strict decoding error: {}", strict.join(", "))));
+        }
+        FieldValidation::Warn => strict,
+        FieldValidation::Ignore | FieldValidation::Strict => Vec::new(),
+    };
+    let object = decode::typed(kind, walked.value).map_err(|error| Refusal::bad_patch(&shown(), &error.to_string()))?;
+    let object = metadata::in_namespace(&(kind.ops.default)(&object), options.namespace)?;
+    metadata::same_name(&object, old)?;
+    replace(old, &object, warnings, part)
+}
+
+/// Admits an object that is typed already in the place of `old` (made by server-side apply, or by a controller).
+pub fn update_object(old: &Object, new: &Object, part: Part) -> Result<Admitted, Refusal> {
+    replace(old, &(old.kind().ops.default)(new), Vec::new(), part)
+}
+
+fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) -> Result<Admitted, Refusal> {
+    let kind = old.kind();
+    metadata::same_object(new, old)?;
+    let new = metadata::one_owner_each(metadata::revised(new, old), &mut warnings);
+    let (prepare, validate) = match part {
+        Part::Main => (kind.ops.prepare_update, kind.ops.validate_update),
+        Part::Status => (kind.ops.prepare_status_update, kind.ops.validate_status_update),
+    };
+    let new = metadata::kept(&prepare(&new, old), old);
+    let errors = validate(&new, old);
+    if !errors.is_empty() {
+        return Err(Refusal::invalid(kind, &new, errors));
+    }
+    if part == Part::Main {
+        warnings.extend((kind.ops.warnings)(&new, Some(old)));
+    }
+    Ok(Admitted { object: new, warnings })
+}
+
+#[cfg(test)]
+#[path = "admit/tests.rs"]
+mod tests;

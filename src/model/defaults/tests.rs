@@ -1,0 +1,170 @@
+//! What each kind gets, as manifests in and JSON out.
+
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use serde_json::{Value, json};
+
+use crate::model::decode::{FieldValidation, Format, body};
+use crate::model::kind::Kind;
+use crate::model::object::{Object, Resource};
+
+fn defaulted<T: Resource>(manifest: &str) -> Object {
+    let kind = Kind::of::<T>();
+    let decoded =
+        body(kind, manifest.as_bytes(), Format::Yaml, FieldValidation::Strict).expect("the manifest is right");
+    (kind.ops.default)(&decoded.object)
+}
+
+#[track_caller]
+fn gets<T: Resource>(manifest: &str, pointer: &str, expected: Value) {
+    let object = defaulted::<T>(manifest);
+    assert_eq!(object.to_value().pointer(pointer), Some(&expected), "{manifest} at {pointer}");
+}
+
+#[test]
+fn a_job_gets_one_pod_and_six_retries() {
+    let spec = defaulted::<Job>("{}").to_value()["spec"].clone();
+    assert_eq!((&spec["parallelism"], &spec["completions"]), (&json!(1), &json!(1)));
+    assert_eq!(spec["backoffLimit"], 6);
+    assert_eq!(spec["podReplacementPolicy"], "TerminatingOrFailed");
+}
+
+#[test]
+fn a_work_queue_keeps_its_completions_open() {
+    let spec = defaulted::<Job>("{spec: {parallelism: 3}}").to_value()["spec"].clone();
+    assert_eq!(spec.get("completions"), None);
+}
+
+#[test]
+fn retries_per_index_lift_the_limit_of_all() {
+    gets::<Job>("{spec: {backoffLimitPerIndex: 1}}", "/spec/backoffLimit", json!(i32::MAX));
+}
+
+#[test]
+fn a_failure_policy_waits_for_the_end_of_pods() {
+    gets::<Job>("{spec: {podFailurePolicy: {rules: []}}}", "/spec/podReplacementPolicy", json!("Failed"));
+    gets::<CronJob>(
+        "{spec: {jobTemplate: {spec: {podFailurePolicy: {rules: [{onPodConditions: [{type: X}]}]}}}}}",
+        "/spec/jobTemplate/spec/podFailurePolicy/rules/0/onPodConditions/0/status",
+        json!("True"),
+    );
+}
+
+#[test]
+fn a_cron_job_leaves_its_jobs_alone() {
+    gets::<CronJob>("{}", "/spec/concurrencyPolicy", json!("Allow"));
+    gets::<CronJob>("{}", "/spec/successfulJobsHistoryLimit", json!(3));
+    let template = defaulted::<CronJob>("{}").to_value()["spec"]["jobTemplate"]["spec"].clone();
+    assert_eq!(template.get("backoffLimit"), None);
+    assert_eq!(template["template"]["spec"]["restartPolicy"], "Always");
+}
+
+#[test]
+fn probes_get_their_numbers() {
+    let probe = "{spec: {containers: [{livenessProbe: {httpGet: {port: 80}}, startupProbe: {grpc: {port: 1}}}]}}";
+    gets::<Pod>(
+        probe,
+        "/spec/containers/0/livenessProbe",
+        json!({
+            "httpGet": {"path": "/", "port": 80, "scheme": "HTTP"},
+            "failureThreshold": 3, "periodSeconds": 10, "successThreshold": 1, "timeoutSeconds": 1,
+        }),
+    );
+    gets::<Pod>(probe, "/spec/containers/0/startupProbe/grpc", json!({"port": 1, "service": ""}));
+}
+
+#[test]
+fn volumes_get_their_modes() {
+    let volume = |source: &str| format!("{{spec: {{volumes: [{{name: v{source}}}]}}}}");
+    let cases = [
+        ("", "/emptyDir", json!({})),
+        (", secret: {secretName: s}", "/secret/defaultMode", json!(420)),
+        (", configMap: {name: c, defaultMode: 0400}", "/configMap/defaultMode", json!(256)),
+        (", hostPath: {path: /x}", "/hostPath/type", json!("")),
+        (
+            ", downwardAPI: {items: [{path: p, fieldRef: {fieldPath: x}}]}",
+            "/downwardAPI/items/0/fieldRef/apiVersion",
+            json!("v1"),
+        ),
+        (
+            ", projected: {sources: [{serviceAccountToken: {path: t}}]}",
+            "/projected/sources/0/serviceAccountToken/expirationSeconds",
+            json!(3600),
+        ),
+        (", iscsi: {iqn: i, lun: 0, targetPortal: t}", "/iscsi/iscsiInterface", json!("default")),
+        (", azureDisk: {diskName: d, diskURI: u}", "/azureDisk/kind", json!("Shared")),
+        (", scaleIO: {gateway: g, system: s, secretRef: {name: x}}", "/scaleIO/fsType", json!("xfs")),
+        (
+            ", ephemeral: {volumeClaimTemplate: {spec: {}}}",
+            "/ephemeral/volumeClaimTemplate/spec/volumeMode",
+            json!("Filesystem"),
+        ),
+    ];
+    for (source, field, expected) in cases {
+        gets::<Pod>(&volume(source), &format!("/spec/volumes/0{field}"), expected);
+    }
+}
+
+#[test]
+fn only_pods_get_requests_from_limits() {
+    let containers = "{containers: [{resources: {limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 0.0001}}}]}";
+    let resources = "/spec/containers/0/resources/requests";
+    gets::<Pod>(&format!("{{spec: {containers}}}"), resources, json!({"cpu": "1m", "memory": "1Gi"}));
+    gets::<Job>(
+        &format!("{{spec: {{template: {{spec: {containers}}}}}}}"),
+        &format!("/spec/template{resources}"),
+        json!({"cpu": "1m"}),
+    );
+}
+
+#[test]
+fn only_pods_get_host_ports_from_the_hosts_network() {
+    let spec = "{hostNetwork: true, containers: [{ports: [{containerPort: 80}]}]}";
+    gets::<Pod>(
+        &format!("{{spec: {spec}}}"),
+        "/spec/containers/0/ports/0",
+        json!({"containerPort": 80, "hostPort": 80, "protocol": "TCP"}),
+    );
+    gets::<Job>(
+        &format!("{{spec: {{template: {{spec: {spec}}}}}}}"),
+        "/spec/template/spec/containers/0/ports/0",
+        json!({"containerPort": 80, "protocol": "TCP"}),
+    );
+}
+
+#[test]
+fn both_names_of_the_service_account_say_the_same() {
+    for manifest in ["{spec: {serviceAccount: a}}", "{spec: {serviceAccountName: a, serviceAccount: b}}"] {
+        gets::<Pod>(manifest, "/spec/serviceAccount", json!("a"));
+        gets::<Pod>(manifest, "/spec/serviceAccountName", json!("a"));
+    }
+}
+
+#[test]
+fn a_secrets_text_becomes_data() {
+    let secret = defaulted::<Secret>("{data: {a: YQ==, b: YQ==}, stringData: {a: b}}").to_value();
+    assert_eq!(secret["data"], json!({"a": "Yg==", "b": "YQ=="}));
+    assert_eq!(secret["type"], "Opaque");
+    assert_eq!(secret.get("stringData"), None);
+}
+
+#[test]
+fn a_namespace_is_labelled_with_its_name() {
+    let name = "/metadata/labels/kubernetes.io~1metadata.name";
+    gets::<Namespace>("{metadata: {name: x}}", name, json!("x"));
+    gets::<Namespace>("{metadata: {name: x}}", "/status/phase", json!("Active"));
+}
+
+#[test]
+fn quality_of_service_follows_cpu_and_memory() {
+    let qos = |resources: &str| {
+        let pod = defaulted::<Pod>(&format!("{{spec: {{containers: [{{resources: {resources}}}]}}}}"));
+        let created = (pod.kind().ops.prepare_create)(&pod).to_value();
+        created["status"]["qosClass"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(qos("{}"), "BestEffort");
+    assert_eq!(qos("{requests: {cpu: 0, ephemeral-storage: 1Gi}}"), "BestEffort");
+    assert_eq!(qos("{limits: {cpu: 1, memory: 1Gi}}"), "Guaranteed");
+    assert_eq!(qos("{limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 500m}}"), "Burstable");
+    assert_eq!(qos("{requests: {memory: 1Gi}}"), "Burstable");
+}
