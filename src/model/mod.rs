@@ -23,4 +23,7 @@ mod strategies;
 pub mod strategy;
 pub mod time;
 pub mod tree;
+pub mod validation;
+pub mod warnings;
+mod warnings_volumes;
 pub mod yaml;
