@@ -2,24 +2,22 @@
 //! Never makes rules: decoding, defaults and validation are the very ones that the API server applies.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::Value;
 
 use super::manifests::Manifest;
 use super::sources::Source;
-use crate::model::decode::{self, Problem, Sort};
+use crate::model::admit::{self, Finding, Identity, Options};
+use crate::model::decode::{self, FieldValidation};
 use crate::model::kind::Kind;
-use crate::model::object::Object;
-use crate::model::schema;
 use crate::model::yaml::{self, Document};
-use crate::model::{canonical, field::FieldError};
 
 /// The kinds that `run` takes, in the order in which they are created.
 pub const KINDS: [&str; 4] = ["Namespace", "ConfigMap", "Secret", "Job"];
-/// What stands in for the uid that the server will mint; validation wants one.
-const UID: &str = "00000000-0000-0000-0000-000000000000";
-/// What stands in for the five characters that the server will add to a generated name.
-const SUFFIX: &str = "xxxxx";
+/// What stands in for what the server will mint: the rules want an identity.
+const IDENTITY: Identity<'static> =
+    Identity { uid: "00000000-0000-0000-0000-000000000000", suffix: "xxxxx", now: Timestamp::UNIX_EPOCH };
+/// What stands in for a namespace that is settled later.
+const NAMESPACE: &str = "default";
 
 /// Each object of a source: ready to be sent, or every problem that it has.
 pub fn source(source: &Source) -> Vec<Result<Manifest, Vec<String>>> {
@@ -39,33 +37,21 @@ fn object(source: &Source, document: &Document) -> Result<Manifest, Vec<String>>
     if !KINDS.contains(&kind.kind) {
         return Err(vec![format!("{origin}: a {} is not for `run`: {}", kind.kind, taken())]);
     }
-    let mut walked = decode::walk(&document.node, schema::of(kind));
-    let title = title(&walked.value);
-    let told = |line: usize, text: &str| format!("{}:{line}: {} {title}: {text}", source.name, kind.kind);
-    let mut problems: Vec<(usize, String)> = Vec::new();
-    problems.extend(document.duplicates.iter().map(|it| (it.at.line, format!("{}: set twice in one map", it.path))));
-    problems.extend(walked.problems.iter().map(|problem| (problem.at.line, misfit(problem))));
-    canonical::tidy(&mut walked.value, schema::of(kind));
-    let value = walked.value.clone();
-    let mut warnings = Vec::new();
-    match decode::typed(kind, walked.value) {
-        Ok(object) => {
-            let object = admitted(&object);
-            warnings = (kind.ops.warnings)(&object, None);
-            let errors = (kind.ops.validate_create)(&object);
-            // What did not fit its type was left out: that it is then missing is no second problem.
-            let new = errors.iter().filter(|error| !about(&walked.problems, error));
-            problems.extend(new.map(|error| (document.line_of(&error.field).line, error.to_string())));
-        }
-        Err(error) if problems.is_empty() => problems.push((document.start_line, error.to_string())),
-        Err(_) => {}
+    let own = document.node.get("metadata").and_then(|metadata| metadata.text("namespace"));
+    let namespace = if kind.namespaced { own.unwrap_or(NAMESPACE) } else { "" };
+    let options = Options { namespace, field_validation: FieldValidation::Strict, dry_run: false };
+    let findings = admit::check(kind, document, &options, &IDENTITY);
+    let title = title(&document.node.to_value());
+    let told = |finding: &Finding| {
+        format!("{}:{}: {} {title}: {}", source.name, finding.at.line, kind.kind, words(finding))
+    };
+    let (wrong, odd): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|finding| finding.refused);
+    if !wrong.is_empty() {
+        return Err(wrong.into_iter().map(told).collect());
     }
-    if problems.is_empty() {
-        return Ok(manifest(kind, value, origin, warnings));
-    }
-    problems.sort();
-    problems.dedup();
-    Err(problems.into_iter().map(|(line, text)| told(line, &text)).collect())
+    let decoded = decode::manifest(kind, document, FieldValidation::Strict);
+    let decoded = decoded.map_err(|why| vec![format!("{origin}: {} {title}: {why}", kind.kind)])?;
+    Ok(manifest(kind, decoded.object.to_value(), origin, odd.into_iter().map(told).collect()))
 }
 
 /// Which kinds can be given.
@@ -83,53 +69,20 @@ fn title(value: &Value) -> String {
     }
 }
 
-/// A value that does not fit its type: path, words, value, what is allowed.
-fn misfit(problem: &Problem) -> String {
-    let Problem { path, allowed, value, .. } = problem;
-    let allowed = if allowed.is_empty() { String::new() } else { format!(": {allowed}") };
-    match problem.sort {
-        Sort::Unknown => format!("{path}: there is no such field{allowed}"),
-        Sort::Duplicate => format!("{path}: the field stands twice{allowed}"),
-        Sort::Type | Sort::Fatal => {
-            format!("{path}: {value} is not allowed here{}", allowed.replacen(": ", ": give ", 1))
-        }
-    }
+/// Field, what is wrong, the value where the words do not hold it, what would be right.
+fn words(finding: &Finding) -> String {
+    let Finding { path, message, value, allowed, .. } = finding;
+    let field = if path.is_empty() || message.starts_with(path) { String::new() } else { format!("{path}: ") };
+    let value = if value.is_empty() || allowed.is_empty() { String::new() } else { format!(": {value}") };
+    let allowed = match allowed.as_str() {
+        "" => String::new(),
+        question if question.ends_with('?') => format!("; {question}"),
+        allowed => format!("; allowed is {allowed}"),
+    };
+    format!("{field}{message}{value}{allowed}")
 }
 
-fn about(problems: &[Problem], error: &FieldError) -> bool {
-    problems.iter().any(|problem| {
-        matches!(problem.sort, Sort::Type | Sort::Fatal)
-            && (problem.path == error.field || error.field.starts_with(&format!("{}.", problem.path)))
-    })
-}
-
-/// The object as the server will validate it: defaulted, with an identity.
-fn admitted(object: &Object) -> Object {
-    let ops = &object.kind().ops;
-    let namespaced = object.kind().namespaced;
-    let object = (ops.default)(object).with_meta(|meta| identify(meta, namespaced));
-    (ops.prepare_create)(&object)
-}
-
-fn identify(meta: &mut ObjectMeta, namespaced: bool) {
-    let unset = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
-    if unset(&meta.namespace) && namespaced {
-        meta.namespace = Some("default".to_owned());
-    }
-    if unset(&meta.name)
-        && let Some(prefix) = meta.generate_name.as_ref().filter(|prefix| !prefix.is_empty())
-    {
-        meta.name = Some(format!("{prefix}{SUFFIX}"));
-    }
-    meta.uid = Some(UID.to_owned());
-    meta.creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-}
-
-fn manifest(kind: &'static Kind, mut value: Value, origin: String, warnings: Vec<String>) -> Manifest {
-    if let Value::Object(members) = &mut value {
-        members.insert("apiVersion".to_owned(), kind.api_version().into());
-        members.insert("kind".to_owned(), kind.kind.into());
-    }
+fn manifest(kind: &'static Kind, value: Value, origin: String, warnings: Vec<String>) -> Manifest {
     let text = |path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
     Manifest { kind, namespace: text("/metadata/namespace"), name: text("/metadata/name"), value, origin, warnings }
 }

@@ -24,7 +24,7 @@ pub struct Manifest {
     pub value: Value,
     /// Where it stands: `job.yaml:12`.
     pub origin: String,
-    /// What is odd about it, in the server's words.
+    /// What is odd about it, with its place, in the server's words.
     pub warnings: Vec<String>,
 }
 
@@ -46,11 +46,6 @@ impl Manifest {
             return format!("{prefix}…");
         }
         self.name.clone()
-    }
-
-    /// Its warnings with their place.
-    pub fn warnings(&self) -> impl Iterator<Item = String> {
-        self.warnings.iter().map(|warning| format!("{}: {warning}", self.origin))
     }
 }
 

@@ -168,7 +168,7 @@ async fn carry_out(
     interrupts: watch::Receiver<u32>,
 ) -> Result<Ended, Failure> {
     if !args.quiet {
-        for warning in manifests.iter().flat_map(Manifest::warnings) {
+        for warning in manifests.iter().flat_map(|manifest| &manifest.warnings) {
             screen.note(format!("warning: {warning}")).await;
         }
     }
