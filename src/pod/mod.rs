@@ -1,1 +1,45 @@
-//! Placeholder header, replaced by the room's owner.
+//! Owns the node agent: it runs pods on the engine and writes what becomes of them, as a kubelet does.
+//! Never talks to the Job controller or the API: they meet in the store.
+//!
+//! ```text
+//!  observe (facts) --> plan (PURE) --> commit (status, Events) --> apply (engine, files)
+//!                       tracks: what each container is doing      start, stop, cleanup: what to do
+//!                       status, conditions, phase: how it is told  spec, environment, volumes_plan: what is made
+//! ```
+
+pub mod agent;
+pub mod apply;
+pub mod backoff;
+pub mod cleanup;
+pub mod conditions;
+pub mod core;
+pub mod downward;
+pub mod draft;
+pub mod environment;
+pub mod expand;
+pub mod facts;
+pub mod images;
+pub mod logs;
+pub mod memory;
+pub mod names;
+pub mod node;
+pub mod observe;
+pub mod payload;
+pub mod phase;
+pub mod plan;
+pub mod qos;
+pub mod quantity;
+pub mod restart;
+pub mod spec;
+pub mod start;
+pub mod status;
+pub mod stop;
+pub mod sweep;
+pub mod termination;
+pub mod tracks;
+pub mod unsupported;
+pub mod volumes;
+pub mod volumes_plan;
+
+pub use self::agent::{Agent, run};
+pub use self::node::default_name;

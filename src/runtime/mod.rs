@@ -128,6 +128,8 @@ pub struct EngineSeen {
     pub rootless: bool,
     /// Limits that this engine cannot enforce, in its own words.
     pub warnings: Vec<String>,
+    /// Another one after each restart of the engine that may have ended containers; empty where it cannot tell.
+    pub instance: String,
 }
 
 /// One container as we want it.

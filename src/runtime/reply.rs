@@ -283,7 +283,17 @@ pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
         // 20.10 and later tell; one that does not is older than version 2.
         cgroup_version: if info.cgroup_version == "2" { 2 } else { 1 },
         rootless: info.security_options.iter().any(|option| option.contains("rootless")),
+        instance: String::new(),
     }
+}
+
+/// `GET /networks/bridge`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct BridgeReply {
+    /// The engine makes this network anew whenever it starts with no container left running.
+    #[serde(deserialize_with = "lenient")]
+    pub id: String,
 }
 
 /// D27: what this engine will silently not enforce: its own warnings as far as they are about limits (others are

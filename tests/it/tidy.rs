@@ -34,9 +34,12 @@ const IMPURE: &[&str] = &[
     "job/ttl.rs",
     "pod/mod.rs",
     "pod/agent.rs",
+    "pod/apply.rs",
+    "pod/core.rs",
     "pod/images.rs",
     "pod/logs.rs",
     "pod/node.rs",
+    "pod/observe.rs",
     "pod/sweep.rs",
     "pod/volumes.rs",
 ];

@@ -32,7 +32,7 @@ use jiff::Timestamp;
 use self::wire::{Ask, Wire};
 use super::endpoint::Surroundings;
 use super::failure::Act;
-use super::reply::{self, InfoReply, VersionReply};
+use super::reply::{self, BridgeReply, InfoReply, VersionReply};
 use super::{
     ContainerSeen, ContainerSpec, EngineSeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime, VolumeSeen,
     VolumeSpec,
@@ -96,7 +96,16 @@ impl Runtime for Docker {
     async fn engine(&self) -> Result<EngineSeen, Error> {
         let info: InfoReply =
             self.wire().read(READ_LIMIT, Ask::get(Act::Read, "the engine", "/info".to_owned())).await?;
-        Ok(reply::engine_seen(info, &self.inner.version))
+        // D1, D2: no reply names the engine's present life, but the id of its own network changes with it (unless
+        // containers lived on through the restart, and then none was ended by it).
+        let bridge = Ask::get(Act::Read, "the engine's network", "/networks/bridge".to_owned());
+        let instance = match self.wire().read::<BridgeReply>(READ_LIMIT, bridge).await {
+            Ok(bridge) => bridge.id,
+            Err(error @ Error::Unreachable { .. }) => return Err(error),
+            // An engine without that network (podman) cannot tell.
+            Err(_) => String::new(),
+        };
+        Ok(EngineSeen { instance, ..reply::engine_seen(info, &self.inner.version) })
     }
 
     async fn containers(&self) -> Result<Vec<ContainerSeen>, Error> {

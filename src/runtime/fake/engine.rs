@@ -39,6 +39,8 @@ pub(super) struct Engine {
     readers_made: u64,
     /// How many were started, for addresses.
     started: u32,
+    /// How often it restarted.
+    pub lives: u64,
 }
 
 /// Hints that a reader has not fetched: each pod once, so never more than there are pods.
@@ -76,7 +78,7 @@ pub(super) enum Output {
 }
 
 /// What the engine says of itself: a machine that is large enough for most tests, and always the same.
-pub(super) fn seen() -> EngineSeen {
+pub(super) fn seen(lives: u64) -> EngineSeen {
     EngineSeen {
         runtime_version: "fake://1.0.0".to_owned(),
         name: "fake".to_owned(),
@@ -89,6 +91,7 @@ pub(super) fn seen() -> EngineSeen {
         cgroup_version: 2,
         rootless: false,
         warnings: Vec::new(),
+        instance: lives.to_string(),
     }
 }
 
@@ -125,6 +128,7 @@ impl Engine {
 
     /// Ends all that run.
     pub fn end_all(&mut self, code: i32, at: Duration) {
+        self.lives += 1;
         let names: Vec<String> = self.containers.keys().cloned().collect();
         names.iter().for_each(|name| self.end(name, code, false, at));
     }

@@ -252,7 +252,7 @@ fn unreachable(why: &str) -> Error {
 #[async_trait]
 impl Runtime for Fake {
     async fn engine(&self) -> Result<EngineSeen, Error> {
-        self.call(Call::Engine, |_, _| Ok(engine::seen())).await
+        self.call(Call::Engine, |engine, _| Ok(engine::seen(engine.lives))).await
     }
 
     async fn containers(&self) -> Result<Vec<ContainerSeen>, Error> {

@@ -1,0 +1,414 @@
+//! Owns the carrying out of a plan: the commit, then the acts, in order. Never chooses: an act that does not succeed is
+//! entered as a fact, and the next plan decides what follows from it.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Event, Pod, Secret};
+
+use super::core::{Core, Error};
+use super::draft::KUBELET;
+use super::facts::{Action, Attempt, Note, PodPlan, StartFailure, StartStep, VolumesFact};
+use super::observe::{Observed, RESTARTS};
+use super::volumes_plan::VolumeWork;
+use super::{logs, names, volumes};
+use crate::model::deletion::{self, Deletion, Propagation};
+use crate::model::event::{self, Severity};
+use crate::model::object::{Key, Object};
+use crate::runtime::endpoint::Surroundings;
+use crate::runtime::reference::Reference;
+use crate::runtime::registry_auth::{self, Keyring};
+use crate::runtime::{self, ContainerSpec, RegistryAuth};
+use crate::store::logs::LogKey;
+use crate::store::{self, Expected, Write};
+
+/// Pause before something that the engine refused is tried again. Parity: the kubelet's sync period under errors.
+const RETRY: SignedDuration = SignedDuration::from_secs(10);
+const SIGTERM: &str = "SIGTERM";
+const SIGKILL: &str = "SIGKILL";
+
+/// What a commit came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// The plan is on disk, and it changed something.
+    Written,
+    /// There was nothing to write.
+    Unchanged,
+    /// Somebody wrote first, or the pod is gone: look again.
+    Stale,
+}
+
+/// Writes what the plan says of the pod, with its Events, as one commit.
+pub async fn commit(core: &Core, uid: &str, seen: &Observed, plan: &PodPlan, now: Timestamp) -> Result<Commit, Error> {
+    let Some(status) = &plan.status else { return Ok(Commit::Unchanged) };
+    let mut pod = seen.facts.pod.clone();
+    pod.status = Some(status.clone());
+    if let (Some(node), Some(spec)) = (&plan.bind, &mut pod.spec) {
+        spec.node_name = Some(node.clone());
+    }
+    let waiting = core.memories.with(uid, |memory| std::mem::take(&mut memory.notes));
+    let changed = pod != seen.facts.pod;
+    if !changed && plan.events.is_empty() && plan.restarts.is_none() && waiting.is_empty() {
+        return Ok(Commit::Unchanged);
+    }
+    let mut writes = Vec::new();
+    if changed {
+        writes.push(Write::Update { object: Object::new(pod), expected: Expected::Revision(seen.object.revision()) });
+    }
+    let host = &seen.facts.node.name;
+    writes.extend(plan.events.iter().chain(&waiting).map(|note| Write::Record(worded(&seen.object, note, host, now))));
+    if let Some(bytes) = plan.restarts.as_ref().and_then(|restarts| serde_json::to_vec(restarts).ok()) {
+        writes.push(Write::Remember { uid: uid.to_owned(), name: RESTARTS, value: bytes.into() });
+    }
+    match core.store.commit(writes).await {
+        Ok(done) => {
+            let revision = done.objects.first().and_then(|object| object.as_ref()).map_or(0, Object::revision);
+            core.memories.with(uid, |memory| memory.own_revision = memory.own_revision.max(revision));
+            Ok(if changed { Commit::Written } else { Commit::Unchanged })
+        }
+        Err(store::Error::Conflict { .. } | store::Error::NotFound(_)) => {
+            core.memories.with(uid, |memory| memory.notes.splice(0..0, waiting).for_each(drop));
+            Ok(Commit::Stale)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn worded(object: &Object, note: &Note, host: &str, now: Timestamp) -> Event {
+    let mut event = event::about(object, note.component, note.severity, note.reason, &note.message, now);
+    event.involved_object.field_path =
+        note.container.as_ref().map(|container| field_path(object, container)).or(event.involved_object.field_path);
+    if note.component == KUBELET
+        && let Some(source) = &mut event.source
+    {
+        source.host = Some(host.to_owned());
+        event.reporting_instance = Some(host.to_owned());
+    }
+    event
+}
+
+/// Where a container stands in its pod: `spec.containers{main}`.
+fn field_path(object: &Object, container: &str) -> String {
+    let init = object
+        .typed::<Pod>()
+        .and_then(|pod| pod.spec.as_ref())
+        .is_some_and(|spec| spec.init_containers.iter().flatten().any(|init| init.name == container));
+    format!("spec.{}{{{container}}}", if init { "initContainers" } else { "containers" })
+}
+
+/// Carries out the acts of a plan. The first that fails for the engine's sake ends the round.
+pub async fn apply(core: &Arc<Core>, uid: &str, seen: &Observed, actions: Vec<Action>) -> Result<(), Error> {
+    for action in actions {
+        one(core, uid, seen, action).await?;
+    }
+    Ok(())
+}
+
+async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Result<(), Error> {
+    match action {
+        Action::PrepareVolumes(work) => prepare_volumes(core, uid, work).await,
+        Action::PrepareSandboxImage => match core.heard(core.engine.sandbox_image().await) {
+            Ok(image) => {
+                core.with_ground(|ground| ground.sandbox_image = Some(image));
+                Ok(())
+            }
+            Err(error) => sandbox_failed(core, uid, error),
+        },
+        Action::Pull { attempt, image } => {
+            let auth = credentials(core, seen, &image).await;
+            let audience = Arc::clone(core);
+            if let Some(pull) = core.images.pull(uid, &attempt, &image, auth, audience) {
+                let stop = core.stop.clone();
+                core.tasks.spawn(async move { stop.run_until_cancelled(pull).await });
+            }
+            Ok(())
+        }
+        Action::StartSandbox(spec) => start_sandbox(core, uid, &spec).await,
+        Action::Start { attempt, create, name, message_file } => {
+            if let Some(path) = message_file {
+                volumes::make_message_file(&path)?;
+            }
+            start(core, uid, &attempt, create.as_deref(), &name).await
+        }
+        Action::FollowLogs { attempt, name } => {
+            follow(core, uid, attempt, name);
+            Ok(())
+        }
+        Action::Stop { name, signal } => {
+            let signal = match signal {
+                Some(signal) => signal,
+                None => image_signal(core, seen, &name).await,
+            };
+            core.heard(tolerant(core.engine.kill(&name, &signal).await))?;
+            core.memories.with(uid, |memory| memory.asked_to_stop.insert(name));
+            Ok(())
+        }
+        Action::Kill { name } => {
+            core.heard(tolerant(core.engine.kill(&name, SIGKILL).await))?;
+            core.memories.with(uid, |memory| memory.killed.insert(name));
+            Ok(())
+        }
+        Action::RemoveContainer { name } => {
+            core.heard(core.engine.remove(&name).await)?;
+            core.memories.with(uid, |memory| memory.containers.remove(&name));
+            Ok(())
+        }
+        Action::RemoveData { engine_volumes } => remove_data(core, uid, engine_volumes).await,
+        Action::FinishDeletion => finish_deletion(core, seen).await,
+    }
+}
+
+/// A container that is gone cannot be signalled, and need not be.
+fn tolerant(outcome: Result<(), runtime::Error>) -> Result<(), runtime::Error> {
+    match outcome {
+        Err(runtime::Error::NoContainer(_)) => Ok(()),
+        other => other,
+    }
+}
+
+async fn prepare_volumes(core: &Core, uid: &str, work: Vec<VolumeWork>) -> Result<(), Error> {
+    let made: Vec<String> = work
+        .iter()
+        .filter_map(|item| match item {
+            VolumeWork::Engine { spec, .. } => Some(spec.name.clone()),
+            VolumeWork::Files { .. }
+            | VolumeWork::Host { .. }
+            | VolumeWork::Open { .. }
+            | VolumeWork::HostSubPath { .. }
+            | VolumeWork::Impossible { .. } => None,
+        })
+        .collect();
+    core.memories.with(uid, |memory| memory.engine_volumes = made);
+    let outcome = volumes::prepare(core.engine.as_ref(), &core.pods_dir.join(uid), work).await;
+    core.memories.with(uid, |memory| match outcome {
+        Ok(()) => {
+            memory.volumes = VolumesFact::Ready;
+            Ok(())
+        }
+        Err(volumes::Error::Volume { volume, message }) => {
+            let text = format!("MountVolume.SetUp failed for volume \"{volume}\" : {message}");
+            memory.volumes = VolumesFact::Failed { retry_at: Timestamp::now() + RETRY };
+            memory.wants_sources = true;
+            memory.note(warning("FailedMount", text, None));
+            Ok(())
+        }
+        Err(volumes::Error::Engine(error)) => Err(Error::Engine(error)),
+    })
+}
+
+fn warning(reason: &'static str, message: String, container: Option<&str>) -> Note {
+    let container = container.map(str::to_owned);
+    Note { component: KUBELET, severity: Severity::Warning, reason, message, container }
+}
+
+async fn start_sandbox(core: &Core, uid: &str, spec: &ContainerSpec) -> Result<(), Error> {
+    let outcome = async {
+        core.engine.create(spec).await?;
+        core.engine.start(&spec.name).await
+    };
+    match core.heard(outcome.await) {
+        Ok(()) => {
+            core.memories.with(uid, |memory| memory.failures.remove(""));
+            see(core, uid, &spec.name).await
+        }
+        Err(error) => sandbox_failed(core, uid, error),
+    }
+}
+
+/// Enters that the sandbox does not stand. An engine that does not answer is waited for instead.
+fn sandbox_failed(core: &Core, uid: &str, error: runtime::Error) -> Result<(), Error> {
+    if let runtime::Error::Unreachable { .. } = error {
+        return Err(error.into());
+    }
+    let message = error.to_string();
+    core.memories.with(uid, |memory| {
+        memory.note(warning("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {message}"), None));
+        let retry_at = Timestamp::now() + RETRY;
+        memory.failures.insert(String::new(), StartFailure { step: StartStep::Create, message, retry_at });
+        // A sandbox that was made and does not start is looked at before the next try.
+        memory.stale = true;
+    });
+    Ok(())
+}
+
+/// Creates, starts, looks.
+async fn start(
+    core: &Core,
+    uid: &str,
+    attempt: &Attempt,
+    create: Option<&ContainerSpec>,
+    name: &str,
+) -> Result<(), Error> {
+    let container = attempt.container.as_str();
+    let said = |reason, message| Note {
+        component: KUBELET,
+        severity: Severity::Normal,
+        reason,
+        message,
+        container: Some(container.to_owned()),
+    };
+    if let Some(spec) = create {
+        match core.heard(core.engine.create(spec).await) {
+            Ok(()) => {
+                let text = format!("Created container: {container}");
+                core.memories.with(uid, |memory| memory.note(said("Created", text)));
+            }
+            Err(runtime::Error::NoImage(_)) => {
+                core.images.missing(&spec.image);
+                return Ok(());
+            }
+            Err(error) => return start_failed(core, uid, container, StartStep::Create, error),
+        }
+    }
+    let outcome = core.heard(core.engine.start(name).await);
+    if outcome.is_ok() {
+        core.memories.with(uid, |memory| {
+            memory.failures.remove(container);
+            memory.note(said("Started", format!("Started container {container}")));
+        });
+    } else if let Err(error) = outcome {
+        let text = format!("Error: failed to start container \"{container}\": {error}");
+        core.memories.with(uid, |memory| memory.note(warning("Failed", text, Some(container))));
+        start_failed(core, uid, container, StartStep::Start, error)?;
+    }
+    see(core, uid, name).await
+}
+
+fn start_failed(core: &Core, uid: &str, container: &str, step: StartStep, error: runtime::Error) -> Result<(), Error> {
+    if let runtime::Error::Unreachable { .. } = error {
+        // The reply may be lost: what there is now is found by its name.
+        core.memories.with(uid, |memory| memory.stale = true);
+        return Err(error.into());
+    }
+    let failure = StartFailure { step, message: error.to_string(), retry_at: Timestamp::now() + RETRY };
+    core.memories.with(uid, |memory| memory.failures.insert(container.to_owned(), failure));
+    Ok(())
+}
+
+/// Looks at one container and enters what it is doing.
+async fn see(core: &Core, uid: &str, name: &str) -> Result<(), Error> {
+    let seen = core.heard(core.engine.inspect(name).await);
+    core.memories.with(uid, |memory| match seen {
+        Ok(Some(seen)) => {
+            memory.containers.insert(name.to_owned(), seen);
+            Ok(())
+        }
+        Ok(None) => {
+            memory.containers.remove(name);
+            Ok(())
+        }
+        Err(error) => {
+            memory.stale = true;
+            Err(error.into())
+        }
+    })
+}
+
+fn follow(core: &Arc<Core>, uid: &str, attempt: Attempt, name: String) {
+    let first = core.memories.with(uid, |memory| memory.followed.insert(attempt.clone()));
+    if !first {
+        return;
+    }
+    let key = LogKey { pod_uid: uid.to_owned(), container: attempt.container.clone(), attempt: attempt.number };
+    let (core_of_task, uid) = (Arc::clone(core), uid.to_owned());
+    core.tasks.spawn(async move {
+        let core = core_of_task;
+        let logs = core.store.logs().clone();
+        let complete = logs::follow(Arc::clone(&core.engine), logs, key, name, core.stop.clone()).await;
+        core.memories.known(&uid, |memory| memory.followed.remove(&attempt));
+        if complete {
+            core.queue.add(uid);
+        }
+    });
+}
+
+/// The signal that the container's image asks to be stopped with.
+async fn image_signal(core: &Core, seen: &Observed, name: &str) -> String {
+    let container = seen.facts.containers.iter().find(|seen| seen.name == name).and_then(names::identity);
+    let spec = seen.facts.pod.spec.as_ref();
+    let image = spec.zip(container).and_then(|(spec, (container, _))| {
+        let mut all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        all.find(|spec| spec.name == container)?.image.clone()
+    });
+    let signal = core.images.stop_signal(image.as_deref().unwrap_or_default()).await;
+    signal.unwrap_or_else(|| SIGTERM.to_owned())
+}
+
+/// The credentials for a pull: of the pod's pull secrets, else of the user's docker configuration.
+async fn credentials(core: &Core, seen: &Observed, image: &str) -> Option<RegistryAuth> {
+    let reference = Reference::parse(image).ok()?;
+    let namespace = seen.facts.pod.metadata.namespace.as_deref().unwrap_or_default();
+    let named = seen.facts.pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten());
+    for name in named.map(|reference| &reference.name) {
+        let secret = core.store.get(&Key::of::<Secret>(namespace, name)).ok().flatten();
+        let Some(data) = secret.as_ref().and_then(|object| object.typed::<Secret>()?.data.as_ref()) else { continue };
+        let keyring = match (data.get(".dockerconfigjson"), data.get(".dockercfg")) {
+            (Some(text), _) => Keyring::from_config_json(&text.0),
+            (None, Some(text)) => Keyring::from_dockercfg(&text.0),
+            (None, None) => continue,
+        };
+        match keyring {
+            Ok(keyring) => {
+                if let Some(auth) = keyring.matching(&reference).into_iter().next() {
+                    return Some(auth);
+                }
+            }
+            Err(fault) => tracing::warn!(secret = %name, %fault, "a pull secret cannot be read"),
+        }
+    }
+    match registry_auth::of_docker_config(&Surroundings::of_process(), &reference).await {
+        Ok(auth) => auth,
+        Err(error) => {
+            tracing::warn!(%error, "the docker configuration gives no credentials");
+            None
+        }
+    }
+}
+
+/// Removes engine volumes first: the directory stands for the pod's data until all of it is gone.
+async fn remove_data(core: &Core, uid: &str, engine_volumes: Vec<String>) -> Result<(), Error> {
+    for name in engine_volumes {
+        core.heard(core.engine.remove_volume(&name).await)?;
+    }
+    volumes::remove_all(&core.pods_dir.join(uid))?;
+    core.memories.known(uid, |memory| {
+        memory.volumes = VolumesFact::Unknown;
+        memory.engine_volumes.clear();
+    });
+    Ok(())
+}
+
+/// The pod has ended: the object goes, or is marked so that it goes with its last finalizer.
+async fn finish_deletion(core: &Core, seen: &Observed) -> Result<(), Error> {
+    // The revision may have risen with this very round's status.
+    let Some(object) = core.store.get(&seen.object.key())?.filter(|object| object.uid() == seen.object.uid()) else {
+        return Ok(());
+    };
+    let expected = Expected::Revision(object.revision());
+    let write = match deletion::delete(&object, Some(0), Propagation::Background, Timestamp::now()) {
+        Deletion::Remove => Write::Delete { key: object.key(), expected },
+        Deletion::Mark(object) => Write::Update { object, expected },
+        Deletion::Underway => return Ok(()),
+    };
+    match core.store.commit(vec![write]).await {
+        Ok(_) | Err(store::Error::Conflict { .. } | store::Error::NotFound(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes whatever is left of a pod that the store no longer has.
+pub async fn forget(core: &Core, uid: &str) -> Result<(), Error> {
+    let left = core.memories.known(uid, |memory| memory.containers.keys().cloned().collect::<Vec<_>>());
+    for name in left.unwrap_or_default() {
+        core.heard(core.engine.remove(&name).await)?;
+        core.memories.known(uid, |memory| memory.containers.remove(&name));
+    }
+    let volumes = core.memories.known(uid, |memory| memory.engine_volumes.clone());
+    remove_data(core, uid, volumes.unwrap_or_default()).await?;
+    let logs = core.store.logs().clone();
+    let of = uid.to_owned();
+    tokio::task::spawn_blocking(move || logs.remove(&of)).await.map_err(std::io::Error::other)??;
+    core.images.forget(uid);
+    core.memories.forget(uid);
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! Owns what all parts of the agent share: the store, the engine, the queue, what is known of pods, of images, of the
+//! engine's lives. Never decides: `plan` does.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::facts::{NodeFacts, Note};
+use super::images::{Audience, Images};
+use super::memory::Memories;
+use super::node::{self, Lives};
+use crate::reconcile::Queue;
+use crate::runtime::{self, EngineSeen, Runtime};
+use crate::store::{self, Store};
+
+/// Why a look at a pod, or an act on it, did not succeed: the queue tries again later, whichever it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store refused or failed. A conflict means that somebody wrote first.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The engine does not answer.
+    #[error(transparent)]
+    Engine(#[from] runtime::Error),
+    /// A file of the pod could not be written or removed.
+    #[error("the pod's files failed")]
+    Io(#[from] std::io::Error),
+}
+
+/// What is known of the node.
+#[derive(Clone, Default)]
+pub struct Ground {
+    /// As pods see it; `pod_dir` is the directory of all pods' directories.
+    pub node: NodeFacts,
+    /// What the engine last said of itself; none while it does not answer.
+    pub engine: Option<EngineSeen>,
+    /// Its lives.
+    pub lives: Option<Lives>,
+    /// The sandbox image, once it was made sure of in this life.
+    pub sandbox_image: Option<String>,
+}
+
+/// Shared by every task of the agent.
+pub struct Core {
+    /// The store.
+    pub store: Store,
+    /// The engine.
+    pub engine: Arc<dyn Runtime>,
+    /// Pods to look at, by uid.
+    pub queue: Queue<String>,
+    /// What is known of each.
+    pub memories: Memories,
+    /// Images.
+    pub images: Images,
+    /// Background work: pulls, log copies.
+    pub tasks: TaskTracker,
+    /// Ends background work.
+    pub stop: CancellationToken,
+    /// Directory of pods' files; the engine mounts from there.
+    pub pods_dir: PathBuf,
+    ground: Mutex<Ground>,
+    /// A call met no engine: before an exit is believed, its life is asked for.
+    suspect: AtomicBool,
+}
+
+impl Core {
+    /// Nothing known yet.
+    pub fn new(
+        store: Store,
+        engine: Arc<dyn Runtime>,
+        pods_dir: PathBuf,
+        ground: Ground,
+        stop: CancellationToken,
+    ) -> Self {
+        let images = Images::new(Arc::clone(&engine));
+        Self {
+            store,
+            engine,
+            queue: Queue::new(),
+            memories: Memories::default(),
+            images,
+            tasks: TaskTracker::new(),
+            stop,
+            pods_dir,
+            ground: Mutex::new(ground),
+            suspect: AtomicBool::new(false),
+        }
+    }
+
+    /// What is known of the node.
+    pub fn ground(&self) -> Ground {
+        self.lock().clone()
+    }
+
+    /// Changes what is known of the node.
+    pub fn with_ground<T>(&self, change: impl FnOnce(&mut Ground) -> T) -> T {
+        change(&mut self.lock())
+    }
+
+    /// Passes an engine's answer on, and remembers where there was none.
+    pub fn heard<T>(&self, answer: Result<T, runtime::Error>) -> Result<T, runtime::Error> {
+        if let Err(runtime::Error::Unreachable { .. }) = &answer {
+            self.suspect.store(true, Ordering::Release);
+        }
+        answer
+    }
+
+    /// Asks the engine which life it is in, where a call has met none since it was last asked.
+    pub async fn make_sure_of_life(&self) -> Result<(), Error> {
+        if self.suspect.load(Ordering::Acquire) { self.ask_life().await.map(drop) } else { Ok(()) }
+    }
+
+    /// Asks the engine which life it is in, enters a new one, and writes the Node.
+    pub async fn ask_life(&self) -> Result<EngineSeen, Error> {
+        let answer = self.heard(self.engine.engine().await);
+        let now = Timestamp::now();
+        let ground = match &answer {
+            Ok(seen) => self.with_ground(|ground| {
+                let lives = node::seen(ground.lives.as_ref(), node::life(seen), now);
+                if ground.lives.as_ref().is_none_or(|before| before.life != lives.life) {
+                    ground.sandbox_image = None;
+                }
+                ground.node = node::facts(&ground.node.name, seen, &self.pods_dir);
+                ground.lives = Some(lives);
+                ground.engine = Some(seen.clone());
+                ground.clone()
+            }),
+            Err(_) => self.with_ground(|ground| {
+                ground.engine = None;
+                ground.clone()
+            }),
+        };
+        node::report(&self.store, &ground.node, ground.engine.as_ref(), ground.lives.as_ref(), now).await?;
+        let seen = answer?;
+        // Only now: the outage is on disk before an exit is judged by it.
+        self.suspect.store(false, Ordering::Release);
+        Ok(seen)
+    }
+
+    /// The uids that wait for a ConfigMap or a Secret.
+    pub fn wanting_sources(&self) -> BTreeSet<String> {
+        self.memories.uids(|memory| memory.wants_sources).into_iter().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ground> {
+        self.ground.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Audience for Core {
+    fn note(&self, uid: &str, note: Note) {
+        self.memories.known(uid, |memory| memory.note(note));
+    }
+
+    fn wake(&self, uid: &str) {
+        self.queue.add(uid.to_owned());
+    }
+}

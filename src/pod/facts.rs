@@ -1,0 +1,251 @@
+//! PURE. Owns the two ends of the pod's decision: the facts that `observe` gathers and the plan that `apply` carries
+//! out. Never decides: that is `plan`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret};
+
+use super::backoff::Restarts;
+use super::volumes_plan::VolumeWork;
+use crate::model::event::Severity;
+use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen};
+
+/// Everything that decides what becomes of one pod.
+#[derive(Clone, Debug, Default)]
+pub struct PodFacts {
+    /// The pod as it is stored.
+    pub pod: Pod,
+    /// The node that this agent is.
+    pub node: NodeFacts,
+    /// Every container of the pod that the engine has, sandbox included, inspected since their last hint.
+    pub containers: Vec<ContainerSeen>,
+    /// What is known of the image of each container that may have to start, by container name.
+    pub images: BTreeMap<String, ImageFact>,
+    /// The ConfigMaps and Secrets that the pod names.
+    pub sources: Sources,
+    /// How far the pod's volumes are.
+    pub volumes: VolumesFact,
+    /// Attempts whose output is kept to its end.
+    pub logs_finished: BTreeSet<Attempt>,
+    /// Attempts whose output is being copied now.
+    pub logs_followed: BTreeSet<Attempt>,
+    /// The last part of the log of ended containers that ask for it.
+    pub log_tails: BTreeMap<Attempt, String>,
+    /// What ended containers wrote to their termination message files.
+    pub messages: BTreeMap<Attempt, String>,
+    /// Creates and starts that the engine did not do, by container name; the sandbox's under the empty name.
+    pub failures: BTreeMap<String, StartFailure>,
+    /// Restart back-off, by container name.
+    pub restarts: BTreeMap<String, Restarts>,
+    /// Engine names of containers that were already asked to stop.
+    pub asked_to_stop: BTreeSet<String>,
+    /// Engine names of containers that were already killed.
+    pub killed: BTreeSet<String>,
+    /// The last time that the engine or the machine restarted, where that is known.
+    pub outage: Option<Outage>,
+    /// Reference of the sandbox image, once this agent has made sure of it.
+    pub sandbox_image: Option<String>,
+    /// The pod has volumes or files that are to be removed when it ends.
+    pub has_data: bool,
+}
+
+/// One run of one container of the pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attempt {
+    /// The container's name in the pod.
+    pub container: String,
+    /// How many runs came before.
+    pub number: u32,
+}
+
+/// The node, as far as a pod sees it.
+#[derive(Clone, Debug, Default)]
+pub struct NodeFacts {
+    /// `metadata.name` of the Node.
+    pub name: String,
+    /// Its internal address.
+    pub ip: String,
+    /// CPU that pods may use, in billionths of a core.
+    pub cpu_nanos: i128,
+    /// Memory that pods may use, in bytes.
+    pub memory_bytes: i128,
+    /// Directory of the pod's files on the engine's host.
+    pub pod_dir: String,
+}
+
+/// What the pod names and the store has.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// By name, of the pod's namespace.
+    pub config_maps: BTreeMap<String, ConfigMap>,
+    /// By name, of the pod's namespace.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+/// The state of an image for one start of one container.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ImageFact {
+    /// The reference is malformed, with the reason.
+    Invalid(String),
+    /// The engine has it and the pull policy is content.
+    Ready {
+        /// What it is.
+        image: ImageSeen,
+        /// It was pulled for this very start.
+        pulled: bool,
+    },
+    /// The engine does not have it, or the policy asks for a fresh one.
+    Wanted,
+    /// The policy is Never and the engine does not have it.
+    NeverPulled,
+    /// It is being fetched.
+    Pulling,
+    /// The last fetch failed.
+    Failed {
+        /// The engine's words.
+        message: String,
+        /// When it failed.
+        at: Timestamp,
+        /// When it is tried again.
+        retry_at: Timestamp,
+    },
+}
+
+/// How far the pod's volumes are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VolumesFact {
+    /// Not looked at since this agent began.
+    #[default]
+    Unknown,
+    /// All stand.
+    Ready,
+    /// One cannot be had; it is tried again at that time.
+    Failed {
+        /// When it is tried again.
+        retry_at: Timestamp,
+    },
+}
+
+/// A create or start that the engine refused or failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartFailure {
+    /// Which of the two.
+    pub step: StartStep,
+    /// The engine's words.
+    pub message: String,
+    /// When it is tried again.
+    pub retry_at: Timestamp,
+}
+
+/// The two steps to a running container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartStep {
+    /// The engine makes it.
+    Create,
+    /// The engine starts it.
+    Start,
+}
+
+/// A time in which the engine could not be watched and began anew. What ended in it may have ended otherwise than
+/// the engine says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// The engine was last seen in its old life.
+    pub from: Timestamp,
+    /// The engine was first seen in its new life.
+    pub to: Timestamp,
+}
+
+/// What to do about one pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PodPlan {
+    /// The node to bind it to, where it has none.
+    pub bind: Option<String>,
+    /// The status that it should have; none where the pod is not this agent's matter.
+    pub status: Option<PodStatus>,
+    /// Events that go with that status.
+    pub events: Vec<Note>,
+    /// Restart back-off to keep with that status, where it changed.
+    pub restarts: Option<BTreeMap<String, Restarts>>,
+    /// What to do after that commit, in order.
+    pub actions: Vec<Action>,
+    /// When to look again if nothing happens until then.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// An Event about the pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Who says it.
+    pub component: &'static str,
+    /// How serious it is.
+    pub severity: Severity,
+    /// Upstream's reason.
+    pub reason: &'static str,
+    /// Upstream's text.
+    pub message: String,
+    /// The container that it is about.
+    pub container: Option<String>,
+}
+
+/// One act on the world.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Makes the pod's volumes.
+    PrepareVolumes(Vec<VolumeWork>),
+    /// Finds or makes the sandbox image.
+    PrepareSandboxImage,
+    /// Fetches an image for one start of a container.
+    Pull {
+        /// The container that waits for it.
+        attempt: Attempt,
+        /// The image's reference.
+        image: String,
+    },
+    /// Creates and starts the sandbox.
+    StartSandbox(Box<ContainerSpec>),
+    /// Creates a container (adopting one of that name), then starts it.
+    Start {
+        /// Which run this is.
+        attempt: Attempt,
+        /// What to create; none where the engine has it already.
+        create: Option<Box<ContainerSpec>>,
+        /// Its engine name.
+        name: String,
+        /// File on the engine's host to make for its termination message.
+        message_file: Option<String>,
+    },
+    /// Copies a container's output into the store until it ends, then marks the log complete; only the latter where
+    /// the engine no longer has the container.
+    FollowLogs {
+        /// Which run.
+        attempt: Attempt,
+        /// Its engine name.
+        name: String,
+    },
+    /// Asks a container to stop.
+    Stop {
+        /// Its engine name.
+        name: String,
+        /// The signal, with the image's own as default.
+        signal: Option<String>,
+    },
+    /// Ends a container at once.
+    Kill {
+        /// Its engine name.
+        name: String,
+    },
+    /// Removes a container whose end is recorded.
+    RemoveContainer {
+        /// Its engine name.
+        name: String,
+    },
+    /// Removes the pod's volumes and files, not its logs.
+    RemoveData {
+        /// The engine's volumes, by name.
+        engine_volumes: Vec<String>,
+    },
+    /// The pod has ended: removes the object, or lets it go when its last finalizer does.
+    FinishDeletion,
+}

@@ -1,0 +1,80 @@
+//! PURE. Owns what the agent knows of pods between two looks at them. All of it can be lost: it costs time (an
+//! inspection, a second SIGTERM, a second look at volumes), never correctness.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::facts::{Attempt, Note, StartFailure, VolumesFact};
+use crate::model::object::Key;
+use crate::runtime::ContainerSeen;
+
+/// Events that may wait for a pod's next commit; more would mean that nothing is ever committed.
+const MAX_NOTES: usize = 64;
+
+/// What is known of one pod.
+#[derive(Default)]
+pub struct PodMemory {
+    /// Its key, once it was seen.
+    pub key: Option<Key>,
+    /// Its containers in the engine, by engine name.
+    pub containers: BTreeMap<String, ContainerSeen>,
+    /// Something happened to its containers since they were inspected.
+    pub stale: bool,
+    /// How far its volumes are.
+    pub volumes: VolumesFact,
+    /// Engine volumes that were made for it.
+    pub engine_volumes: Vec<String>,
+    /// Creates and starts that failed, by container name.
+    pub failures: BTreeMap<String, StartFailure>,
+    /// Engine names of containers that were asked to stop.
+    pub asked_to_stop: BTreeSet<String>,
+    /// Engine names of containers that were killed.
+    pub killed: BTreeSet<String>,
+    /// Runs whose output is being copied.
+    pub followed: BTreeSet<Attempt>,
+    /// Events that wait for the next commit.
+    pub notes: Vec<Note>,
+    /// It waits for a ConfigMap or a Secret.
+    pub wants_sources: bool,
+    /// The revision that this agent wrote last.
+    pub own_revision: u64,
+}
+
+impl PodMemory {
+    /// Keeps an Event for the next commit.
+    pub fn note(&mut self, note: Note) {
+        if self.notes.len() < MAX_NOTES {
+            self.notes.push(note);
+        }
+    }
+}
+
+/// What is known of all active pods, by uid.
+#[derive(Default)]
+pub struct Memories(Mutex<HashMap<String, PodMemory>>);
+
+impl Memories {
+    /// Works with one pod's memory, making it where there is none.
+    pub fn with<T>(&self, uid: &str, work: impl FnOnce(&mut PodMemory) -> T) -> T {
+        work(self.lock().entry(uid.to_owned()).or_default())
+    }
+
+    /// Works with one pod's memory where there is one.
+    pub fn known<T>(&self, uid: &str, work: impl FnOnce(&mut PodMemory) -> T) -> Option<T> {
+        self.lock().get_mut(uid).map(work)
+    }
+
+    /// Forgets a pod; returns what was known.
+    pub fn forget(&self, uid: &str) -> Option<PodMemory> {
+        self.lock().remove(uid)
+    }
+
+    /// The uids of pods for which `holds`.
+    pub fn uids(&self, holds: impl Fn(&PodMemory) -> bool) -> Vec<String> {
+        self.lock().iter().filter(|(_, memory)| holds(memory)).map(|(uid, _)| uid.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, PodMemory>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

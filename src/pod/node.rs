@@ -1,0 +1,249 @@
+//! Owns the one Node: its registration, its status, its heartbeat, and how the machine calls itself.
+//! Never schedules: every pod without a node is this node's.
+//!
+//! The heartbeat is a Lease in `kube-node-lease`; beside the Node object it keeps which life of the engine and of the
+//! machine was last seen, so that an exit found in the next life is not taken at its word.
+
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use serde::{Deserialize, Serialize};
+
+use super::facts::{NodeFacts, Outage};
+use crate::model::object::{Key, Object};
+use crate::model::time;
+use crate::runtime::EngineSeen;
+use crate::store::{Error, Expected, Store, Write};
+
+/// Namespace of heartbeats.
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// Parity: the kubelet's lease duration.
+const LEASE_SECONDS: i32 = 40;
+/// Parity: the kubelet's default.
+const MAX_PODS: &str = "110";
+/// An unchanged status is told again this often. Parity: `nodeStatusReportFrequency`.
+const REPORT: SignedDuration = SignedDuration::from_secs(300);
+/// The version of the API that is served, as `kubectl get nodes` shows it.
+const KUBELET_VERSION: &str = concat!("v1.37.0+jobdock.", env!("CARGO_PKG_VERSION"));
+/// The fact beside the Node object.
+const FACT: &str = "engine";
+/// An address that nobody answers on: asking the kernel for the way there sends nothing.
+const ELSEWHERE: &str = "192.0.2.1:9";
+
+/// Which life of the engine and of the machine was last seen, and what is known of the gap before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lives {
+    /// Names the engine's and the machine's present life.
+    pub life: String,
+    /// When it was last seen.
+    pub seen_at: Timestamp,
+    /// The gap before it.
+    pub outage: Option<(Timestamp, Timestamp)>,
+}
+
+impl Lives {
+    /// The gap before the present life.
+    pub fn outage(&self) -> Option<Outage> {
+        self.outage.map(|(from, to)| Outage { from, to })
+    }
+}
+
+/// Names the present life of the engine and of this machine.
+pub fn life(engine: &EngineSeen) -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    format!("{} {}", boot.trim(), engine.instance)
+}
+
+/// What is known once the engine was seen in `life` at `now`.
+pub fn seen(before: Option<&Lives>, life: String, now: Timestamp) -> Lives {
+    match before {
+        Some(before) if before.life == life => Lives { seen_at: now, ..before.clone() },
+        Some(before) => Lives { life, seen_at: now, outage: Some((before.seen_at.min(now), now)) },
+        None => Lives { life, seen_at: now, outage: None },
+    }
+}
+
+/// What was kept of an earlier run of the agent.
+pub fn remembered(store: &Store, node: &str) -> Result<Option<Lives>, Error> {
+    let Some(object) = store.get(&Key::of::<Node>("", node))? else { return Ok(None) };
+    let kept = store.fact(object.uid(), FACT)?;
+    Ok(kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// The machine's name as a node's: the host name in lower case.
+pub fn default_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim().to_lowercase();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+/// The node as pods see it.
+pub fn facts(name: &str, engine: &EngineSeen, pods_dir: &Path) -> NodeFacts {
+    NodeFacts {
+        name: name.to_owned(),
+        ip: address(),
+        cpu_nanos: i128::from(engine.cpus) * 1_000_000_000,
+        memory_bytes: i128::from(engine.memory_bytes),
+        pod_dir: pods_dir.to_string_lossy().into_owned(),
+    }
+}
+
+/// The machine's address towards the outside; loopback where it has none.
+fn address() -> String {
+    let outward = || {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect(ELSEWHERE)?;
+        socket.local_addr()
+    };
+    outward().map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string())
+}
+
+/// Writes the Node and its heartbeat. `engine` is what it last said, none where it does not answer.
+pub async fn report(
+    store: &Store,
+    facts: &NodeFacts,
+    engine: Option<&EngineSeen>,
+    lives: Option<&Lives>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut writes = Vec::new();
+    let key = Key::of::<Node>("", &facts.name);
+    let stored = store.get(&key)?;
+    let uid = match &stored {
+        Some(object) => {
+            let before = object.typed::<Node>().cloned().unwrap_or_default();
+            let node = node(before.clone(), facts, engine, now);
+            if node != before {
+                let expected = Expected::Revision(object.revision());
+                writes.push(Write::Update { object: Object::new(node), expected });
+            }
+            object.uid().to_owned()
+        }
+        None => {
+            let mut node = node(Node::default(), facts, engine, now);
+            let uid = store.mint().uid;
+            node.metadata.uid = Some(uid.clone());
+            writes.push(Write::Create(Object::new(node)));
+            uid
+        }
+    };
+    if let Some(value) = lives.and_then(|lives| serde_json::to_vec(lives).ok()) {
+        writes.push(Write::Remember { uid, name: FACT, value: value.into() });
+    }
+    writes.push(lease(store, &facts.name, now)?);
+    store.commit(writes).await.map(drop)
+}
+
+fn lease(store: &Store, name: &str, now: Timestamp) -> Result<Write, Error> {
+    let stored = store.get(&Key::of::<Lease>(LEASE_NAMESPACE, name))?;
+    let before = stored.as_ref().and_then(|object| object.typed::<Lease>()).cloned();
+    let mut lease = before.unwrap_or_else(|| Lease {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(LEASE_NAMESPACE.to_owned()),
+            ..ObjectMeta::default()
+        },
+        spec: None,
+    });
+    lease.spec = Some(LeaseSpec {
+        holder_identity: Some(name.to_owned()),
+        lease_duration_seconds: Some(LEASE_SECONDS),
+        renew_time: Some(MicroTime(now)),
+        ..lease.spec.unwrap_or_default()
+    });
+    let object = Object::new(lease);
+    Ok(match stored {
+        Some(_) => Write::Update { object, expected: Expected::Exists },
+        None => Write::Create(object),
+    })
+}
+
+fn node(mut node: Node, facts: &NodeFacts, engine: Option<&EngineSeen>, now: Timestamp) -> Node {
+    node.metadata.name = Some(facts.name.clone());
+    let status = node.status.get_or_insert_default();
+    status.addresses = Some(vec![
+        NodeAddress { type_: "InternalIP".to_owned(), address: facts.ip.clone() },
+        NodeAddress { type_: "Hostname".to_owned(), address: facts.name.clone() },
+    ]);
+    status.conditions = Some(conditions(status, engine.is_some(), now));
+    if let Some(engine) = engine {
+        let capacity = capacity(engine);
+        status.capacity = Some(capacity.clone());
+        status.allocatable = Some(capacity);
+        status.node_info = Some(info(engine));
+        let labels = node.metadata.labels.get_or_insert_default();
+        for (key, value) in [
+            ("kubernetes.io/hostname", facts.name.as_str()),
+            ("kubernetes.io/os", engine.os.as_str()),
+            ("kubernetes.io/arch", engine.architecture.as_str()),
+            ("beta.kubernetes.io/os", engine.os.as_str()),
+            ("beta.kubernetes.io/arch", engine.architecture.as_str()),
+        ] {
+            labels.insert(key.to_owned(), value.to_owned());
+        }
+    }
+    node.spec.get_or_insert_with(NodeSpec::default);
+    node
+}
+
+fn capacity(engine: &EngineSeen) -> BTreeMap<String, Quantity> {
+    BTreeMap::from([
+        ("cpu".to_owned(), Quantity(engine.cpus.to_string())),
+        ("memory".to_owned(), Quantity(format!("{}Ki", engine.memory_bytes / 1024))),
+        ("pods".to_owned(), Quantity(MAX_PODS.to_owned())),
+    ])
+}
+
+fn info(engine: &EngineSeen) -> NodeSystemInfo {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let machine = read("/etc/machine-id");
+    NodeSystemInfo {
+        architecture: engine.architecture.clone(),
+        boot_id: read("/proc/sys/kernel/random/boot_id"),
+        container_runtime_version: engine.runtime_version.clone(),
+        kernel_version: engine.kernel.clone(),
+        kube_proxy_version: String::new(),
+        kubelet_version: KUBELET_VERSION.to_owned(),
+        machine_id: machine.clone(),
+        operating_system: engine.os.clone(),
+        os_image: engine.os_image.clone(),
+        system_uuid: machine,
+        ..NodeSystemInfo::default()
+    }
+}
+
+/// Parity: the kubelet's conditions and their texts. Pressure is not measured yet, and so never told.
+fn conditions(status: &NodeStatus, engine_answers: bool, now: Timestamp) -> Vec<NodeCondition> {
+    let before = status.conditions.clone().unwrap_or_default();
+    let ready = if engine_answers {
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status")
+    } else {
+        ("Ready", "False", "KubeletNotReady", "container runtime is down")
+    };
+    let calm = [
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ];
+    let said = calm.into_iter().chain([ready]);
+    said.map(|(kind, holds, reason, message)| {
+        let old = before.iter().find(|old| old.type_ == kind && old.status == holds);
+        let told = old.and_then(|old| old.last_heartbeat_time.clone());
+        let fresh = told.filter(|told| now.duration_since(told.0) < REPORT);
+        NodeCondition {
+            type_: kind.to_owned(),
+            status: holds.to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            last_heartbeat_time: fresh.or(Some(time::seconds(now))),
+            last_transition_time: old.and_then(|old| old.last_transition_time.clone()).or(Some(time::seconds(now))),
+        }
+    })
+    .collect()
+}

@@ -1,0 +1,282 @@
+//! Owns the gathering of a pod's facts: the stored object, its containers, images, sources, logs, files.
+//! Never decides and never changes anything; what costs an engine call is asked only where something happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Pod, PodSpec, Secret};
+
+use super::backoff::Restarts;
+use super::core::{Core, Error};
+use super::facts::{Attempt, ImageFact, NodeFacts, PodFacts, Sources, VolumesFact};
+use super::restart::{self, Role};
+use super::{environment, logs, names, phase, termination, volumes};
+use crate::model::object::{Key, Object};
+use crate::runtime::{ContainerSeen, Seen};
+use crate::store::logs::LogKey;
+
+/// The fact beside a pod that holds its restart back-off.
+pub const RESTARTS: &str = "restarts";
+/// Exit code of SIGKILL, which is also what the OOM killer sends.
+const KILLED: i32 = 137;
+/// The engine learns of an OOM kill by an event of its own, which may come after the death (D13).
+const OOM_SETTLES: Duration = Duration::from_millis(100);
+
+/// A pod that is there, with its facts.
+pub struct Observed {
+    /// As it is stored.
+    pub object: Object,
+    /// All that decides what becomes of it.
+    pub facts: PodFacts,
+}
+
+/// The facts of the pod with this uid; none where the store no longer has it.
+pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Observed>, Error> {
+    let Some(object) = stored(core, uid)? else { return Ok(None) };
+    let Some(pod) = object.typed::<Pod>().cloned() else { return Ok(None) };
+    let spec = pod.spec.clone().unwrap_or_default();
+    let containers = containers(core, uid, &pod).await?;
+    let ground = core.ground();
+    let pod_dir = core.pods_dir.join(uid);
+    let node = NodeFacts { pod_dir: pod_dir.to_string_lossy().into_owned(), ..ground.node };
+    let mut facts = PodFacts {
+        node,
+        containers,
+        outage: ground.lives.and_then(|lives| lives.outage()),
+        sandbox_image: ground.sandbox_image,
+        has_data: pod_dir.exists(),
+        ..PodFacts::default()
+    };
+    core.memories.with(uid, |memory| {
+        memory.key = Some(object.key());
+        facts.volumes = memory.volumes;
+        facts.failures = memory.failures.clone();
+        facts.asked_to_stop = memory.asked_to_stop.clone();
+        facts.killed = memory.killed.clone();
+        facts.logs_followed = memory.followed.clone();
+    });
+    facts.pod = pod;
+    let ending = facts.pod.metadata.deletion_timestamp.is_some()
+        || phase::terminal(facts.pod.status.as_ref().and_then(|status| status.phase.as_deref()));
+    ended(core, uid, &spec, &mut facts).await;
+    restarts(core, uid, &spec, &mut facts)?;
+    if !ending {
+        let starting = images(core, uid, &spec, &mut facts, now).await?;
+        if starting || facts.volumes != VolumesFact::Ready {
+            facts.sources = sources(core, &facts.pod)?;
+        }
+    }
+    Ok(Some(Observed { object, facts }))
+}
+
+/// The stored object, if the one with that name is still the one with that uid.
+fn stored(core: &Core, uid: &str) -> Result<Option<Object>, Error> {
+    let known = core.memories.known(uid, |memory| memory.key.clone()).flatten();
+    let key = match known {
+        Some(key) => Some(key),
+        None => core.store.by_uid(uid)?,
+    };
+    let Some(key) = key else { return Ok(None) };
+    Ok(core.store.get(&key)?.filter(|object| object.uid() == uid))
+}
+
+/// The pod's containers, inspected if anything happened to them, or if the status tells of one that is not known here.
+async fn containers(core: &Core, uid: &str, pod: &Pod) -> Result<Vec<ContainerSeen>, Error> {
+    let (mut known, stale) = core.memories.with(uid, |memory| {
+        // Cleared before looking: what happens during the look makes it stale again.
+        (memory.containers.clone(), std::mem::replace(&mut memory.stale, false))
+    });
+    let expected = told_running(uid, pod).into_iter().filter(|name| !known.contains_key(name)).collect::<Vec<_>>();
+    let mut names: Vec<String> = expected;
+    if stale {
+        names.extend(known.values().filter(|seen| changeable(seen)).map(|seen| seen.name.clone()));
+    }
+    if names.is_empty() {
+        return Ok(known.into_values().collect());
+    }
+    let looked = look(core, names).await;
+    if looked.is_err() {
+        core.memories.with(uid, |memory| memory.stale = true);
+    }
+    for (name, seen) in looked? {
+        match seen {
+            Some(seen) => known.insert(name, seen),
+            None => known.remove(&name),
+        };
+    }
+    core.memories.with(uid, |memory| memory.containers = known.clone());
+    Ok(known.into_values().collect())
+}
+
+async fn look(core: &Core, names: Vec<String>) -> Result<Vec<(String, Option<ContainerSeen>)>, Error> {
+    core.make_sure_of_life().await?;
+    let mut out = Vec::with_capacity(names.len());
+    for name in names {
+        let mut seen = core.heard(core.engine.inspect(&name).await)?;
+        let doubtful =
+            |seen: &ContainerSeen| matches!(seen.state, Seen::Exited { code: KILLED, oom_killed: false, .. });
+        if seen.as_ref().is_some_and(doubtful) {
+            tokio::time::sleep(OOM_SETTLES).await;
+            seen = core.heard(core.engine.inspect(&name).await)?.or(seen);
+        }
+        out.push((name, seen));
+    }
+    Ok(out)
+}
+
+/// An ended container says the same each time it is asked.
+fn changeable(seen: &ContainerSeen) -> bool {
+    match seen.state {
+        Seen::Created { .. } | Seen::Running { .. } => true,
+        Seen::Exited { .. } | Seen::Dead => false,
+    }
+}
+
+/// Engine names of the containers that the stored status calls running.
+fn told_running(uid: &str, pod: &Pod) -> Vec<String> {
+    let Some(status) = &pod.status else { return Vec::new() };
+    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let running = |status: &&ContainerStatus| status.state.as_ref().is_some_and(|state| state.running.is_some());
+    all.filter(running)
+        .map(|status| names::container(uid, &status.name, u32::try_from(status.restart_count).unwrap_or(0)))
+        .collect()
+}
+
+/// What ended runs leave: whether their logs are complete, their last words, the end of their logs.
+async fn ended(core: &Core, uid: &str, spec: &PodSpec, facts: &mut PodFacts) {
+    let mut runs: BTreeMap<Attempt, Option<i32>> = BTreeMap::new();
+    for seen in &facts.containers {
+        let Some((container, number)) = names::identity(seen) else { continue };
+        let run = Attempt { container: container.to_owned(), number };
+        match seen.state {
+            Seen::Exited { code, .. } => drop(runs.insert(run, Some(code))),
+            Seen::Created { error: Some(_) } | Seen::Dead => drop(runs.insert(run, None)),
+            Seen::Created { error: None } | Seen::Running { .. } => {}
+        }
+    }
+    // Runs that the status tells of and that have left the engine: their logs may still have to be marked complete.
+    let told = facts
+        .pod
+        .status
+        .iter()
+        .flat_map(|status| status.init_container_statuses.iter().chain(&status.container_statuses).flatten());
+    for status in told {
+        let number = u32::try_from(status.restart_count).unwrap_or(0);
+        runs.entry(Attempt { container: status.name.clone(), number }).or_insert(None);
+    }
+    for (run, code) in runs {
+        let key = LogKey { pod_uid: uid.to_owned(), container: run.container.clone(), attempt: run.number };
+        let finished = core.store.logs().finished(&key);
+        if let Some(code) = code {
+            if let Some(message) = volumes::read_message(&facts.node.pod_dir, &run) {
+                facts.messages.insert(run.clone(), message);
+            }
+            let container = restart::containers(spec).find(|(_, container)| container.name == run.container);
+            let wanted = container.is_some_and(|(_, container)| termination::falls_back_to_logs(container, code));
+            if finished
+                && wanted
+                && let Some(tail) =
+                    logs::tail(core.store.logs(), &key, termination::MAX_LOG_LINES, termination::MAX_LOG_BYTES).await
+            {
+                facts.log_tails.insert(run.clone(), tail);
+            }
+        }
+        if finished {
+            facts.logs_finished.insert(run);
+        }
+    }
+}
+
+/// The restart back-off, for a pod that restarts anything.
+fn restarts(core: &Core, uid: &str, spec: &PodSpec, facts: &mut PodFacts) -> Result<(), Error> {
+    let may = spec.restart_policy.as_deref() != Some("Never")
+        || restart::containers(spec)
+            .any(|(role, container)| role == Role::Sidecar || container.restart_policy.is_some());
+    if may && let Some(kept) = core.store.fact(uid, RESTARTS)? {
+        facts.restarts = serde_json::from_slice::<BTreeMap<String, Restarts>>(&kept).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// The images of containers that may start now; says whether there is any such container.
+async fn images(core: &Core, uid: &str, spec: &PodSpec, facts: &mut PodFacts, now: Timestamp) -> Result<bool, Error> {
+    let mut any = false;
+    for (role, container) in restart::containers(spec) {
+        let runs = facts.containers.iter().filter_map(|seen| names::identity(seen).map(|id| (id, seen)));
+        let newest = runs.filter(|((name, _), _)| *name == container.name).max_by_key(|((_, number), _)| *number);
+        let status = told(facts, role, &container.name);
+        let next = match newest {
+            Some(((_, number), seen)) => match &seen.state {
+                Seen::Created { error: None } | Seen::Running { .. } => None,
+                Seen::Created { error: Some(_) } | Seen::Dead => Some((number, 1)),
+                Seen::Exited { code, .. } => Some((number, *code)),
+            }
+            .filter(|(_, code)| restart::restarts(spec, role, container, *code))
+            .map(|(number, _)| number + 1),
+            None => next_after(spec, role, container, status),
+        };
+        let fact = match next {
+            Some(number) => {
+                any = true;
+                let run = Attempt { container: container.name.clone(), number };
+                Some(core.heard(core.images.fact(uid, container, &run, now).await)?)
+            }
+            None => core
+                .images
+                .known(container.image.as_deref().unwrap_or_default())
+                .map(|image| ImageFact::Ready { image, pulled: false }),
+        };
+        if let Some(fact) = fact {
+            facts.images.insert(container.name.clone(), fact);
+        }
+    }
+    Ok(any)
+}
+
+fn told<'a>(facts: &'a PodFacts, role: Role, name: &str) -> Option<&'a ContainerStatus> {
+    let status = facts.pod.status.as_ref()?;
+    let list = match role {
+        Role::Init | Role::Sidecar => &status.init_container_statuses,
+        Role::Main => &status.container_statuses,
+    };
+    list.iter().flatten().find(|status| status.name == name)
+}
+
+/// The run that would come next of a container that the engine does not have.
+fn next_after(
+    spec: &PodSpec,
+    role: Role,
+    container: &k8s_openapi::api::core::v1::Container,
+    status: Option<&ContainerStatus>,
+) -> Option<u32> {
+    let Some(status) = status else { return Some(0) };
+    let number = u32::try_from(status.restart_count).unwrap_or(0);
+    let ended = |state: &Option<k8s_openapi::api::core::v1::ContainerState>| {
+        state.as_ref().and_then(|state| state.terminated.as_ref()).map(|end| end.exit_code)
+    };
+    match ended(&status.state).or_else(|| ended(&status.last_state)) {
+        Some(code) => restart::restarts(spec, role, container, code).then_some(number + 1),
+        None => Some(number),
+    }
+}
+
+/// The ConfigMaps and Secrets that the pod names and the store has.
+fn sources(core: &Core, pod: &Pod) -> Result<Sources, Error> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let (maps, secrets) = environment::named_sources(pod);
+    let mut out = Sources::default();
+    for name in maps.into_iter().collect::<BTreeSet<_>>() {
+        let object = core.store.get(&Key::of::<ConfigMap>(namespace, name))?;
+        if let Some(map) = object.as_ref().and_then(|object| object.typed::<ConfigMap>()) {
+            out.config_maps.insert(name.to_owned(), map.clone());
+        }
+    }
+    for name in secrets.into_iter().collect::<BTreeSet<_>>() {
+        let object = core.store.get(&Key::of::<Secret>(namespace, name))?;
+        if let Some(secret) = object.as_ref().and_then(|object| object.typed::<Secret>()) {
+            out.secrets.insert(name.to_owned(), secret.clone());
+        }
+    }
+    Ok(out)
+}

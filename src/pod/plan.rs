@@ -1,0 +1,179 @@
+//! PURE. Owns the decision of what becomes of one pod. Never acts: `apply` does, and the next look at the facts shows
+//! whether it went well. Nothing is remembered: the stage is worked out from the facts each time.
+//!
+//! ```text
+//!  somebody else's ---------------------------------------------------------------> left alone
+//!  gated -----------------------------------------------------------------------> left Pending
+//!  Run (bind, volumes, sandbox, init 1..n, sidecars, main containers, restarts)
+//!   |- deleted, past its deadline, disrupted, init failed for good, main containers over
+//!   v
+//!  Stop (SIGTERM, then SIGKILL at the end of the grace) --all ended, all recorded--> phase Succeeded or Failed
+//!   v
+//!  Over (logs kept, containers and volumes removed, a deletion finished)
+//! ```
+//!
+//! Parity: `syncPod`, `SyncTerminatingPod` and `SyncTerminatedPod` of `pkg/kubelet/kubelet.go`, `computePodActions` of
+//! `pkg/kubelet/kuberuntime`.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::PodSpec;
+
+use super::draft::{Draft, SCHEDULER};
+use super::facts::{PodFacts, PodPlan};
+use super::restart::Role;
+use super::{cleanup, conditions, phase, start, stop, unsupported};
+use crate::model::event::Severity;
+
+/// The grace of a pod that does not say. Parity: the API's default.
+const DEFAULT_GRACE_SECONDS: i64 = 30;
+/// Deletion times are whole seconds, cut; nobody is killed before the grace is over.
+const ROUNDING: SignedDuration = SignedDuration::from_secs(1);
+
+/// Why a pod's containers are being stopped, and when the patience ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopping {
+    /// It is being deleted.
+    Deleted {
+        /// When what still runs is killed.
+        kill_at: Timestamp,
+    },
+    /// It was active longer than it may be.
+    Deadline {
+        /// When what still runs is killed.
+        kill_at: Timestamp,
+    },
+    /// The engine or the machine went down under it.
+    Disrupted {
+        /// When what still runs is killed.
+        kill_at: Timestamp,
+    },
+    /// An init container failed for good.
+    InitFailed {
+        /// When what still runs is killed.
+        kill_at: Timestamp,
+    },
+    /// Its main containers are over.
+    Done {
+        /// When what still runs (sidecars) is killed.
+        kill_at: Timestamp,
+    },
+}
+
+/// What a pod of this node is at.
+enum Stage {
+    Run,
+    Stop(Stopping),
+    Over,
+}
+
+/// Decides what to do about a pod, and what its status should say.
+pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
+    let Some(spec) = &facts.pod.spec else { return PodPlan::default() };
+    let deleted = facts.pod.metadata.deletion_timestamp.is_some();
+    let bound = match spec.node_name.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) if name == facts.node.name => true,
+        Some(_) => return PodPlan::default(),
+        None => false,
+    };
+    if !bound && !deleted {
+        let other = spec.scheduler_name.as_deref().is_some_and(|name| !name.is_empty() && name != SCHEDULER);
+        if other {
+            return PodPlan::default();
+        }
+        if spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
+            return gated(facts, now);
+        }
+    }
+    let mut draft = Draft::new(facts, spec, now);
+    if !bound && !deleted {
+        bind(&mut draft);
+    }
+    match stage(&draft) {
+        Stage::Run => start::run(&mut draft),
+        Stage::Stop(why) => stop::stop(&mut draft, why),
+        Stage::Over => cleanup::over(&mut draft),
+    }
+    cleanup::logs(&mut draft);
+    draft.finish()
+}
+
+fn gated(facts: &PodFacts, now: Timestamp) -> PodPlan {
+    let mut status = facts.pod.status.clone().unwrap_or_default();
+    status.conditions = Some(conditions::gated(&status, now));
+    status.phase.get_or_insert_with(|| "Pending".to_owned());
+    PodPlan { status: Some(status), ..PodPlan::default() }
+}
+
+fn bind(draft: &mut Draft<'_>) {
+    draft.bind();
+    let meta = &draft.pod().metadata;
+    let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+    let text = format!("Successfully assigned {namespace}/{name} to {}", draft.facts.node.name);
+    draft.note_as(SCHEDULER, Severity::Normal, "Scheduled", text, None);
+    for field in unsupported::ignored(draft.spec) {
+        let text = format!("{field} is not honoured by jobdock yet: the pod runs without it");
+        draft.note(Severity::Warning, "FieldNotHonoured", text, None);
+    }
+}
+
+fn stage(draft: &Draft<'_>) -> Stage {
+    let status = draft.pod().status.as_ref();
+    if phase::terminal(status.and_then(|status| status.phase.as_deref())) {
+        return Stage::Over;
+    }
+    if let Some(at) = &draft.pod().metadata.deletion_timestamp {
+        let graceful = draft.pod().metadata.deletion_grace_period_seconds.unwrap_or(0) > 0;
+        let kill_at = if graceful { at.0 + ROUNDING } else { at.0 };
+        return Stage::Stop(Stopping::Deleted { kill_at });
+    }
+    let after_ends = || last_end(draft) + grace(draft.spec);
+    if disrupted(draft) {
+        return Stage::Stop(Stopping::Disrupted { kill_at: after_ends() });
+    }
+    if let Some(at) = deadline(draft).filter(|at| *at <= draft.now) {
+        return Stage::Stop(Stopping::Deadline { kill_at: at + grace(draft.spec) });
+    }
+    let init_failed =
+        |track: &super::tracks::Track<'_>| track.role == Role::Init && track.over(draft.spec) && !track.succeeded();
+    if draft.tracks.iter().any(init_failed) {
+        return Stage::Stop(Stopping::InitFailed { kill_at: after_ends() });
+    }
+    let mut main = draft.tracks.iter().filter(|track| track.role == Role::Main);
+    if main.all(|track| track.over(draft.spec)) {
+        return Stage::Stop(Stopping::Done { kill_at: after_ends() });
+    }
+    Stage::Run
+}
+
+/// An end that the outage made doubtful takes the pod down, unless the container is started again anyway.
+fn disrupted(draft: &Draft<'_>) -> bool {
+    let doubtful = |track: &super::tracks::Track<'_>| {
+        track.end().is_some_and(|end| end.disrupted) && track.over(draft.spec) && track.role != Role::Sidecar
+    };
+    draft.tracks.iter().any(doubtful) || already_disrupted(draft)
+}
+
+/// The condition stands already: it was seen before all containers had ended.
+fn already_disrupted(draft: &Draft<'_>) -> bool {
+    let conditions = draft.pod().status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| {
+        condition.type_ == conditions::DISRUPTION_TARGET
+            && condition.status == "True"
+            && condition.reason.as_deref() == Some(conditions::TERMINATION_BY_KUBELET)
+    })
+}
+
+/// When the pod has been active for as long as it may be.
+pub fn deadline(draft: &Draft<'_>) -> Option<Timestamp> {
+    let seconds = draft.spec.active_deadline_seconds?;
+    let started = draft.pod().status.as_ref()?.start_time.as_ref()?.0;
+    started.checked_add(SignedDuration::from_secs(seconds)).ok()
+}
+
+fn grace(spec: &PodSpec) -> SignedDuration {
+    SignedDuration::from_secs(spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECONDS).max(0))
+}
+
+fn last_end(draft: &Draft<'_>) -> Timestamp {
+    draft.tracks.iter().filter_map(|track| track.end()).map(|end| end.at).max().unwrap_or(draft.now).min(draft.now)
+}

@@ -1,0 +1,224 @@
+//! PURE. Owns how a container of a pod becomes a container of the engine. Never asks the engine anything: the image's
+//! facts are handed in.
+//!
+//! Parity: `generateContainerConfig` of `pkg/kubelet/kuberuntime`, `pkg/securitycontext`.
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, SecurityContext};
+
+use super::environment::{Context, Environment};
+use super::facts::Attempt;
+use super::restart::{self, Role};
+use super::{environment, names, quantity, termination, volumes_plan};
+use crate::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network};
+
+/// The longest host name that Linux takes.
+const MAX_HOSTNAME: usize = 63;
+/// CPU shares of a whole core, and the least that cgroups take. Parity: `MilliCPUToShares`.
+const SHARES_PER_CPU: i128 = 1024;
+const MIN_SHARES: i128 = 2;
+/// Lets containers reach services of the machine, as Docker Desktop does by itself.
+const HOST_GATEWAY: &str = "host.docker.internal:host-gateway";
+/// Where the sandbox keeps memory volumes mounted.
+const HELD_VOLUMES: &str = "/volumes";
+
+/// Whether the pod needs a container that holds what its others share: a network for several at once, an address
+/// that must be known before the start, a memory volume that would be forgotten between two runs.
+pub fn needs_sandbox(spec: &PodSpec) -> bool {
+    let at_once = restart::containers(spec).filter(|(role, _)| matches!(role, Role::Main | Role::Sidecar)).count();
+    let address = spec.host_network != Some(true)
+        && restart::containers(spec).any(|(_, container)| environment::needs_address(container));
+    at_once > 1
+        || spec.share_process_namespace == Some(true)
+        || address
+        || !volumes_plan::held_in_memory(spec).is_empty()
+}
+
+/// The sandbox of a pod.
+pub fn sandbox(pod: &Pod, spec: &PodSpec, image: &str) -> ContainerSpec {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let mut out = ContainerSpec {
+        name: names::sandbox(uid),
+        labels: names::pod_labels(&pod.metadata),
+        image: image.to_owned(),
+        read_only_root: true,
+        no_new_privileges: true,
+        host_ipc: spec.host_ipc == Some(true),
+        host_pid: spec.host_pid == Some(true),
+        ..ContainerSpec::default()
+    };
+    out.mounts = volumes_plan::held_in_memory(spec)
+        .into_iter()
+        .map(|volume| Mount {
+            source: MountSource::Volume(names::volume(uid, volume)),
+            target: format!("{HELD_VOLUMES}/{volume}"),
+            read_only: false,
+        })
+        .collect();
+    own_network(&mut out, pod, spec);
+    out
+}
+
+/// Settings of whoever holds the pod's network: the sandbox, or the only container.
+fn own_network(out: &mut ContainerSpec, pod: &Pod, spec: &PodSpec) {
+    for alias in spec.host_aliases.iter().flatten() {
+        out.extra_hosts.extend(alias.hostnames.iter().flatten().map(|name| format!("{name}:{}", alias.ip)));
+    }
+    if spec.host_network == Some(true) {
+        out.network = Network::Host;
+        return;
+    }
+    out.extra_hosts.push(HOST_GATEWAY.to_owned());
+    out.hostname = Some(hostname(pod, spec));
+    let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
+    out.sysctls = sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect();
+}
+
+/// The name that the pod's containers have. Parity: `GeneratePodHostNameAndDomain`, `truncatePodHostnameIfNeeded`.
+pub fn hostname(pod: &Pod, spec: &PodSpec) -> String {
+    let asked = spec.hostname_override.as_ref().or(spec.hostname.as_ref()).filter(|name| !name.is_empty());
+    let name = asked.or(pod.metadata.name.as_ref()).cloned().unwrap_or_default();
+    let mut name: String = name.chars().take(MAX_HOSTNAME).collect();
+    name.truncate(name.trim_end_matches(['-', '.']).len());
+    name
+}
+
+/// The container of one run, or the kubelet's words for what is wrong with its configuration.
+pub fn container(
+    context: Context<'_>,
+    spec: &PodSpec,
+    container: &Container,
+    run: &Attempt,
+    env: &Environment,
+    image: &ImageSeen,
+) -> Result<ContainerSpec, String> {
+    check_non_root(context.pod, spec, container, image)?;
+    let uid = context.pod.metadata.uid.as_deref().unwrap_or_default();
+    let expanded = |list: &Option<Vec<String>>| {
+        list.as_ref().filter(|list| !list.is_empty()).map(|list| list.iter().map(|text| env.expand(text)).collect())
+    };
+    let mut mounts = volumes_plan::mounts(context, env, container)?;
+    mounts.push(Mount {
+        source: MountSource::Bind(message_file(&context.node.pod_dir, run).into()),
+        target: message_path(container),
+        read_only: false,
+    });
+    let mut out = ContainerSpec {
+        name: names::container(uid, &container.name, run.number),
+        labels: names::container_labels(&context.pod.metadata, &container.name, run.number),
+        image: container.image.clone().unwrap_or_default(),
+        entrypoint: expanded(&container.command),
+        command: expanded(&container.args),
+        env: env.lines(),
+        working_dir: container.working_dir.clone().filter(|dir| !dir.is_empty()),
+        mounts,
+        tty: container.tty == Some(true),
+        stdin: container.stdin == Some(true),
+        stdin_once: container.stdin_once == Some(true),
+        stop_signal: container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone()),
+        host_ipc: spec.host_ipc == Some(true),
+        host_pid: spec.host_pid == Some(true),
+        ..ContainerSpec::default()
+    };
+    limits(&mut out, container);
+    security(&mut out, spec, container, image);
+    if needs_sandbox(spec) {
+        let sandbox = names::sandbox(uid);
+        out.ipc_container = (!out.host_ipc).then(|| sandbox.clone());
+        out.pid_container = (spec.share_process_namespace == Some(true) && !out.host_pid).then(|| sandbox.clone());
+        out.network = Network::Container(sandbox);
+    } else {
+        own_network(&mut out, context.pod, spec);
+    }
+    Ok(out)
+}
+
+/// The file on the engine's host that a run's termination message is written to.
+pub fn message_file(pod_dir: &str, run: &Attempt) -> String {
+    format!("{pod_dir}/messages/{}-{}", run.container, run.number)
+}
+
+fn message_path(container: &Container) -> String {
+    let path = container.termination_message_path.as_deref().filter(|path| !path.is_empty());
+    path.unwrap_or(termination::DEFAULT_PATH).to_owned()
+}
+
+fn limits(out: &mut ContainerSpec, container: &Container) {
+    let Some(resources) = &container.resources else { return };
+    let unsigned = |value: i128| u64::try_from(value.max(0)).unwrap_or(u64::MAX);
+    let limit = quantity::find(resources.limits.as_ref(), "cpu");
+    out.cpu_limit_nanos = limit.map_or(0, unsigned);
+    let request = quantity::find(resources.requests.as_ref(), "cpu").or(limit);
+    out.cpu_shares = request.map_or(0, |nanos| unsigned((nanos * SHARES_PER_CPU / 1_000_000_000).max(MIN_SHARES)));
+    let memory = quantity::find(resources.limits.as_ref(), "memory");
+    out.memory_limit_bytes = memory.map_or(0, |nanos| unsigned(quantity::units(nanos)));
+}
+
+fn security(out: &mut ContainerSpec, spec: &PodSpec, container: &Container, image: &ImageSeen) {
+    let (none, empty) = (PodSecurityContext::default(), SecurityContext::default());
+    let pod = spec.security_context.as_ref().unwrap_or(&none);
+    let own = container.security_context.as_ref().unwrap_or(&empty);
+    let group = own.run_as_group.or(pod.run_as_group);
+    out.user = match (own.run_as_user.or(pod.run_as_user), group) {
+        (Some(user), Some(group)) => Some(format!("{user}:{group}")),
+        (Some(user), None) => Some(user.to_string()),
+        (None, Some(group)) => Some(format!("{}:{group}", image_user(image).unwrap_or("0"))),
+        (None, None) => None,
+    };
+    let groups = pod.supplemental_groups.iter().flatten().chain(&pod.fs_group);
+    out.groups = groups.map(i64::to_string).collect();
+    out.privileged = own.privileged == Some(true);
+    out.read_only_root = own.read_only_root_filesystem == Some(true);
+    out.no_new_privileges = own.allow_privilege_escalation == Some(false);
+    let bare = |list: Option<&Vec<String>>| -> Vec<String> {
+        let all = list.into_iter().flatten();
+        all.map(|name| name.strip_prefix("CAP_").unwrap_or(name).to_owned()).collect()
+    };
+    let capabilities = own.capabilities.as_ref();
+    out.cap_add = bare(capabilities.and_then(|capabilities| capabilities.add.as_ref()));
+    out.cap_drop = bare(capabilities.and_then(|capabilities| capabilities.drop.as_ref()));
+    let seccomp = own.seccomp_profile.as_ref().or(pod.seccomp_profile.as_ref());
+    if seccomp.is_some_and(|profile| profile.type_ == "Unconfined") {
+        out.security_opts.push("seccomp=unconfined".to_owned());
+    }
+    let apparmor = own.app_armor_profile.as_ref().or(pod.app_armor_profile.as_ref());
+    if apparmor.is_some_and(|profile| profile.type_ == "Unconfined") {
+        out.security_opts.push("apparmor=unconfined".to_owned());
+    }
+    if own.proc_mount.as_deref() == Some("Unmasked") {
+        out.security_opts.push("systempaths=unconfined".to_owned());
+    }
+}
+
+/// The image's user without its group.
+fn image_user(image: &ImageSeen) -> Option<&str> {
+    let user = image.user.as_deref()?.split(':').next()?;
+    (!user.is_empty()).then_some(user)
+}
+
+/// Parity: `verifyRunAsNonRoot`.
+fn check_non_root(pod: &Pod, spec: &PodSpec, container: &Container, image: &ImageSeen) -> Result<(), String> {
+    let own = container.security_context.as_ref();
+    let shared = spec.security_context.as_ref();
+    let demanded = own.and_then(|own| own.run_as_non_root).or(shared.and_then(|shared| shared.run_as_non_root));
+    if demanded != Some(true) {
+        return Ok(());
+    }
+    let user = own.and_then(|own| own.run_as_user).or(shared.and_then(|shared| shared.run_as_user));
+    let place = format!("(pod: \"{}\", container: {})", pod_text(pod), container.name);
+    match (user, image_user(image)) {
+        (Some(0), _) => Err(format!("container's runAsUser breaks non-root policy {place}")),
+        (Some(_), _) => Ok(()),
+        (None, None | Some("0")) => Err(format!("container has runAsNonRoot and image will run as root {place}")),
+        (None, Some(user)) if user.chars().all(|c| c.is_ascii_digit()) => Ok(()),
+        (None, Some(user)) => Err(format!(
+            "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root {place}"
+        )),
+    }
+}
+
+/// `name_namespace(uid)`, as the kubelet names a pod in messages.
+pub fn pod_text(pod: &Pod) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let meta = &pod.metadata;
+    format!("{}_{}({})", text(&meta.name), text(&meta.namespace), text(&meta.uid))
+}

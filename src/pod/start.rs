@@ -1,0 +1,276 @@
+//! PURE. Owns how a pod gets to run: what stands before each container (volumes, sandbox, configuration, image) and the
+//! order of containers. Never stops anything.
+//!
+//! ```text
+//!  init 1 -> init 2 -> sidecar (runs on) -> init 3 -> every main container
+//!  each: back-off -> volumes -> sandbox -> configuration -> image -> created -> started
+//! ```
+//!
+//! Parity: `computePodActions` and `SyncPod` of `pkg/kubelet/kuberuntime`, `EnsureImageExists` of `pkg/kubelet/images`.
+//! Differs: the configuration is resolved before the image is pulled, so that a missing ConfigMap pulls nothing.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::draft::{Draft, Novelty};
+use super::environment::environment;
+use super::facts::{Action, Attempt, ImageFact, StartStep, VolumesFact};
+use super::restart::Role;
+use super::tracks::State;
+use super::{backoff, plan, spec, status, volumes_plan};
+use crate::model::event::Severity;
+use crate::runtime::{ImageSeen, Seen};
+
+/// How long a failed pull shows as ErrImagePull before it shows as ImagePullBackOff.
+const PULL_ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(2);
+/// How often something that nobody announces is looked for: an image that is never pulled, a mended configuration.
+const RETRY: SignedDuration = SignedDuration::from_secs(10);
+
+/// Starts whatever may start now.
+pub fn run(draft: &mut Draft<'_>) {
+    if let Some(at) = plan::deadline(draft) {
+        draft.wake(at);
+    }
+    let initialized = draft.initialized();
+    for index in 0..draft.tracks.len() {
+        let go_on = match draft.tracks[index].role {
+            Role::Init if initialized => true,
+            Role::Init => draft.tracks[index].succeeded() || step(draft, index),
+            Role::Sidecar => step(draft, index) || initialized,
+            // One main container never waits for another.
+            Role::Main => {
+                step(draft, index);
+                true
+            }
+        };
+        if !go_on {
+            return;
+        }
+    }
+}
+
+/// Brings one container nearer to running; says whether it runs. An init container that runs is not over yet, so
+/// nothing after it starts.
+fn step(draft: &mut Draft<'_>, index: usize) -> bool {
+    let track = &draft.tracks[index];
+    let attempt = track.attempt;
+    match &track.state {
+        State::Running(..) => track.role != Role::Init,
+        State::Settling(_) => false,
+        State::Waiting => {
+            begin(draft, index, attempt);
+            false
+        }
+        State::Created(_) => {
+            begin(draft, index, attempt);
+            false
+        }
+        State::Ended(end) => {
+            if track.over(draft.spec) {
+                return false;
+            }
+            let ended = end.at.min(draft.now);
+            let at = backoff::restart_at(draft.restarts().get(&track.spec.name), ended);
+            if at > draft.now {
+                crash_loop(draft, index, at.duration_since(ended), at);
+            } else {
+                begin(draft, index, attempt + 1);
+            }
+            false
+        }
+    }
+}
+
+fn crash_loop(draft: &mut Draft<'_>, index: usize, delay: SignedDuration, at: Timestamp) {
+    let name = draft.tracks[index].spec.name.clone();
+    let pod = spec::pod_text(draft.pod());
+    let message = format!("back-off {} restarting failed container={name} pod={pod}", go_duration(delay));
+    if draft.wait(index, "CrashLoopBackOff", Some(message)) == Novelty::New {
+        let text = format!("Back-off restarting failed container {name} in pod {pod}");
+        draft.note(Severity::Warning, "BackOff", text, Some(&name));
+    }
+    draft.wake(at);
+}
+
+/// A delay as Go prints it: `10s`, `1m20s`, `5m0s`.
+fn go_duration(delay: SignedDuration) -> String {
+    match (delay.as_secs() / 60, delay.as_secs() % 60) {
+        (0, seconds) => format!("{seconds}s"),
+        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    }
+}
+
+/// Takes one run as far as the facts allow.
+fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
+    if held_back(draft, index) || !volumes_stand(draft) || !sandbox_stands(draft) {
+        return;
+    }
+    let track = &draft.tracks[index];
+    let run = Attempt { container: track.spec.name.clone(), number: attempt };
+    let message_file = Some(spec::message_file(&draft.facts.node.pod_dir, &run));
+    if let State::Created(seen) = &track.state {
+        let name = seen.name.clone();
+        draft.act(Action::Start { attempt: run, create: None, name, message_file });
+        return;
+    }
+    let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
+    let context = draft.context(&ip);
+    let env = match environment(context, track.spec) {
+        Ok(env) => env,
+        Err(message) => return misconfigured(draft, index, message),
+    };
+    let Some((image, pulled)) = image(draft, index, &run) else { return };
+    let context = draft.context(&ip);
+    match spec::container(context, draft.spec, draft.tracks[index].spec, &run, &env, &image) {
+        Ok(create) => {
+            let name = create.name.clone();
+            if attempt > 0 {
+                draft.enter_restart(&run.container, attempt);
+            }
+            if !pulled {
+                let text = format!("Container image \"{}\" already present on machine", create.image);
+                draft.note(Severity::Normal, "Pulled", text, Some(&run.container));
+            }
+            draft.act(Action::Start { attempt: run, create: Some(Box::new(create)), name, message_file });
+        }
+        Err(message) => misconfigured(draft, index, message),
+    }
+}
+
+/// An earlier try failed and it is not time yet.
+fn held_back(draft: &mut Draft<'_>, index: usize) -> bool {
+    let name = draft.tracks[index].spec.name.clone();
+    let Some(failure) = draft.facts.failures.get(&name) else { return false };
+    let reason = match failure.step {
+        StartStep::Create => "CreateContainerError",
+        StartStep::Start => "RunContainerError",
+    };
+    let (retry_at, message) = (failure.retry_at, failure.message.clone());
+    if draft.wait(index, reason, Some(message.clone())) != Novelty::Same {
+        draft.note(Severity::Warning, "Failed", format!("Error: {message}"), Some(&name));
+    }
+    if retry_at <= draft.now {
+        return false;
+    }
+    draft.wake(retry_at);
+    true
+}
+
+fn volumes_stand(draft: &mut Draft<'_>) -> bool {
+    let prepare = match draft.facts.volumes {
+        VolumesFact::Ready => return true,
+        VolumesFact::Unknown => true,
+        VolumesFact::Failed { retry_at } => {
+            draft.wake(retry_at);
+            retry_at <= draft.now
+        }
+    };
+    let image = draft.facts.sandbox_image.as_deref();
+    match image.or_else(|| volumes_plan::on_disk(draft.pod()).is_empty().then_some("")) {
+        Some(image) if prepare => {
+            let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
+            let work = volumes_plan::work(draft.context(&ip), image);
+            draft.act(Action::PrepareVolumes(work));
+        }
+        Some(_) => {}
+        None => prepare_sandbox_image(draft),
+    }
+    false
+}
+
+/// The sandbox runs, or the pod needs none.
+fn sandbox_stands(draft: &mut Draft<'_>) -> bool {
+    if !spec::needs_sandbox(draft.spec) {
+        return true;
+    }
+    match draft.sandbox().map(|seen| (&seen.state, seen.name.clone())) {
+        Some((Seen::Running { .. }, _)) => return true,
+        Some((Seen::Exited { .. } | Seen::Dead, name)) => {
+            draft.act(Action::RemoveContainer { name });
+            return false;
+        }
+        Some((Seen::Created { .. }, _)) | None => {}
+    }
+    if let Some(failure) = draft.facts.failures.get("").filter(|failure| failure.retry_at > draft.now) {
+        draft.wake(failure.retry_at);
+        return false;
+    }
+    match &draft.facts.sandbox_image {
+        Some(image) => {
+            let sandbox = spec::sandbox(draft.pod(), draft.spec, image);
+            draft.act(Action::StartSandbox(Box::new(sandbox)));
+        }
+        None => prepare_sandbox_image(draft),
+    }
+    false
+}
+
+/// Makes sure of the image, unless that failed just now.
+fn prepare_sandbox_image(draft: &mut Draft<'_>) {
+    match draft.facts.failures.get("").filter(|failure| failure.retry_at > draft.now) {
+        Some(failure) => draft.wake(failure.retry_at),
+        None => draft.act(Action::PrepareSandboxImage),
+    }
+}
+
+fn misconfigured(draft: &mut Draft<'_>, index: usize, message: String) {
+    let name = draft.tracks[index].spec.name.clone();
+    if draft.wait(index, "CreateContainerConfigError", Some(message.clone())) != Novelty::Same {
+        draft.note(Severity::Warning, "Failed", format!("Error: {message}"), Some(&name));
+    }
+    draft.wake(draft.now + RETRY);
+}
+
+/// The image, once it is there, and whether it was pulled for this run.
+fn image(draft: &mut Draft<'_>, index: usize, run: &Attempt) -> Option<(ImageSeen, bool)> {
+    let container = draft.tracks[index].spec;
+    let image = container.image.clone().unwrap_or_default();
+    let name = Some(container.name.as_str());
+    match draft.facts.images.get(&container.name) {
+        Some(ImageFact::Ready { image, pulled }) => return Some((image.clone(), *pulled)),
+        Some(ImageFact::Wanted) | None => draft.act(Action::Pull { attempt: run.clone(), image }),
+        Some(ImageFact::Pulling) => {}
+        Some(ImageFact::Invalid(fault)) => {
+            let message = format!("Failed to apply default image tag \"{image}\": {fault}");
+            if draft.wait(index, "InvalidImageName", Some(message.clone())) == Novelty::New {
+                draft.note(Severity::Warning, "InspectFailed", message, name);
+                draft.note(Severity::Warning, "Failed", "Error: InvalidImageName".to_owned(), name);
+            }
+        }
+        Some(ImageFact::NeverPulled) => {
+            let message = format!("Container image \"{image}\" is not present with pull policy of Never");
+            if draft.wait(index, "ErrImageNeverPull", Some(message.clone())) == Novelty::New {
+                draft.note(Severity::Warning, "ErrImageNeverPull", message, name);
+                draft.note(Severity::Warning, "Failed", "Error: ErrImageNeverPull".to_owned(), name);
+            }
+            draft.wake(draft.now + RETRY);
+        }
+        Some(ImageFact::Failed { message, at, retry_at }) => {
+            pull_failed(draft, index, &image, message.clone(), (*at, *retry_at));
+            if *retry_at <= draft.now {
+                draft.act(Action::Pull { attempt: run.clone(), image });
+            }
+        }
+    }
+    None
+}
+
+fn pull_failed(draft: &mut Draft<'_>, index: usize, image: &str, message: String, times: (Timestamp, Timestamp)) {
+    let (failed_at, retry_at) = times;
+    let name = Some(draft.tracks[index].spec.name.as_str());
+    let shown_until = failed_at + PULL_ERROR_SHOWN;
+    if draft.now < shown_until {
+        if draft.wait(index, "ErrImagePull", Some(message)) == Novelty::New {
+            draft.note(Severity::Warning, "Failed", "Error: ErrImagePull".to_owned(), name);
+        }
+        draft.wake(shown_until);
+    } else {
+        let text = format!("Back-off pulling image \"{image}\"");
+        // Parity: since 1.32 the message carries the error of the last pull.
+        let shown = format!("{text}: ErrImagePull: {message}");
+        if draft.wait(index, "ImagePullBackOff", Some(shown)) == Novelty::New {
+            draft.note(Severity::Normal, "BackOff", text, name);
+            draft.note(Severity::Warning, "Failed", "Error: ImagePullBackOff".to_owned(), name);
+        }
+        draft.wake(retry_at);
+    }
+}

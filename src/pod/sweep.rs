@@ -1,0 +1,86 @@
+//! Owns the look at everything: what the engine has of this store is compared with what the store knows, at the start,
+//! after every gap in the hints, and slowly ever after. Never removes by itself: a pod that the store no longer has is
+//! handed to the queue, whose run finds that and removes what is left of it.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::core::{Core, Error};
+use super::phase;
+use crate::model::kind::Kind;
+use crate::runtime::LABEL_POD_UID;
+use crate::store::{Owner, Query};
+
+/// Pods read at a time when the agent begins.
+const PAGE: usize = 500;
+
+/// Looks at every container, volume and directory of this store, and wakes whose they are.
+pub async fn everything(core: &Core) -> Result<(), Error> {
+    core.ask_life().await?;
+    let mut wake: BTreeSet<String> = BTreeSet::new();
+    for seen in core.heard(core.engine.containers().await)? {
+        let Some(uid) = seen.labels.get(LABEL_POD_UID).cloned() else { continue };
+        // What is known already may be newer than this list.
+        core.memories.with(&uid, |memory| {
+            memory.containers.entry(seen.name.clone()).or_insert(seen);
+        });
+        wake.insert(uid);
+    }
+    for volume in core.heard(core.engine.volumes().await)? {
+        let Some(uid) = volume.labels.get(LABEL_POD_UID) else { continue };
+        if core.store.by_uid(uid)?.is_none() {
+            core.memories.with(uid, |memory| memory.engine_volumes.push(volume.name.clone()));
+            wake.insert(uid.clone());
+        }
+    }
+    wake.extend(directories(core).await?);
+    wake.extend(core.memories.uids(|_| true));
+    for uid in wake {
+        core.memories.known(&uid, |memory| memory.stale = true);
+        core.queue.add(uid);
+    }
+    Ok(())
+}
+
+/// The uids that have a directory of files.
+async fn directories(core: &Core) -> Result<Vec<String>, Error> {
+    let mut out = Vec::new();
+    let mut entries = match tokio::fs::read_dir(&core.pods_dir).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(out),
+        Err(error) => return Err(error.into()),
+    };
+    while let Some(entry) = entries.next_entry().await? {
+        out.extend(entry.file_name().into_string());
+    }
+    Ok(out)
+}
+
+/// Wakes every pod that is not over; returns the revision from which to watch.
+pub fn pods(core: &Core) -> Result<u64, Error> {
+    let mut after: Option<(String, String)> = None;
+    let mut revision = None;
+    loop {
+        let page = core.store.list(&Query {
+            kind: Kind::of::<Pod>(),
+            namespace: None,
+            owner: Owner::Any,
+            with_finalizers: false,
+            limit: Some(PAGE),
+            after: after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str())),
+            at: None,
+        })?;
+        let from = *revision.get_or_insert(page.revision);
+        for object in &page.objects {
+            let status = object.typed::<Pod>().and_then(|pod| pod.status.as_ref());
+            let over = phase::terminal(status.and_then(|status| status.phase.as_deref()));
+            if !over || object.meta().deletion_timestamp.is_some() {
+                core.queue.add(object.uid().to_owned());
+            }
+        }
+        let Some(last) = page.objects.last().filter(|_| page.remaining > 0) else { return Ok(from) };
+        let key = last.key();
+        after = Some((key.namespace, key.name));
+    }
+}

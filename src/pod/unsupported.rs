@@ -1,0 +1,79 @@
+//! PURE. Owns which fields of a pod jobdock does not honour yet, so that each is named in a Warning and none is dropped
+//! in silence. Never refuses a pod: a volume that cannot be had is refused where volumes are planned.
+
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+
+/// Resources whose limits are enforced.
+const ENFORCED: [&str; 2] = ["cpu", "memory"];
+
+/// Paths of the fields that are set and have no effect, each with a word on why where it is not just not done yet.
+pub fn ignored(spec: &PodSpec) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut flag = |set: bool, path: &str| {
+        if set {
+            out.push(path.to_owned());
+        }
+    };
+    flag(spec.affinity.is_some(), "spec.affinity");
+    flag(spec.node_selector.as_ref().is_some_and(|selector| !selector.is_empty()), "spec.nodeSelector");
+    flag(some(&spec.topology_spread_constraints), "spec.topologySpreadConstraints");
+    flag(spec.dns_config.is_some(), "spec.dnsConfig");
+    flag(spec.dns_policy.as_deref() == Some("None"), "spec.dnsPolicy");
+    flag(spec.subdomain.as_deref().is_some_and(|name| !name.is_empty()), "spec.subdomain");
+    flag(spec.set_hostname_as_fqdn == Some(true), "spec.setHostnameAsFQDN");
+    flag(spec.host_users == Some(false), "spec.hostUsers");
+    flag(spec.runtime_class_name.is_some(), "spec.runtimeClassName");
+    flag(some(&spec.resource_claims), "spec.resourceClaims");
+    flag(some(&spec.ephemeral_containers), "spec.ephemeralContainers");
+    flag(spec.resources.is_some(), "spec.resources");
+    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+        let source = volume.empty_dir.as_ref();
+        let on_disk =
+            source.is_some_and(|source| source.size_limit.is_some() && source.medium.as_deref() != Some("Memory"));
+        flag(on_disk, &format!("spec.volumes[{index}].emptyDir.sizeLimit"));
+    }
+    for (list, containers) in
+        [("initContainers", spec.init_containers.as_deref().unwrap_or_default()), ("containers", &spec.containers)]
+    {
+        for (index, container) in containers.iter().enumerate() {
+            of_container(container, &format!("spec.{list}[{index}]"), &mut out);
+        }
+    }
+    out
+}
+
+fn some<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_some_and(|list| !list.is_empty())
+}
+
+fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
+    let mut flag = |set: bool, field: &str| {
+        if set {
+            out.push(format!("{path}.{field}"));
+        }
+    };
+    flag(container.liveness_probe.is_some(), "livenessProbe");
+    flag(container.readiness_probe.is_some(), "readinessProbe");
+    flag(container.startup_probe.is_some(), "startupProbe");
+    let lifecycle = container.lifecycle.as_ref();
+    flag(lifecycle.is_some_and(|lifecycle| lifecycle.post_start.is_some()), "lifecycle.postStart");
+    flag(lifecycle.is_some_and(|lifecycle| lifecycle.pre_stop.is_some()), "lifecycle.preStop");
+    flag(some(&container.volume_devices), "volumeDevices");
+    flag(container.ports.iter().flatten().any(|port| port.host_port.unwrap_or(0) != 0), "ports[].hostPort");
+    let limits = container.resources.iter().flat_map(|resources| resources.limits.iter().flatten());
+    for (name, _) in limits.filter(|(name, _)| !ENFORCED.contains(&name.as_str())) {
+        flag(true, &format!("resources.limits[{name}]"));
+    }
+    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
+        let propagated = mount.mount_propagation.as_deref().is_some_and(|mode| mode != "None");
+        flag(propagated, &format!("volumeMounts[{index}].mountPropagation"));
+        let recursive = mount.recursive_read_only.as_deref().is_some_and(|mode| mode != "Disabled");
+        flag(recursive, &format!("volumeMounts[{index}].recursiveReadOnly"));
+    }
+    let security = container.security_context.as_ref();
+    flag(security.is_some_and(|security| security.se_linux_options.is_some()), "securityContext.seLinuxOptions");
+    let local = security.and_then(|security| security.seccomp_profile.as_ref());
+    flag(local.is_some_and(|profile| profile.type_ == "Localhost"), "securityContext.seccompProfile");
+    let local = security.and_then(|security| security.app_armor_profile.as_ref());
+    flag(local.is_some_and(|profile| profile.type_ == "Localhost"), "securityContext.appArmorProfile");
+}

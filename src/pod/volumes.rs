@@ -1,0 +1,244 @@
+//! Owns a pod's files on the machine: the directories behind configMap, secret, downwardAPI and projected volumes, the
+//! files of termination messages, and the checks of host paths. Never decides what a volume holds: `volumes_plan` did.
+//!
+//! Files are replaced as the kubelet replaces them, so that a reader sees all of the old or all of the new:
+//! ```text
+//!  key -> ..data/key          (a link per top-level name)
+//!  ..data -> ..17000000000    (renamed into place)
+//!  ..17000000000/key          (the bytes)
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::{self, File as Handle, OpenOptions, Permissions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::facts::Attempt;
+use super::payload::File;
+use super::spec;
+use super::termination;
+use super::volumes_plan::VolumeWork;
+use crate::runtime::{self, ContainerSpec, Runtime};
+
+const DATA: &str = "..data";
+const DATA_NEXT: &str = "..data_tmp";
+/// Anyone may write a termination message, whoever the container runs as.
+const MESSAGE_MODE: u32 = 0o666;
+
+/// A volume that does not stand.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be had as things stand: tell the user, try again later.
+    #[error("{message}")]
+    Volume {
+        /// The volume's name in the pod.
+        volume: String,
+        /// Why.
+        message: String,
+    },
+    /// The engine does not answer: try again when it does.
+    #[error(transparent)]
+    Engine(#[from] runtime::Error),
+}
+
+/// Makes everything on the list; making it again is harmless.
+pub async fn prepare(engine: &dyn Runtime, pod_dir: &Path, work: Vec<VolumeWork>) -> Result<(), Error> {
+    for item in work {
+        match item {
+            VolumeWork::Engine { volume, spec } => {
+                // The directory stands for the pod's data: while it exists there is something to remove.
+                private_dir(pod_dir).map_err(|error| refused(&volume, &error))?;
+                match engine.create_volume(&spec).await {
+                    Ok(()) => {}
+                    Err(error @ runtime::Error::Unreachable { .. }) => return Err(Error::Engine(error)),
+                    Err(error) => return Err(Error::Volume { volume, message: error.to_string() }),
+                }
+            }
+            VolumeWork::Files { volume, dir, files } => {
+                private_dir(pod_dir)
+                    .and_then(|()| write_files(&dir, &files))
+                    .map_err(|error| refused(&volume, &error))?;
+            }
+            VolumeWork::Host { volume, path, check } => {
+                check_host_path(&path, &check).map_err(|message| Error::Volume { volume, message })?;
+            }
+            VolumeWork::Open { spec, modes } => open(engine, &spec, &modes).await?,
+            VolumeWork::HostSubPath { volume, root, sub } => {
+                sub_path(&root, &sub).map_err(|message| Error::Volume { volume, message })?;
+            }
+            VolumeWork::Impossible { volume, message } => return Err(Error::Volume { volume, message }),
+        }
+    }
+    Ok(())
+}
+
+fn refused(volume: &str, error: &io::Error) -> Error {
+    Error::Volume { volume: volume.to_owned(), message: error.to_string() }
+}
+
+fn private_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn open_dir(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    fs::set_permissions(dir, Permissions::from_mode(0o755))
+}
+
+fn write_files(dir: &Path, files: &BTreeMap<String, File>) -> io::Result<()> {
+    open_dir(dir)?;
+    let current = fs::read_link(dir.join(DATA)).ok();
+    // Which number it has only must differ from the one in use.
+    let number = current
+        .as_ref()
+        .and_then(|old| old.to_str()?.strip_prefix("..")?.parse::<u64>().ok())
+        .map_or(1, |number| number + 1);
+    let fresh = format!("..{number}");
+    let target = dir.join(&fresh);
+    remove_all(&target)?;
+    open_dir(&target)?;
+    for (path, file) in files {
+        let path = target.join(path);
+        if let Some(parent) = path.parent() {
+            open_dir(parent)?;
+        }
+        fs::write(&path, &file.bytes)?;
+        fs::set_permissions(&path, Permissions::from_mode(file.mode))?;
+    }
+    let next = dir.join(DATA_NEXT);
+    remove_all(&next)?;
+    symlink(&fresh, &next)?;
+    fs::rename(&next, dir.join(DATA))?;
+    link_names(dir, files)?;
+    match current {
+        Some(old) if old != Path::new(&fresh) => remove_all(&dir.join(old)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A link for each top-level name, none for names that are gone.
+fn link_names(dir: &Path, files: &BTreeMap<String, File>) -> io::Result<()> {
+    let names: Vec<&str> = files.keys().filter_map(|path| path.split('/').next()).collect();
+    for name in &names {
+        match symlink(Path::new(DATA).join(name), dir.join(name)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !name.starts_with("..") && !names.contains(&name.as_ref()) {
+            remove_all(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file, a link or a tree; success where nothing is there.
+pub fn remove_all(path: &Path) -> io::Result<()> {
+    let outcome = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Parity: `checkTypeInternal` of the kubelet's host path volumes.
+fn check_host_path(path: &Path, check: &str) -> Result<(), String> {
+    let found = fs::metadata(path).ok();
+    let failed = |what: &str| Err(format!("hostPath type check failed: {} is not {what}", path.display()));
+    let kind = found.as_ref().map(fs::Metadata::file_type);
+    match check {
+        "DirectoryOrCreate" | "" if found.is_none() => {
+            // Without a type, the engine says what is wrong if this process may not make it.
+            let made = fs::create_dir_all(path);
+            if check.is_empty() { Ok(()) } else { made.map_err(|error| error.to_string()) }
+        }
+        "FileOrCreate" if found.is_none() => Handle::create(path).map(drop).map_err(|error| error.to_string()),
+        "" => Ok(()),
+        "DirectoryOrCreate" | "Directory" if !kind.is_some_and(|kind| kind.is_dir()) => failed("a directory"),
+        "FileOrCreate" | "File" if !kind.is_some_and(|kind| kind.is_file()) => failed("a file"),
+        "Socket" if !kind.is_some_and(|kind| kind.is_socket()) => failed("a socket file"),
+        "CharDevice" if !kind.is_some_and(|kind| kind.is_char_device()) => failed("a character device"),
+        "BlockDevice" if !kind.is_some_and(|kind| kind.is_block_device()) => failed("a block device"),
+        _met => Ok(()),
+    }
+}
+
+/// Makes the directory where nothing is there; a link that leads out of the volume is refused.
+fn sub_path(root: &Path, sub: &Path) -> Result<(), String> {
+    let text = |error: io::Error| error.to_string();
+    let root = fs::canonicalize(root).map_err(text)?;
+    let path = root.join(sub);
+    if fs::symlink_metadata(&path).is_err() {
+        fs::create_dir_all(&path).map_err(text)?;
+    }
+    if fs::canonicalize(&path).map_err(text)?.starts_with(&root) {
+        return Ok(());
+    }
+    Err(format!("subPath \"{}\" leads out of its volume", sub.display()))
+}
+
+/// Makes the empty file that a container writes its termination message to.
+pub fn make_message_file(path: &str) -> io::Result<()> {
+    let path = PathBuf::from(path);
+    if let Some(parent) = path.parent() {
+        private_dir(parent)?;
+    }
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(MESSAGE_MODE).open(&path)?;
+    // The process's umask does not apply to what a container may do.
+    file.set_permissions(Permissions::from_mode(MESSAGE_MODE))
+}
+
+/// What a run wrote as its termination message, as far as anyone will show it.
+pub fn read_message(pod_dir: &str, run: &Attempt) -> Option<String> {
+    let limit = u64::try_from(termination::MAX_BYTES).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    let file = Handle::open(spec::message_file(pod_dir, run)).ok()?;
+    file.take(limit).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// An archive of directories that sets their modes and holds nothing else.
+fn modes_archive(modes: &BTreeMap<String, u32>) -> io::Result<Bytes> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, mode) in modes {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_size(0);
+        header.set_mode(*mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        archive.append_data(&mut header, path, io::empty())?;
+    }
+    Ok(archive.into_inner()?.into())
+}
+
+/// Sets the modes through a container that is made, never started and removed.
+async fn open(engine: &dyn Runtime, spec: &ContainerSpec, modes: &BTreeMap<String, u32>) -> Result<(), Error> {
+    let failed = |message: String| {
+        let volume = modes.keys().next().and_then(|path| path.trim_end_matches('/').rsplit('/').next());
+        Error::Volume { volume: volume.unwrap_or_default().to_owned(), message }
+    };
+    let archive = modes_archive(modes).map_err(|error| failed(error.to_string()))?;
+    let outcome = async {
+        engine.create(spec).await?;
+        engine.upload(&spec.name, "/", archive).await?;
+        engine.remove(&spec.name).await
+    };
+    match outcome.await {
+        Ok(()) => Ok(()),
+        Err(error @ runtime::Error::Unreachable { .. }) => Err(Error::Engine(error)),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}

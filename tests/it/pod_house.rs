@@ -1,0 +1,259 @@
+//! Owns what the agent's tests share: a store, an agent on some engine, pods from YAML, and waiting for what is told
+//! of them. Never asserts anything by itself, except that what is waited for comes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jobdock::model::deletion::{self, Deletion, Propagation};
+use jobdock::model::kind::Kind;
+use jobdock::model::object::{Key, Object, Resource};
+use jobdock::pod::{Agent, run};
+use jobdock::runtime::Runtime;
+use jobdock::store::logs::{LogKey, LogQuery};
+use jobdock::store::{Expected, Owner, Query, Store, Write};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Longest that anything is waited for; only a test that fails waits so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The node's name in tests.
+pub const NODE: &str = "node";
+
+/// A store with an agent at work in it.
+pub struct House {
+    pub store: Store,
+    engine: Arc<dyn Runtime>,
+    dir: TempDir,
+    agent: Option<(JoinHandle<()>, CancellationToken)>,
+}
+
+impl House {
+    /// With an agent at work.
+    pub fn open(store: Store, engine: Arc<dyn Runtime>) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let mut house = Self { store, engine, dir, agent: None };
+        house.begin();
+        house
+    }
+
+    /// A new agent, as after a restart of the daemon.
+    pub fn begin(&mut self) {
+        let stop = CancellationToken::new();
+        let agent = Agent {
+            store: self.store.clone(),
+            runtime: Arc::clone(&self.engine),
+            data_dir: self.dir.path().to_owned(),
+            node_name: NODE.to_owned(),
+        };
+        self.agent = Some((tokio::spawn(run(agent, stop.clone())), stop));
+    }
+
+    /// Ends the agent in order; containers run on.
+    pub async fn end(&mut self) {
+        if let Some((task, stop)) = self.agent.take() {
+            stop.cancel();
+            task.await.expect("the agent ends in order");
+        }
+    }
+
+    /// Ends the agent in the middle of whatever it does.
+    pub async fn kill(&mut self) {
+        if let Some((task, stop)) = self.agent.take() {
+            task.abort();
+            let _ = task.await;
+            stop.cancel();
+        }
+    }
+
+    /// Where the agent keeps pods' files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Stores an object.
+    pub async fn create<T: Resource>(&self, value: T) -> Object {
+        let done = self.store.commit(vec![Write::Create(Object::new(value))]).await.expect("it can be stored");
+        done.objects[0].clone().expect("a create answers with the object")
+    }
+
+    /// Replaces an object.
+    pub async fn replace<T: Resource>(&self, key: Key, value: T) {
+        let stored = self.store.get(&key).expect("the store reads").expect("it is there");
+        let uid = stored.meta().uid.clone();
+        let object = Object::new(value).with_meta(|meta| meta.uid = uid.clone());
+        let write = Write::Update { object, expected: Expected::Exists };
+        self.store.commit(vec![write]).await.expect("it can be stored");
+    }
+
+    /// Stores a pod from YAML; `default` is its namespace.
+    pub async fn pod(&self, yaml: &str) -> Object {
+        self.create(pod(yaml)).await
+    }
+
+    /// The pod as it stands.
+    pub fn get(&self, name: &str) -> Option<Pod> {
+        let object = self.store.get(&Key::of::<Pod>("default", name)).expect("the store reads");
+        object.map(|object| object.typed::<Pod>().expect("it is a pod").clone())
+    }
+
+    /// Waits until the pod is as `holds` wants it.
+    pub async fn until(&self, name: &str, what: &str, holds: impl Fn(&Pod) -> bool) -> Pod {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let pod = self.get(name);
+            if let Some(pod) = pod.as_ref().filter(|pod| holds(pod)) {
+                return pod.clone();
+            }
+            if tokio::time::Instant::now() > deadline {
+                panic!("{name} never was {what}; it is {}\n{}", tell(pod.as_ref()), self.events(name).join("\n"));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the pod is over, whichever way.
+    pub async fn until_over(&self, name: &str) -> Pod {
+        self.until(name, "over", |pod| matches!(phase_of(pod), "Succeeded" | "Failed")).await
+    }
+
+    /// Waits until the pod's phase is this.
+    pub async fn until_phase(&self, name: &str, phase: &str) -> Pod {
+        self.until(name, phase, |pod| phase_of(pod) == phase).await
+    }
+
+    /// Waits until something holds.
+    pub async fn eventually<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !holds().await {
+            assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the pod is gone.
+    pub async fn until_gone(&self, name: &str) {
+        self.eventually(&format!("{name} is gone"), || async { self.get(name).is_none() }).await;
+    }
+
+    /// Waits until the engine has nothing of this store any more.
+    pub async fn until_empty(&self) {
+        self.eventually("nothing is left in the engine", || async {
+            let containers = self.engine.containers().await.unwrap_or_default();
+            let volumes = self.engine.volumes().await.unwrap_or_default();
+            containers.is_empty() && volumes.is_empty()
+        })
+        .await;
+    }
+
+    /// Deletes the pod as a client does.
+    pub async fn delete(&self, name: &str, grace: Option<i64>) {
+        let key = Key::of::<Pod>("default", name);
+        loop {
+            let object = self.store.get(&key).expect("the store reads").expect("the pod is there");
+            let expected = Expected::Revision(object.revision());
+            let write = match deletion::delete(&object, grace, Propagation::Background, Timestamp::now()) {
+                Deletion::Remove => Write::Delete { key: key.clone(), expected },
+                Deletion::Mark(object) => Write::Update { object, expected },
+                Deletion::Underway => return,
+            };
+            if self.store.commit(vec![write]).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// The pod's Events, `Normal Started Started container main`, in the order of their names' times.
+    pub fn events(&self, pod: &str) -> Vec<String> {
+        let page = self.store.list(&Query {
+            kind: Kind::of::<Event>(),
+            namespace: Some("default"),
+            owner: Owner::Any,
+            with_finalizers: false,
+            limit: None,
+            after: None,
+            at: None,
+        });
+        let objects = page.expect("the store reads").objects;
+        let events = objects.iter().filter_map(|object| object.typed::<Event>());
+        let mut lines: Vec<String> = events
+            .filter(|event| event.involved_object.name.as_deref() == Some(pod))
+            .map(|event| {
+                let text = |value: &Option<String>| value.clone().unwrap_or_default();
+                format!("{} {} {}", text(&event.type_), text(&event.reason), text(&event.message))
+            })
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    /// What the store keeps of a run's output, once it is complete.
+    pub async fn log(&self, pod: &Object, container: &str, attempt: u32) -> String {
+        let key = LogKey { pod_uid: pod.uid().to_owned(), container: container.to_owned(), attempt };
+        self.eventually("the log is complete", || async { self.store.logs().finished(&key) }).await;
+        let stream = self.store.logs().read(&key, LogQuery::default()).expect("it can be read").expect("it is kept");
+        let parts: Vec<_> = futures::StreamExt::collect(stream).await;
+        parts.into_iter().map(|part| String::from_utf8_lossy(&part.expect("it can be read")).into_owned()).collect()
+    }
+}
+
+/// A pod from YAML.
+pub fn pod(yaml: &str) -> Pod {
+    let mut pod: Pod = from_yaml(yaml);
+    pod.metadata.namespace.get_or_insert_with(|| "default".to_owned());
+    pod
+}
+
+/// Any value from YAML.
+pub fn from_yaml<T: serde::de::DeserializeOwned>(yaml: &str) -> T {
+    serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+}
+
+/// The pod's phase.
+pub fn phase_of(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
+/// What is told of a pod, one line per thing.
+pub fn tell(pod: Option<&Pod>) -> String {
+    let Some(status) = pod.and_then(|pod| pod.status.as_ref()) else { return "not told of".to_owned() };
+    let mut lines = vec![format!(
+        "{} {} {}",
+        status.phase.as_deref().unwrap_or("-"),
+        status.reason.as_deref().unwrap_or("-"),
+        status.message.as_deref().unwrap_or("-")
+    )];
+    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    for container in all {
+        let state = |state: &Option<k8s_openapi::api::core::v1::ContainerState>| {
+            let Some(state) = state else { return "-".to_owned() };
+            if let Some(waiting) = &state.waiting {
+                let message = waiting.message.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
+                return format!("waiting {}{message}", waiting.reason.as_deref().unwrap_or("-"));
+            }
+            if let Some(end) = &state.terminated {
+                let message = end.message.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
+                return format!("{} {}{message}", end.reason.as_deref().unwrap_or("-"), end.exit_code);
+            }
+            if state.running.is_some() { "running".to_owned() } else { "-".to_owned() }
+        };
+        lines.push(format!(
+            "{} #{}{}{}: {}, last {}",
+            container.name,
+            container.restart_count,
+            if container.ready { " ready" } else { "" },
+            if container.started == Some(true) { " started" } else { "" },
+            state(&container.state),
+            state(&container.last_state)
+        ));
+    }
+    for condition in status.conditions.iter().flatten() {
+        let reason = condition.reason.as_deref().map(|text| format!(" {text}")).unwrap_or_default();
+        let message = condition.message.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
+        lines.push(format!("{}={}{reason}{message}", condition.type_, condition.status));
+    }
+    lines.join("\n")
+}
