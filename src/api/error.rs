@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
+use crate::model::admit::Refusal;
 use crate::model::field::FieldError;
 use crate::model::kind::Kind;
 use crate::model::patch::PatchError;
@@ -348,6 +349,26 @@ impl From<PatchError> for Problem {
             PatchError::Malformed(why) => Self::bad_request(why),
             PatchError::Inapplicable(why) => Self::patch_does_not_fit(&why),
             PatchError::TooLong(_) => Self::too_large(error.to_string()),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.message();
+        match refusal {
+            Refusal::BadRequest(_) => Self::bad_request(message),
+            Refusal::Internal(_) => Self::unknown(message),
+            Refusal::Invalid { group, kind, name, causes } => {
+                let problem = Self::invalid_of(&group, &kind, &name, &causes);
+                Self { message, ..problem }
+            }
+            Refusal::Conflict { resource, name, .. } => {
+                let (kind, group) = resource.split_once('.').unwrap_or((&resource, ""));
+                let (kind, group) = (kind.to_owned(), group.to_owned());
+                Self::new(StatusCode::CONFLICT, "Conflict", message)
+                    .about(Details { name, group, kind, ..Details::default() })
+            }
         }
     }
 }

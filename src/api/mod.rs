@@ -11,7 +11,6 @@
 //!                                     encode (JSON, YAML, Table, metadata only)
 //! ```
 
-pub mod admission;
 pub mod call;
 pub mod columns;
 pub mod discovery;
@@ -48,12 +47,12 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::admission::Part;
 use self::call::Call;
 use self::error::Problem;
 use self::negotiate::Format;
 use self::query::Params;
 use self::route::{Place, Target};
+use crate::model::admit::Part;
 use crate::model::object::Key;
 use crate::store::Store;
 

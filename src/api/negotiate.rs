@@ -7,14 +7,7 @@
 use super::error::Problem;
 use crate::model::patch::PatchKind;
 
-/// The wire format of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// `application/json`.
-    Json,
-    /// `application/yaml`.
-    Yaml,
-}
+pub use crate::model::decode::Format;
 
 /// What becomes of the objects before they are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

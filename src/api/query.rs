@@ -5,6 +5,7 @@
 
 use super::error::Problem;
 use super::route;
+use crate::model::decode::FieldValidation;
 use crate::model::field::{ErrorType, FieldError};
 
 /// The parameters as they stand in the URL, in order, percent-decoded.
@@ -85,17 +86,6 @@ pub fn dry_run<'a>(values: impl Iterator<Item = &'a str>, options: &str) -> Resu
         true => Ok(!values.is_empty()),
         false => Err(Problem::invalid_of("meta.k8s.io", options, "", &unknown)),
     }
-}
-
-/// What to do about fields that the type does not have, and about repeated ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldValidation {
-    /// Drop them.
-    Ignore,
-    /// Drop them and warn: the default.
-    Warn,
-    /// Refuse the request.
-    Strict,
 }
 
 /// `fieldValidation` of a write.

@@ -1,8 +1,8 @@
-//! Owns `create`, `update` and `patch`, of objects and of their status: which facts guard a write, and when it is tried
-//! again. Never judges an object: `admission` does.
+//! Owns `create`, `update` and `patch`, of objects and of their status: which state a write is decided on, and when it is
+//! decided again. Never judges an object: `model::admit` does.
 //!
-//! A write that names no revision is decided again on the newest state when somebody else was faster; one that names a
-//! revision fails with 409.
+//! When somebody else was faster, a write is decided again on the newest state: one that names a revision is then
+//! refused with 409, any other goes through.
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -10,37 +10,36 @@ use http::{StatusCode, header};
 use k8s_openapi::api::core::v1::Namespace;
 
 use super::ApiState;
-use super::admission::{self, Admitted, Part, Sent};
 use super::call::Call;
 use super::encode;
 use super::error::Problem;
 use super::negotiate::{self, PatchForm};
 use super::query::field_validation;
+use crate::model::admit::{self, Admitted, Identity, Options, Part, Patched, Refusal};
 use crate::model::object::{Key, Object};
-use crate::model::patch;
+use crate::model::patch::{self, PatchKind};
 use crate::store::{self, Expected, Store, Write};
 
 /// How often a generated name is tried. Parity: upstream's eight.
 const NAME_TRIES: usize = 8;
-/// How often a write without a revision is decided again. Parity: upstream's patch retries.
+/// How often a write is decided on a newer state. Parity: upstream's patch retries.
 const CONFLICT_TRIES: usize = 5;
 
 /// `create`.
 pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Response, Problem> {
     let encoder = call.encoder()?;
-    let dry = call.params.dry_run("CreateOptions")?;
-    let sent = sent(call, body, "CreateOptions")?;
+    let options = options(call, "CreateOptions")?;
+    let format = negotiate::content(call.header(header::CONTENT_TYPE))?;
+    let mut tried = String::new();
     for _ in 0..NAME_TRIES {
-        let identity = state.store.mint();
-        let Admitted { object, warnings } = admission::create(call, &sent, &identity)?;
-        check_namespace(&state.store, &object)?;
-        if object.revision() != 0 {
-            return Err(Problem::unknown("resourceVersion should not be set on objects to be created"));
-        }
-        let generated = object.meta().generate_name.as_deref().is_some_and(|prefix| {
-            object.meta().name.as_deref() == Some(&format!("{prefix}{}", identity.suffix))
-        });
-        match commit(&state.store, Write::Create(object), dry).await {
+        let minted = state.store.mint();
+        let identity = Identity { uid: &minted.uid, suffix: &minted.suffix, now: minted.now };
+        let admitted = admit::create(call.kind(), &body, format, &options, &identity);
+        check_namespace(&state.store, call, &admitted)?;
+        let Admitted { object, warnings } = admitted?;
+        let generated = object.meta().generate_name.is_some() && object.key().name.ends_with(&minted.suffix);
+        tried = object.key().name;
+        match commit(&state.store, Write::Create(object), options.dry_run).await {
             Ok(object) => {
                 let mut response = encoder.object(StatusCode::CREATED, &object)?;
                 encode::warn(&mut response, &warnings);
@@ -50,35 +49,48 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Problem::no_free_name(call.kind(), &call.target.name))
+    Err(Problem::no_free_name(call.kind(), &tried))
 }
 
 /// `update`, of an object or of its status.
 pub async fn update(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Result<Response, Problem> {
-    let dry = call.params.dry_run("UpdateOptions")?;
-    let sent = sent(call, body, "UpdateOptions")?;
-    change(state, call, dry, |old| admission::update(call, old, &sent, part)).await
-}
-
-/// `patch`, of an object or of its status.
-pub async fn patch(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Result<Response, Problem> {
-    let dry = call.params.dry_run("PatchOptions")?;
-    let validation = field_validation(&call.params, "PatchOptions")?;
-    let how = match negotiate::patch(call.header(header::CONTENT_TYPE))? {
-        PatchForm::Document(how) => how,
-        PatchForm::Apply => return Err(Problem::not_implemented("server-side apply")),
-    };
-    change(state, call, dry, |old| {
-        let mut value = old.to_value();
-        patch::apply(call.kind(), how, &mut value, &body)?;
-        admission::patched(call, old, value, validation, part)
+    let options = options(call, "UpdateOptions")?;
+    let format = negotiate::content(call.header(header::CONTENT_TYPE))?;
+    change(state, call, options.dry_run, |old| {
+        Ok(match part {
+            Part::Main => admit::update(old, &body, format, &options)?,
+            Part::Status => admit::update_status(old, &body, format, &options)?,
+        })
     })
     .await
 }
 
-fn sent(call: &Call, body: Bytes, options: &str) -> Result<Sent, Problem> {
-    let validation = field_validation(&call.params, options)?;
-    Ok(Sent { body, format: negotiate::content(call.header(header::CONTENT_TYPE))?, validation })
+/// `patch`, of an object or of its status.
+pub async fn patch(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Result<Response, Problem> {
+    let options = options(call, "PatchOptions")?;
+    let how = match negotiate::patch(call.header(header::CONTENT_TYPE))? {
+        PatchForm::Document(how) => how,
+        PatchForm::Apply => return Err(Problem::not_implemented("server-side apply")),
+    };
+    let patch = patch::read(&body)?;
+    let patched = match how {
+        PatchKind::Json | PatchKind::Merge => Patched::Json,
+        PatchKind::Strategic => Patched::Strategic(&patch),
+    };
+    change(state, call, options.dry_run, |old| {
+        let mut value = old.to_value();
+        patch::apply(call.kind(), how, &mut value, patch.clone())?;
+        Ok(admit::update_value(old, &value, patched, &options, part)?)
+    })
+    .await
+}
+
+fn options<'a>(call: &'a Call, name: &str) -> Result<Options<'a>, Problem> {
+    Ok(Options {
+        namespace: &call.target.namespace,
+        field_validation: field_validation(&call.params, name)?,
+        dry_run: call.params.dry_run(name)?,
+    })
 }
 
 /// Reads the object, lets `decide` say what becomes of it, writes that.
@@ -95,7 +107,6 @@ async fn change(
         let old = state.store.get(&call.key())?;
         let old = old.ok_or_else(|| Problem::not_found(call.kind(), &call.target.name))?;
         let Admitted { object, warnings } = decide(&old)?;
-        let unguarded = check_guards(call, &old, &object)?;
         let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
         match commit(&state.store, write, dry).await {
             Ok(object) => {
@@ -103,24 +114,10 @@ async fn change(
                 encode::warn(&mut response, &warnings);
                 return Ok(response);
             }
-            Err(store::Error::Conflict { .. }) if unguarded && tries < CONFLICT_TRIES => {}
+            Err(store::Error::Conflict { .. }) if tries < CONFLICT_TRIES => {}
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// Whether the client left it open on which state it decided; an error where its state is not the newest.
-fn check_guards(call: &Call, old: &Object, new: &Object) -> Result<bool, Problem> {
-    let asked = new.meta().resource_version.as_deref().unwrap_or_default();
-    let unguarded = asked.is_empty() || asked == "0";
-    if !unguarded && asked != old.meta().resource_version.as_deref().unwrap_or_default() {
-        return Err(Problem::modified(call.kind(), &call.target.name));
-    }
-    if !new.uid().is_empty() && new.uid() != old.uid() {
-        let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: {}", new.uid(), old.uid());
-        return Err(Problem::conflict(call.kind(), &call.target.name, &why));
-    }
-    Ok(unguarded)
 }
 
 /// Writes one object, or only tries to. The object as it then stands, without a revision where nothing was written.
@@ -131,16 +128,20 @@ pub async fn commit(store: &Store, write: Write, dry: bool) -> Result<Object, st
 }
 
 /// A namespace must exist, and must not be going, for something to be made in it.
-/// Parity: the NamespaceLifecycle admission plugin.
-fn check_namespace(store: &Store, object: &Object) -> Result<(), Problem> {
-    let Key { kind, namespace, name } = object.key();
-    if !kind.namespaced {
+/// Parity: the NamespaceLifecycle admission plugin, which comes after decoding and before validation.
+fn check_namespace(store: &Store, call: &Call, admitted: &Result<Admitted, Refusal>) -> Result<(), Problem> {
+    let name = match admitted {
+        Ok(admitted) => admitted.object.key().name,
+        Err(Refusal::Invalid { name, .. }) => name.clone(),
+        Err(Refusal::BadRequest(_) | Refusal::Conflict { .. } | Refusal::Internal(_)) => return Ok(()),
+    };
+    if !call.kind().namespaced {
         return Ok(());
     }
-    let key = Key::of::<Namespace>("", &namespace);
-    let found = store.get(&key)?.ok_or_else(|| Problem::not_found(key.kind, &namespace))?;
+    let key = Key::of::<Namespace>("", &call.target.namespace);
+    let found = store.get(&key)?.ok_or_else(|| Problem::not_found(key.kind, &key.name))?;
     match found.meta().deletion_timestamp {
-        Some(_) => Err(Problem::namespace_terminating(kind, &name, &namespace)),
+        Some(_) => Err(Problem::namespace_terminating(call.kind(), &name, &key.name)),
         None => Ok(()),
     }
 }

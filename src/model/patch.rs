@@ -34,10 +34,13 @@ pub enum PatchError {
 /// Most operations of one JSON patch. Parity: upstream's `maxJSONPatchOperations`.
 const JSON_OPERATIONS: usize = 10_000;
 
+/// Reads a patch of any kind.
+pub fn read(patch: &[u8]) -> Result<Value, PatchError> {
+    serde_json::from_slice(patch).map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))
+}
+
 /// Applies `patch` to `document`, an object of `kind`.
-pub fn apply(kind: &Kind, how: PatchKind, document: &mut Value, patch: &[u8]) -> Result<(), PatchError> {
-    let patch: Value = serde_json::from_slice(patch)
-        .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
+pub fn apply(kind: &Kind, how: PatchKind, document: &mut Value, patch: Value) -> Result<(), PatchError> {
     match how {
         PatchKind::Json => json(document, patch),
         PatchKind::Merge => merge(document, &patch),

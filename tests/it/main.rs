@@ -1,5 +1,6 @@
 //! All integration tests in one binary: one link, one run.
 
+mod api;
 mod cli_lifecycle;
 mod cli_run;
 mod cli_usage;
