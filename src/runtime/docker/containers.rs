@@ -51,7 +51,7 @@ pub(super) async fn inspect(docker: &Docker, name: &str) -> Result<Option<Contai
 }
 
 /// Like [`inspect`], but shows a container that is not ours too.
-async fn look(docker: &Docker, name: &str) -> Result<Option<ContainerSeen>, Error> {
+pub(super) async fn look(docker: &Docker, name: &str) -> Result<Option<ContainerSeen>, Error> {
     check_name(name)?;
     let ask = Ask::get(Act::Read, name, format!("/containers/{name}/json"));
     match docker.wire().read::<ContainerReply>(READ_LIMIT, ask).await {

@@ -1,7 +1,16 @@
-//! Owns the reading of a container's output: the request, and bytes into chunks as they come.
+//! Owns the reading of a container's output: the requests, and bytes into chunks as they come.
 //! Never keeps output: the store's log files do, filled from here while the container runs.
+//!
+//! A followed stream's end is not believed: the engine ends it too early at rotations (EDGES D18), and Docker 20.10
+//! often before the last line of a container that has just ended. So an end is followed by a look at the container,
+//! and by another request from the last line on:
+//!
+//! ```text
+//! Following ──end──► still runs? ──yes──► Following (from the last line)
+//!                         └──no──► Rest (not followed, from the last line) ──end──► done
+//! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -11,15 +20,23 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use super::Docker;
-use super::containers::check_name;
-use super::wire::{Ask, Wire};
+use super::containers::{check_name, look};
+use super::wire::Ask;
 use crate::runtime::failure::Act;
 use crate::runtime::frames::LogDecoder;
-use crate::runtime::{Error, LogChunk, convert};
+use crate::runtime::{ContainerSeen, Error, LogChunk, Seen, convert};
 
 /// Time without a byte after which reading a log that is not followed has failed: the engine hangs (D3). A followed
 /// log may be silent for as long as its container is, and podman holds even the headers back until the first line.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+/// First pause before a container that still runs is followed again; the engine closes a log some milliseconds before
+/// it says that the container has ended.
+const PAUSE_FIRST: Duration = Duration::from_millis(5);
+/// Longest pause.
+const PAUSE_LAST: Duration = Duration::from_secs(1);
+/// Instants of which it is known how many chunks came. Only the last few are ever asked for: lines of the two streams
+/// overtake one another by no more.
+const INSTANTS_KEPT: usize = 1024;
 
 /// Opens the stream. It ends with the log, or with the container where it is followed.
 pub(super) async fn logs(
@@ -29,58 +46,134 @@ pub(super) async fn logs(
     follow: bool,
 ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error> {
     check_name(name)?;
+    let body = open(docker, name, since, follow).await?;
+    let reading = Reading {
+        docker: docker.clone(),
+        name: name.to_owned(),
+        since,
+        follow,
+        body,
+        decoder: LogDecoder::default(),
+        ready: VecDeque::new(),
+        given: Given::default(),
+        skip: 0,
+        pause: PAUSE_FIRST,
+    };
+    let next = |mut reading: Reading| async move { Ok(reading.next().await?.map(|chunk| (chunk, reading))) };
+    Ok(stream::try_unfold(reading, next).boxed())
+}
+
+async fn open(docker: &Docker, name: &str, since: Option<Timestamp>, follow: bool) -> Result<Option<Incoming>, Error> {
     let since = since.map(|at| format!("&since={}", convert::since(at))).unwrap_or_default();
     let path = format!("/containers/{name}/logs?stdout=true&stderr=true&timestamps=true&follow={follow}{since}");
     let call = docker.wire().open(Ask::get(Act::Logs, name, path));
     let reply = if follow { call.await } else { docker.wire().within(SILENCE_LIMIT, call).await };
-    Ok(match reply? {
-        None => stream::empty().boxed(),
-        Some(response) => {
-            let reading = Reading {
-                wire: docker.wire().clone(),
-                body: Some(response.into_body()),
-                decoder: LogDecoder::default(),
-                ready: VecDeque::new(),
-                limit: (!follow).then_some(SILENCE_LIMIT),
-            };
-            stream::try_unfold(
-                reading,
-                |mut reading| async move { Ok(reading.next().await?.map(|chunk| (chunk, reading))) },
-            )
-            .boxed()
-        }
-    })
+    Ok(reply?.map(http::Response::into_body))
 }
 
 struct Reading {
-    wire: Wire,
+    docker: Docker,
+    name: String,
+    /// From where on the current request reads.
+    since: Option<Timestamp>,
+    /// The current request follows; its end is not the end.
+    follow: bool,
     /// Gone once it has ended.
     body: Option<Incoming>,
     decoder: LogDecoder,
     ready: VecDeque<LogChunk>,
-    limit: Option<Duration>,
+    given: Given,
+    /// Chunks at the head of the current request that were given before.
+    skip: u64,
+    pause: Duration,
 }
 
 impl Reading {
     async fn next(&mut self) -> Result<Option<LogChunk>, Error> {
         loop {
-            if let Some(chunk) = self.ready.pop_front() {
-                return Ok(Some(chunk));
-            }
-            let Some(body) = &mut self.body else { return Ok(None) };
-            let frame = match self.limit {
-                Some(limit) => self.wire.within(limit, async { Ok(body.frame().await) }).await?,
-                None => body.frame().await,
-            };
-            let chunks = match frame {
-                Some(Ok(frame)) => frame.into_data().map_or(Ok(Vec::new()), |bytes| self.decoder.push(&bytes)),
-                Some(Err(error)) => return Err(self.wire.unreachable(error)),
-                None => {
-                    self.body = None;
-                    self.decoder.finish()
+            while let Some(chunk) = self.ready.pop_front() {
+                if self.skip == 0 {
+                    self.given.add(chunk.at);
+                    self.pause = PAUSE_FIRST;
+                    return Ok(Some(chunk));
                 }
-            };
-            self.ready.extend(chunks.map_err(|error| Error::Engine(error.to_string()))?);
+                self.skip -= 1;
+            }
+            if self.body.is_some() {
+                self.read().await?;
+            } else if !self.follow || !self.go_on().await? {
+                return Ok(None);
+            }
         }
+    }
+
+    /// Reads a piece of the current request.
+    async fn read(&mut self) -> Result<(), Error> {
+        let Some(body) = &mut self.body else { return Ok(()) };
+        let wire = self.docker.wire();
+        let frame = if self.follow {
+            body.frame().await
+        } else {
+            wire.within(SILENCE_LIMIT, async { Ok(body.frame().await) }).await?
+        };
+        let chunks = match frame {
+            Some(Ok(frame)) => frame.into_data().map_or(Ok(Vec::new()), |bytes| self.decoder.push(&bytes)),
+            Some(Err(error)) => return Err(wire.unreachable(error)),
+            None => {
+                self.body = None;
+                self.decoder.finish()
+            }
+        };
+        self.ready.extend(chunks.map_err(|error| Error::Engine(error.to_string()))?);
+        Ok(())
+    }
+
+    /// A followed request has ended: makes the next one. False where the container is gone, and all with it.
+    async fn go_on(&mut self) -> Result<bool, Error> {
+        self.follow = match look(&self.docker, &self.name).await? {
+            None => return Ok(false),
+            Some(ContainerSeen { state: Seen::Running { .. }, .. }) => true,
+            Some(ContainerSeen { state: Seen::Created { .. } | Seen::Exited { .. } | Seen::Dead, .. }) => false,
+        };
+        if self.follow {
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(PAUSE_LAST);
+        }
+        if let Some((last, count)) = self.given.last() {
+            self.since = Some(last);
+            self.skip = count;
+        }
+        self.decoder = LogDecoder::default();
+        match open(&self.docker, &self.name, self.since, self.follow).await {
+            Ok(body) => self.body = body,
+            Err(Error::NoContainer(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+}
+
+/// How many chunks were given of each of the last instants. The pieces of one line share an instant, and a line that
+/// began earlier may come after a later one of the other stream.
+#[derive(Default)]
+struct Given {
+    last: Option<Timestamp>,
+    counts: BTreeMap<Timestamp, u64>,
+}
+
+impl Given {
+    fn add(&mut self, at: Timestamp) {
+        self.last = Some(at);
+        *self.counts.entry(at).or_default() += 1;
+        if self.counts.len() > INSTANTS_KEPT {
+            self.counts.pop_first();
+        }
+    }
+
+    /// The last chunk's instant, and how many of the chunks given lie at or after it: a request from there on repeats
+    /// as many.
+    fn last(&self) -> Option<(Timestamp, u64)> {
+        let last = self.last?;
+        Some((last, self.counts.range(last..).map(|(_, count)| count).sum()))
     }
 }

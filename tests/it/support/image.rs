@@ -18,7 +18,8 @@ const DOCKERFILE: &str = include_str!("../../../docker/busybox/Dockerfile");
 /// Builds the image once per test run, if the engine does not have it.
 pub async fn ensure() -> Result<()> {
     static BUILT: OnceCell<()> = OnceCell::const_new();
-    BUILT.get_or_try_init(build_if_missing).await.map(|()| ())
+    BUILT.get_or_try_init(build_if_missing).await?;
+    Ok(())
 }
 
 async fn build_if_missing() -> Result<()> {

@@ -2,5 +2,6 @@
 
 pub mod cli;
 pub mod daemon;
+pub mod engine;
 pub mod image;
 pub mod proxy;
