@@ -1,7 +1,7 @@
 //! Owns when a cron schedule is due next. Never reads a clock and never knows which zone is the machine's: both come in.
 //!
 //! Parity: the standard parser and `SpecSchedule.Next` of robfig/cron v3, which upstream uses, daylight saving included:
-//! a time that the clock skips is not run, one that it shows twice is run twice only by a schedule that runs every hour.
+//! a time that the clock skips is not run, one that it shows twice is run twice.
 //! General cron crates read some fields otherwise (7 as Sunday, `L`, `#`), so the schedule is read here.
 
 use jiff::civil::{Date, DateTime};
@@ -198,7 +198,7 @@ impl Fields {
             while !self.is_day(self.local(at).date()) {
                 let from = if moved { self.local(at) } else { midnight(self.local(at).date()) };
                 moved = true;
-                at = self.from_midnight(self.instant(from.checked_add(1.day()).ok()?)?)?;
+                at = self.to_midnight(self.instant(from.checked_add(1.day()).ok()?)?)?;
                 if self.local(at).day() == 1 {
                     continue 'again;
                 }
@@ -251,7 +251,7 @@ impl Fields {
     }
 
     /// Where midnight is skipped, a day's step ends an hour off it: this goes back to the day's first hour.
-    fn from_midnight(&self, at: Timestamp) -> Option<Timestamp> {
+    fn to_midnight(&self, at: Timestamp) -> Option<Timestamp> {
         match i64::from(self.local(at).hour()) {
             0 => Some(at),
             late if late > 12 => at.checked_add((24 - late).hours()).ok(),

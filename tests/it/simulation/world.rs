@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use jobdock::job::apply;
-use jobdock::job::facts::{BACKOFF_FACT, JobFacts, JobPlan, Options, UNTRACKED_FACT};
+use jobdock::job::facts::{BACKOFF_FACT, Claim, JobFacts, JobPlan, Options, UNTRACKED_FACT};
 use jobdock::job::orphan;
 use jobdock::job::plan::plan;
 use jobdock::model::deletion::{self, Deletion, Propagation};
@@ -24,6 +24,7 @@ use super::spec::{self, Rng};
 const PATIENCE: usize = 60;
 
 pub struct World {
+    key: Key,
     rng: Rng,
     tell: bool,
     now: Timestamp,
@@ -34,6 +35,8 @@ pub struct World {
     wake_at: Option<Timestamp>,
     /// Uids of pods counted as succeeded, of Jobs without indexes.
     succeeded: BTreeSet<String>,
+    /// Uids of failed pods that have been counted.
+    failed: BTreeSet<String>,
     /// Indexes of which some pod has succeeded.
     won: BTreeSet<i32>,
     most_parallel: i32,
@@ -47,6 +50,7 @@ impl World {
         let job = spec::job(&mut rng);
         let most_parallel = job.spec.as_ref().and_then(|spec| spec.parallelism).unwrap_or(0);
         let mut world = Self {
+            key: Key::of::<Job>("n", "j"),
             rng,
             tell,
             now: "2025-01-01T00:00:00Z".parse().expect("a time"),
@@ -56,6 +60,7 @@ impl World {
             minted: 0,
             wake_at: None,
             succeeded: BTreeSet::new(),
+            failed: BTreeSet::new(),
             won: BTreeSet::new(),
             most_parallel,
             shrunk: false,
@@ -139,7 +144,7 @@ impl World {
     // The controller.
 
     fn observe(&self) -> Option<JobFacts> {
-        let job = self.objects.get(&self.key())?.clone();
+        let job = self.objects.get(&self.key)?.clone();
         let untracked: Vec<String> = self
             .facts
             .get(UNTRACKED_FACT)
@@ -195,7 +200,7 @@ impl World {
         self.take(next);
         self.wake_at = plan.wake_at;
         self.check(facts, plan, &before)?;
-        if !writes.is_empty() && self.after(&writes).is_ok_and(|again| again.2 != self.revision) {
+        if !writes.is_empty() && self.rng.one_in(8) && self.after(&writes).is_ok_and(|again| again.2 != self.revision) {
             return Err("the same commit goes through twice".to_owned());
         }
         Ok(())
@@ -247,8 +252,7 @@ impl World {
             2 => {
                 // Elastic Indexed Jobs change both together.
                 let size = i32::try_from(self.rng.below(5)).expect("fits");
-                let indexed = self.spec().completion_mode.as_deref() == Some("Indexed");
-                if indexed && self.spec().success_policy.is_none() {
+                if self.is_indexed() && self.spec().success_policy.is_none() {
                     self.shrunk |= self.spec().completions.is_some_and(|before| size < before);
                     self.edit_spec(|spec| (spec.completions, spec.parallelism) = (Some(size), Some(size)));
                 }
@@ -285,7 +289,7 @@ impl World {
         if self.is_finished() {
             return;
         }
-        let mut job = self.job();
+        let mut job = self.job().clone();
         edit(job.spec.get_or_insert_default());
         self.most_parallel = self.most_parallel.max(job.spec.as_ref().and_then(|spec| spec.parallelism).unwrap_or(0));
         self.say(|| format!("client: {:?}", job.spec));
@@ -300,13 +304,13 @@ impl World {
     // The promises.
 
     fn check(&mut self, facts: &JobFacts, plan: &JobPlan, before: &JobStatus) -> Result<(), String> {
-        let (status, spec) = (self.status(), self.spec());
+        let status = self.status();
         let was_finished = is_finished(before);
         let claim = |holds: bool, what: &str| if holds { Ok(()) } else { Err(format!("{what}: {status:?}")) };
         if !plan.create.is_empty() {
             let active = i32::try_from(self.alive(false)).expect("fits");
             claim(!was_finished && !is_finished(&status), "a finished Job gained a pod")?;
-            claim(active <= spec.parallelism.unwrap_or(1), "more active than parallelism")?;
+            claim(active <= self.spec().parallelism.unwrap_or(1), "more active than parallelism")?;
         }
         claim(!was_finished || status == *before, "a finished Job changed")?;
         let fell = |now: Option<i32>, then: Option<i32>| now.unwrap_or(0) < then.unwrap_or(0);
@@ -323,7 +327,7 @@ impl World {
         }
         claim(!(holds(&status, "Complete") && holds(&status, "Failed")), "both ends")?;
         if !was_finished {
-            self.check_counts(facts, plan, &status, &spec)?;
+            self.check_counts(facts, plan, &status, before)?;
         }
         Ok(())
     }
@@ -333,9 +337,9 @@ impl World {
         facts: &JobFacts,
         plan: &JobPlan,
         status: &JobStatus,
-        spec: &JobSpec,
+        before: &JobStatus,
     ) -> Result<(), String> {
-        let indexed = spec.completion_mode.as_deref() == Some("Indexed");
+        let indexed = self.is_indexed();
         for write in plan.pods.iter().filter(|write| write.untrack) {
             let pod: &Pod = write.pod.typed().expect("a pod");
             let released = facts.claims.released.iter().any(|pod| pod.uid() == write.pod.uid());
@@ -349,6 +353,7 @@ impl World {
                 return Err(format!("{:?} was counted twice", write.pod));
             }
         }
+        self.check_failures(plan, status, before)?;
         let succeeded = usize::try_from(status.succeeded.unwrap_or(0)).expect("counts from 0");
         if !indexed && succeeded != self.succeeded.len() {
             return Err(format!("{} pods succeeded and were counted, {succeeded} are published", self.succeeded.len()));
@@ -365,9 +370,30 @@ impl World {
                 return Err(format!("index {index} is completed and no pod of it succeeded"));
             }
         }
-        let limit = spec.backoff_limit.unwrap_or(6);
+        let limit = self.spec().backoff_limit.unwrap_or(6);
         if status.failed.unwrap_or(0) > limit.saturating_add(self.most_parallel) {
             return Err(format!("{:?} failures with a limit of {limit}", status.failed));
+        }
+        Ok(())
+    }
+
+    /// Without a failure policy, every failed pod that leaves the tracking counts, once; and nothing else raises the
+    /// counter but pods cut short.
+    fn check_failures(&mut self, plan: &JobPlan, status: &JobStatus, before: &JobStatus) -> Result<(), String> {
+        let rise = status.failed.unwrap_or(0) - before.failed.unwrap_or(0);
+        let leaving = plan.pods.iter().filter(|write| write.untrack && write.claim != Claim::Release);
+        let phases: Vec<&str> = leaving.clone().map(|write| phase(write.pod.typed().expect("a pod"))).collect();
+        let certain = phases.iter().filter(|phase| **phase == "Failed").count();
+        let possible = phases.iter().filter(|phase| **phase != "Succeeded").count();
+        let rise = usize::try_from(rise).expect("it never falls");
+        let exact = self.spec().pod_failure_policy.is_none() && !self.is_indexed();
+        if rise > possible || (exact && rise < certain) {
+            return Err(format!("failed rises by {rise}, {certain} to {possible} pods that failed leave: {status:?}"));
+        }
+        for write in leaving {
+            if phase(write.pod.typed().expect("a pod")) == "Failed" && !self.failed.insert(write.pod.uid().to_owned()) {
+                return Err(format!("{:?} left the tracking twice", write.pod));
+            }
         }
         Ok(())
     }
@@ -387,20 +413,20 @@ impl World {
 
     // The map of objects.
 
-    fn key(&self) -> Key {
-        Key::of::<Job>("n", "j")
+    fn job(&self) -> &Job {
+        self.objects[&self.key].typed::<Job>().expect("a Job")
     }
 
-    fn job(&self) -> Job {
-        self.objects[&self.key()].typed::<Job>().expect("a Job").clone()
-    }
-
-    fn spec(&self) -> JobSpec {
-        self.job().spec.expect("a spec")
+    fn spec(&self) -> &JobSpec {
+        self.job().spec.as_ref().expect("a spec")
     }
 
     fn status(&self) -> JobStatus {
-        self.job().status.unwrap_or_default()
+        self.job().status.clone().unwrap_or_default()
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.spec().completion_mode.as_deref() == Some("Indexed")
     }
 
     fn is_finished(&self) -> bool {
