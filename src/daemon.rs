@@ -26,10 +26,11 @@ use self::part::{Failures, Part};
 use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
 use crate::model::object::Object;
+use crate::pod::agent::Agent;
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
 use crate::store::{self, Store, Write};
-use crate::{api, gc, job, runtime};
+use crate::{api, gc, job, pod, runtime};
 
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -134,9 +135,15 @@ impl Daemon {
         controllers.spawn(|stop| job::controller::run(store.clone(), config.options(), stop));
         controllers.spawn(|stop| job::cronjob::run(store.clone(), stop));
         controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
+        let node = Part::new("node agent", &failures);
+        if let Some(runtime) = engine {
+            let (store, data_dir) = (store.clone(), config.data_dir.clone());
+            let agent = Agent { store, runtime, data_dir, node_name: pod::node::default_name() };
+            node.spawn(|stop| pod::agent::run(agent, stop));
+        }
         let api = Part::new("API", &failures);
         api.spawn(|stop| api::serve(ApiState::new(store.clone(), stop.clone()), listeners, stop));
-        Ok(Self { address, failures, parts: vec![api, controllers], store, directory, _socket: socket })
+        Ok(Self { address, failures, parts: vec![api, controllers, node], store, directory, _socket: socket })
     }
 
     /// Where the HTTPS API listens.
