@@ -153,8 +153,7 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
 
 /// The kinds of a version, in the order of names.
 fn kinds_of(group: &str, version: &str) -> Vec<&'static Kind> {
-    let mut kinds: Vec<&Kind> =
-        KINDS.iter().filter(|kind| kind.group == group && kind.version == version).collect();
+    let mut kinds: Vec<&Kind> = KINDS.iter().filter(|kind| kind.group == group && kind.version == version).collect();
     kinds.sort_by_key(|kind| kind.plural);
     kinds
 }

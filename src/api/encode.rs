@@ -76,8 +76,7 @@ impl Encoder {
             Transform::None => object.json().clone(),
             Transform::Metadata(version) => table::partial(object, version).to_string().into(),
             Transform::Table(version) => {
-                let mut table =
-                    self.table(object.kind(), version, Value::Null, std::slice::from_ref(object), false);
+                let mut table = self.table(object.kind(), version, Value::Null, std::slice::from_ref(object), false);
                 table["rows"][0].take().to_string().into()
             }
         }

@@ -97,7 +97,8 @@ impl Problem {
 
     /// 409 for a precondition of a deletion. Parity: it names the kind, not the resource.
     pub fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
-        let subject = if kind.group.is_empty() { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) };
+        let subject =
+            if kind.group.is_empty() { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) };
         let message = format!("Operation cannot be fulfilled on {subject} \"{name}\": {why}");
         let details = Details { kind: kind.kind.to_owned(), ..Details::of(kind, name) };
         Self::new(StatusCode::CONFLICT, "Conflict", message).about(details)
@@ -179,7 +180,8 @@ impl Problem {
 
     /// 415, naming what would be supported.
     pub fn unsupported_media(accepted: &str) -> Self {
-        let message = format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        let message =
+            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     }
 
@@ -241,10 +243,8 @@ impl Problem {
     /// 422 for a patch that does not fit its object.
     fn patch_does_not_fit(why: &str) -> Self {
         let message = "the server rejected our request due to an error in our request";
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).about(Details {
-            causes: vec![json!({"message": why})],
-            ..Details::default()
-        })
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+            .about(Details { causes: vec![json!({"message": why})], ..Details::default() })
     }
 
     /// 500 whose message upstream sends without a reason.
@@ -366,8 +366,12 @@ impl From<Refusal> for Problem {
             Refusal::Conflict { resource, name, .. } => {
                 let (kind, group) = resource.split_once('.').unwrap_or((&resource, ""));
                 let (kind, group) = (kind.to_owned(), group.to_owned());
-                Self::new(StatusCode::CONFLICT, "Conflict", message)
-                    .about(Details { name, group, kind, ..Details::default() })
+                Self::new(StatusCode::CONFLICT, "Conflict", message).about(Details {
+                    name,
+                    group,
+                    kind,
+                    ..Details::default()
+                })
             }
         }
     }

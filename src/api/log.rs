@@ -120,8 +120,7 @@ fn query(params: &Params, name: &str, now: Timestamp) -> Result<LogQuery, Proble
         Some("Stdout") => Some(false),
         Some("Stderr") => Some(true),
         Some(other) => {
-            let message =
-                format!("Unsupported value: \"{other}\": supported values: \"All\", \"Stderr\", \"Stdout\"");
+            let message = format!("Unsupported value: \"{other}\": supported values: \"All\", \"Stderr\", \"Stdout\"");
             refuse(ErrorType::NotSupported, "stream", message);
             None
         }
@@ -146,7 +145,9 @@ fn query(params: &Params, name: &str, now: Timestamp) -> Result<LogQuery, Proble
 fn since(time: Option<&str>, seconds: Option<i64>, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
     if let Some(text) = time {
         return text.parse().map(Some).map_err(|_| {
-            Problem::bad_request(format!("parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": it is no such time"))
+            Problem::bad_request(format!(
+                "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": it is no such time"
+            ))
         });
     }
     // Longer ago than time itself reaches is everything.

@@ -54,9 +54,9 @@ impl Params {
     /// A whole number.
     pub fn number(&self, name: &str) -> Result<Option<i64>, Problem> {
         let Some(text) = self.filled(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| {
-            Problem::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
-        })
+        text.parse()
+            .map(Some)
+            .map_err(|_| Problem::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))
     }
 
     /// `dryRun`: whether nothing is to be written. Only `All` is known.
@@ -178,12 +178,14 @@ fn check(options: &ListOptions) -> Result<(), Problem> {
     let forbidden = |field: &str, why: &str| Err(refused(ErrorType::Forbidden, field, format!("Forbidden: {why}")));
     if options.watch {
         return match (options.initial, options.matching) {
-            (None, Some(_)) => {
-                forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
-            }
-            (Some(_), None | Some(Match::Exact)) => {
-                forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-            }
+            (None, Some(_)) => forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ),
+            (Some(_), None | Some(Match::Exact)) => forbidden(
+                "resourceVersionMatch",
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ),
             (None, None) | (Some(_), Some(Match::NotOlderThan)) => Ok(()),
         };
     }
@@ -197,10 +199,9 @@ fn check(options: &ListOptions) -> Result<(), Problem> {
         Some(_) if options.token.is_some() => {
             forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
         }
-        Some(Match::Exact) if options.revision == Some(0) => forbidden(
-            "resourceVersionMatch",
-            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-        ),
+        Some(Match::Exact) if options.revision == Some(0) => {
+            forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
+        }
         Some(Match::Exact | Match::NotOlderThan) | None => Ok(()),
     }
 }

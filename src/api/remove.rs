@@ -106,7 +106,8 @@ async fn remove(state: &ApiState, object: Object, options: &Options) -> Result<O
     for tries in 1.. {
         check_preconditions(&object, options)?;
         let expected = Expected::Revision(object.revision());
-        let decision = deletion::delete(&object, options.grace_seconds, propagation(&object, options), Timestamp::now());
+        let decision =
+            deletion::delete(&object, options.grace_seconds, propagation(&object, options), Timestamp::now());
         let removed = matches!(decision, Deletion::Remove);
         let write = match decision {
             Deletion::Underway => return Ok(Outcome::Marked(object)),
@@ -212,7 +213,9 @@ fn from_body(call: &Call, body: &Bytes) -> Result<DeleteOptions, Problem> {
     match value.get("kind").and_then(Value::as_str) {
         None | Some("" | "DeleteOptions") => {}
         Some(other) => {
-            return Err(Problem::bad_request(format!("decoded object cannot be converted to DeleteOptions: it is a {other}")));
+            return Err(Problem::bad_request(format!(
+                "decoded object cannot be converted to DeleteOptions: it is a {other}"
+            )));
         }
     }
     serde_json::from_value(value).map_err(|error| Problem::bad_request(error.to_string()))

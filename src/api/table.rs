@@ -42,8 +42,7 @@ pub fn of(
     now: Timestamp,
 ) -> Value {
     let printer = columns::printer(kind);
-    let columns: Vec<Value> =
-        if headers { printer.columns.iter().map(definition).collect() } else { Vec::new() };
+    let columns: Vec<Value> = if headers { printer.columns.iter().map(definition).collect() } else { Vec::new() };
     let rows: Vec<Value> = objects
         .iter()
         .map(|object| {

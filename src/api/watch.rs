@@ -44,7 +44,8 @@ pub async fn watch(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) 
     let encoder = call.watch_encoder()?;
     let options = call.list_options()?;
     let filter = call.filter()?;
-    let timeout = options.timeout_seconds.unwrap_or_else(|| DEFAULT_SECONDS + rand::rng().random_range(0..DEFAULT_SECONDS));
+    let timeout =
+        options.timeout_seconds.unwrap_or_else(|| DEFAULT_SECONDS + rand::rng().random_range(0..DEFAULT_SECONDS));
     let mut watcher = Watcher {
         kind: call.kind(),
         namespace: call.target.namespace.clone(),

@@ -252,8 +252,7 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Result<i64, Unreadable> {
         let text = self.value()?;
-        text.parse()
-            .map_err(|_| Unreadable("for 'Gt', 'Lt' operators, the value must be an integer".to_owned()))
+        text.parse().map_err(|_| Unreadable("for 'Gt', 'Lt' operators, the value must be an integer".to_owned()))
     }
 
     fn values(&mut self) -> Result<Vec<String>, Unreadable> {
@@ -314,11 +313,11 @@ fn check_key(key: &str) -> Result<(), Unreadable> {
     match name {
         "" => bad("name part must be non-empty"),
         name if name.len() > NAME_LIMIT => bad("name part must be no more than 63 bytes"),
-        name if !is_name(name) => bad(
-            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
+        name if !is_name(name) => {
+            bad("name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
              alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
-        ),
+             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')")
+        }
         _ => Ok(()),
     }
 }

@@ -145,7 +145,9 @@ fn merge_list(original: Vec<Value>, patch: Vec<Value>, field: &Field) -> Result<
         let Value::Object(patch) = item else { return Err(malformed("list elements differ in type")) };
         let place = merged.iter().position(|item| item.get(field.key) == Some(&key));
         match place.map(|place| (place, merged[place].take())) {
-            Some((place, Value::Object(before))) => merged[place] = Value::Object(merge_map(before, patch, field.content)?),
+            Some((place, Value::Object(before))) => {
+                merged[place] = Value::Object(merge_map(before, patch, field.content)?)
+            }
             Some(_) | None => merged.push(Value::Object(without_directives(patch))),
         }
     }
@@ -179,8 +181,7 @@ fn obey_element_directives(
 }
 
 fn key_of<'a>(item: &'a Value, key: &str) -> Result<&'a Value, PatchError> {
-    item.get(key)
-        .ok_or_else(|| inapplicable(format!("map: {item} does not contain declared merge key: {key}")))
+    item.get(key).ok_or_else(|| inapplicable(format!("map: {item} does not contain declared merge key: {key}")))
 }
 
 /// `$retainKeys`: what the patch does not list is cleared.

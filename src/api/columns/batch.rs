@@ -86,8 +86,7 @@ pub(super) fn cron_job(cron: &CronJob, row: Row<'_>) -> Vec<Value> {
 fn containers(template: &PodTemplateSpec) -> (String, String) {
     let containers: &[Container] = template.spec.as_ref().map_or(&[], |spec| &spec.containers);
     let names: Vec<&str> = containers.iter().map(|container| container.name.as_str()).collect();
-    let images: Vec<&str> =
-        containers.iter().map(|container| container.image.as_deref().unwrap_or_default()).collect();
+    let images: Vec<&str> = containers.iter().map(|container| container.image.as_deref().unwrap_or_default()).collect();
     (names.join(","), images.join(","))
 }
 

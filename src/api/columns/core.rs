@@ -54,8 +54,8 @@ fn source(event: &Event) -> String {
     let component = filled(source.and_then(|source| source.component.as_ref()))
         .or_else(|| filled(event.reporting_component.as_ref()))
         .unwrap_or_default();
-    let host = filled(source.and_then(|source| source.host.as_ref()))
-        .or_else(|| filled(event.reporting_instance.as_ref()));
+    let host =
+        filled(source.and_then(|source| source.host.as_ref())).or_else(|| filled(event.reporting_instance.as_ref()));
     match host {
         Some(host) => format!("{component}, {host}"),
         None => component,

@@ -158,11 +158,7 @@ const PRINTERS: &[Printer] = &[
     Printer {
         group: "coordination.k8s.io",
         kind: "Lease",
-        columns: &[
-            NAME,
-            text("Holder", Text::Field("io.k8s.api.coordination.v1.LeaseSpec", "holderIdentity")),
-            AGE,
-        ],
+        columns: &[NAME, text("Holder", Text::Field("io.k8s.api.coordination.v1.LeaseSpec", "holderIdentity")), AGE],
         cells: |object, now| typed(object, now, core::lease),
     },
 ];

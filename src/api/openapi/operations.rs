@@ -138,11 +138,7 @@ fn of_kind(kind: &'static Kind) -> Vec<Path> {
     }
     for (name, _, verbs) in discovery::subresources(kind) {
         let operations = if verbs.contains(&"update") { of_object(kind, "Status") } else { vec![log(kind)] };
-        all.push(Path {
-            path: format!("{collection}/{{name}}/{name}"),
-            placeholders: named.clone(),
-            operations,
-        });
+        all.push(Path { path: format!("{collection}/{{name}}/{name}"), placeholders: named.clone(), operations });
     }
     all
 }

@@ -42,9 +42,8 @@ fn object(source: &Source, document: &Document) -> Result<Manifest, Vec<String>>
     let options = Options { namespace, field_validation: FieldValidation::Strict, dry_run: false };
     let findings = admit::check(kind, document, &options, &IDENTITY);
     let title = title(&document.node.to_value());
-    let told = |finding: &Finding| {
-        format!("{}:{}: {} {title}: {}", source.name, finding.at.line, kind.kind, words(finding))
-    };
+    let told =
+        |finding: &Finding| format!("{}:{}: {} {title}: {}", source.name, finding.at.line, kind.kind, words(finding));
     let (wrong, odd): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|finding| finding.refused);
     if !wrong.is_empty() {
         return Err(wrong.into_iter().map(told).collect());

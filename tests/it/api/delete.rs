@@ -42,7 +42,8 @@ async fn a_raw_delete_of_a_job_orphans_its_pods_and_warns() {
 #[tokio::test]
 async fn a_job_goes_as_it_is_told() {
     let face = Face::new().await;
-    for (policy, finalizer) in [("Orphan", Some("orphan")), ("Foreground", Some("foregroundDeletion")), ("Background", None)]
+    for (policy, finalizer) in
+        [("Orphan", Some("orphan")), ("Foreground", Some("foregroundDeletion")), ("Background", None)]
     {
         let name = policy.to_lowercase();
         face.job(&name).await;
@@ -114,7 +115,8 @@ async fn preconditions_name_the_object_that_is_meant() {
              the ResourceVersion in record ({revision}). The object might have been modified"
         ),
     );
-    let fitting = json!({"propagationPolicy": "Background", "preconditions": {"uid": uid, "resourceVersion": revision}});
+    let fitting =
+        json!({"propagationPolicy": "Background", "preconditions": {"uid": uid, "resourceVersion": revision}});
     assert_eq!(delete_with(&face, &path, fitting).await.is(200)["status"], "Success");
 }
 

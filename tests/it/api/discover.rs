@@ -40,7 +40,8 @@ async fn aggregated_discovery_says_the_same() {
     assert_eq!(jobs["scope"], "Namespaced");
     assert_eq!(jobs["subresources"][0]["subresource"], "status");
     let core = face.get_as("/api", accept).await.is(200);
-    let pods = core["items"][0]["versions"][0]["resources"].as_array().unwrap().iter().find(|one| one["resource"] == "pods");
+    let pods =
+        core["items"][0]["versions"][0]["resources"].as_array().unwrap().iter().find(|one| one["resource"] == "pods");
     assert_eq!(pods.unwrap()["shortNames"], json!(["po"]));
 }
 

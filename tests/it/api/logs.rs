@@ -15,7 +15,8 @@ fn path(query: &str) -> String {
 fn pod(names: &[&str], status: Value) -> Object {
     let containers: Vec<Value> = names.iter().map(|name| json!({"name": name, "image": "i"})).collect();
     let mut status = status;
-    for (field, value) in [("name", json!("a")), ("ready", json!(false)), ("image", json!("")), ("imageID", json!(""))] {
+    for (field, value) in [("name", json!("a")), ("ready", json!(false)), ("image", json!("")), ("imageID", json!(""))]
+    {
         status[field] = value;
     }
     let pod = json!({
@@ -139,7 +140,9 @@ async fn which_container_must_be_said_where_there_are_several() {
 async fn options_are_checked() {
     let face = Face::new().await;
     face.put(pod(&["a"], running(0))).await;
-    for (query, field) in [("tailLines=-1", "tailLines"), ("limitBytes=0", "limitBytes"), ("sinceSeconds=0", "sinceSeconds")] {
+    for (query, field) in
+        [("tailLines=-1", "tailLines"), ("limitBytes=0", "limitBytes"), ("sinceSeconds=0", "sinceSeconds")]
+    {
         assert_eq!(face.get(&path(query)).await.is(422)["details"]["causes"][0]["field"], field);
     }
     assert_eq!(face.get(&path("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z")).await.code, 422);

@@ -33,7 +33,11 @@ fn tables_and_metadata() {
     check("application/json;as=Table;v=v1beta1;g=meta.k8s.io", Format::Json, Transform::Table("v1beta1"));
     check("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", Format::Json, Transform::None);
     check("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", Format::Json, Transform::Metadata("v1"));
-    check("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json", Format::Json, Transform::None);
+    check(
+        "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json",
+        Format::Json,
+        Transform::None,
+    );
 }
 
 #[test]
@@ -50,7 +54,8 @@ fn protobuf_alone_is_not_acceptable() {
 
 #[test]
 fn aggregated_discovery_in_two_versions() {
-    let ask = |v: &str| format!("application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList,application/json");
+    let ask =
+        |v: &str| format!("application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList,application/json");
     assert_eq!(accept_discovery(Some(&ask("v2"))), Some("v2"));
     assert_eq!(accept_discovery(Some(&ask("v2beta1"))), Some("v2beta1"));
     assert_eq!(accept_discovery(Some(&ask("v1"))), None);

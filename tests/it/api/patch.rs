@@ -66,7 +66,11 @@ fn merge_patches() {
 
 #[test]
 fn strategic_patches_merge_maps_and_drop_nulls() {
-    strategic(json!({"data": {"a": "1", "b": "2"}}), json!({"data": {"a": null, "c": "3"}}), json!({"data": {"b": "2", "c": "3"}}));
+    strategic(
+        json!({"data": {"a": "1", "b": "2"}}),
+        json!({"data": {"a": null, "c": "3"}}),
+        json!({"data": {"b": "2", "c": "3"}}),
+    );
     strategic(json!({}), json!({"data": {"a": null, "c": "3"}}), json!({"data": {"c": "3"}}));
     strategic(json!({"data": {"a": "1"}}), json!({"data": null}), json!({}));
 }
@@ -123,7 +127,11 @@ fn elements_can_be_deleted_and_lists_replaced() {
         json!({"containers": [{"name": "c"}, {"$patch": "replace"}]}),
         json!({"containers": [{"name": "c"}]}),
     );
-    pod(json!({"nodeSelector": {"a": "1"}}), json!({"nodeSelector": {"$patch": "delete"}}), json!({"nodeSelector": {}}));
+    pod(
+        json!({"nodeSelector": {"a": "1"}}),
+        json!({"nodeSelector": {"$patch": "delete"}}),
+        json!({"nodeSelector": {}}),
+    );
     pod(
         json!({"nodeSelector": {"a": "1"}}),
         json!({"nodeSelector": {"$patch": "replace", "b": "2"}}),

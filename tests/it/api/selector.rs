@@ -116,6 +116,7 @@ fn the_object_form_means_the_same() {
         ]),
     };
     assert_eq!(Selector::of(&selector).unwrap().to_string(), "a=1,b in (2,3),c notin (4),d,!e");
-    let unknown = LabelSelector { match_expressions: Some(vec![expression("a", "Is", &[])]), ..LabelSelector::default() };
+    let unknown =
+        LabelSelector { match_expressions: Some(vec![expression("a", "Is", &[])]), ..LabelSelector::default() };
     assert_eq!(Selector::of(&unknown).unwrap_err().to_string(), "\"Is\" is not a valid label selector operator");
 }

@@ -38,7 +38,11 @@ fn pod(state: Value, phase: &str, ready: bool, shown: &str) {
         "phase": phase,
         "containerStatuses": [{"name": "a", "ready": ready, "restartCount": 0, "image": "", "imageID": "", "state": state}],
     });
-    shows(&row("", "Pod", json!({"metadata": {}, "spec": {"containers": [{"name": "a"}]}, "status": status})), "Status", shown);
+    shows(
+        &row("", "Pod", json!({"metadata": {}, "spec": {"containers": [{"name": "a"}]}, "status": status})),
+        "Status",
+        shown,
+    );
 }
 
 /// The word for a pod whose first of two init containers is in this state.
@@ -196,7 +200,11 @@ fn the_small_kinds() {
     shows(&row("", "ConfigMap", json!({"metadata": {}, "data": {"a": "1", "b": "2"}})), "Data", 2);
     shows(&row("", "Secret", json!({"metadata": {}, "type": "Opaque", "data": {"a": ""}})), "Type", "Opaque");
     shows(&row("", "Namespace", json!({"metadata": {}, "status": {"phase": "Active"}})), "Status", "Active");
-    shows(&row("coordination.k8s.io", "Lease", json!({"metadata": {}, "spec": {"holderIdentity": "h"}})), "Holder", "h");
+    shows(
+        &row("coordination.k8s.io", "Lease", json!({"metadata": {}, "spec": {"holderIdentity": "h"}})),
+        "Holder",
+        "h",
+    );
     let cron = json!({"metadata": {}, "spec": {"schedule": "* * * * *", "suspend": false, "jobTemplate": {}}});
     let cron = row("batch", "CronJob", cron);
     shows(&cron, "Suspend", "False");

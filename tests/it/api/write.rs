@@ -42,7 +42,11 @@ async fn a_name_that_is_not_there() {
     assert_eq!(status["details"], json!({"name": "x", "group": "batch", "kind": "jobs"}));
     face.get("/api/v1/namespaces/default/pods/x/status").await.fails(404, "NotFound", "pods \"x\" not found");
     face.replace(&format!("{JOBS}/x"), &job("x")).await.fails(404, "NotFound", "jobs.batch \"x\" not found");
-    face.patch(&format!("{JOBS}/x"), "merge-patch", json!({})).await.fails(404, "NotFound", "jobs.batch \"x\" not found");
+    face.patch(&format!("{JOBS}/x"), "merge-patch", json!({})).await.fails(
+        404,
+        "NotFound",
+        "jobs.batch \"x\" not found",
+    );
 }
 
 #[tokio::test]
@@ -77,7 +81,11 @@ async fn a_dry_run_writes_nothing() {
     assert!(made["metadata"].get("resourceVersion").is_none(), "{made}");
     assert_eq!(face.get(&format!("{JOBS}/x")).await.code, 404);
     face.job("x").await;
-    face.post(&format!("{JOBS}?dryRun=All"), job("x")).await.fails(409, "AlreadyExists", "jobs.batch \"x\" already exists");
+    face.post(&format!("{JOBS}?dryRun=All"), job("x")).await.fails(
+        409,
+        "AlreadyExists",
+        "jobs.batch \"x\" already exists",
+    );
     let patch = json!({"metadata": {"labels": {"a": "b"}}});
     let patched = face.patch(&format!("{JOBS}/x?dryRun=All"), "merge-patch", patch).await.is(200);
     assert_eq!(patched["metadata"]["labels"]["a"], "b");
