@@ -113,3 +113,30 @@ fn json_values_may_follow_each_other_in_a_file() {
     assert_eq!(documents.len(), 2);
     assert_eq!(documents[1].line_of("b").line, 2);
 }
+
+#[test]
+fn a_duplicate_is_reported_where_its_value_starts() {
+    let lines = |text: &str| -> Vec<String> {
+        let document = first(text.as_bytes()).expect("the YAML is right");
+        document.duplicates.into_iter().map(|duplicate| duplicate.message).collect()
+    };
+    let cases = [
+        ("m:\n  a:\n    b: 1\n  a:\n    c: 2\n", 5, "\"a\""),
+        ("a: 1\na:\n- x\n", 3, "\"a\""),
+        ("a: 1\na:\nb: 2\n", 2, "\"a\""),
+        ("a: 1\na: &x\n  b: 2\n", 2, "\"a\""),
+        ("a: 1\na: !!map\n  b: 2\n", 2, "\"a\""),
+        ("a: 1\na: |\n  x\n", 2, "\"a\""),
+        ("a: 1\na: >- # x\n\n  x\n", 2, "\"a\""),
+        ("a: 1\n? a\n: b\n", 3, "\"a\""),
+        ("x: &a {k: 1}\ny:\n  k: 2\n  <<: *a\n", 1, "\"k\""),
+        ("x: &a {k: 1}\ny:\n  <<: *a\n  k: 2\n", 4, "\"k\""),
+        ("a: 1\n'a': 2\n", 2, "\"a\""),
+        ("1: a\n1: b\n", 2, "1"),
+        ("true: a\nyes: b\n", 2, "true"),
+    ];
+    for (text, line, key) in cases {
+        assert_eq!(lines(text), [format!("line {line}: key {key} already set in map")], "{text}");
+    }
+    assert_eq!(lines("1: a\n'1': b\n"), [""; 0]);
+}

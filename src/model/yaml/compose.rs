@@ -109,6 +109,14 @@ impl<'a> Composer<'a> {
         if braced { Inside::FlowMap } else { Inside::FlowList }
     }
 
+    /// Where a block scalar's `|` or `>` stands: the end of the text before its first line.
+    fn header(&self, span: &Span) -> Mark {
+        let before = span.byte_range().and_then(|range| self.text.get(..range.start)).unwrap_or("").trim_end();
+        let line = before.rsplit('\n').next().unwrap_or("");
+        let column = line.rfind(['|', '>']).map_or(0, |at| line[..at].chars().count());
+        Mark { line: before.matches('\n').count() + 1, column: column + 1 }
+    }
+
     fn plain_error(&self, message: String, node: usize) -> SyntaxError {
         SyntaxError::new(self.text, message, self.arena.get(node).map_or(Mark::default(), |raw| raw.at))
     }
@@ -118,6 +126,8 @@ impl<'a> Composer<'a> {
         let at = mark(&span);
         match event {
             Event::Scalar(text, style, _, tag) => {
+                let at =
+                    if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) { self.header(&span) } else { at };
                 let plain = style == ScalarStyle::Plain;
                 let tag = tag.map(|tag| tag_name(&tag));
                 let index = self.push(at, RawKind::Scalar { text: text.into_owned(), plain, tag });
@@ -165,8 +175,11 @@ impl<'a> Composer<'a> {
     fn inner_event(&mut self) -> Result<(Event<'a>, Span), SyntaxError> {
         loop {
             match self.event()? {
-                (Event::Anchor(id, name), _) => {
-                    self.anchors.insert(id, (name.into_owned(), self.arena.len() - 1));
+                (Event::Anchor(id, name), span) => {
+                    let node = self.arena.len() - 1;
+                    // A node starts where its anchor does, for libyaml.
+                    self.arena[node].at = self.arena[node].at.min(mark(&span));
+                    self.anchors.insert(id, (name.into_owned(), node));
                 }
                 other => return Ok(other),
             }
@@ -185,7 +198,9 @@ fn is_name(character: char) -> bool {
 }
 
 fn mark(span: &Span) -> Mark {
-    Mark { line: span.start.line(), column: span.start.col() + 1 }
+    let start = Mark { line: span.start.line(), column: span.start.col() + 1 };
+    let tag = span.tag_start().map(|tag| Mark { line: tag.line(), column: tag.col() + 1 });
+    tag.map_or(start, |tag| tag.min(start))
 }
 
 fn tag_name(tag: &Tag) -> String {
