@@ -156,9 +156,15 @@ impl FieldError {
     }
 }
 
+/// Most errors that are kept of one object: more than anybody reads, and it bounds the answer to a hostile manifest.
+const ERRORS_MAX: usize = 1000;
+
 /// The errors found so far, in upstream's order; each method adds one.
 #[derive(Debug, Default)]
-pub struct Errors(Vec<FieldError>);
+pub struct Errors {
+    kept: Vec<FieldError>,
+    found: usize,
+}
 
 impl Errors {
     /// No errors.
@@ -168,27 +174,30 @@ impl Errors {
 
     /// What was found.
     pub fn into_vec(self) -> Vec<FieldError> {
-        self.0
+        self.kept
     }
 
     /// How many were found.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.found
     }
 
     /// Whether none was found.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found == 0
     }
 
     /// Adds one made elsewhere.
     pub fn push(&mut self, error: FieldError) {
-        self.0.push(error);
+        self.found += 1;
+        if self.kept.len() < ERRORS_MAX {
+            self.kept.push(error);
+        }
     }
 
     /// [`FieldError::required`].
     pub fn required(&mut self, path: &Path<'_>, detail: &str) {
-        self.0.push(FieldError::required(path, detail));
+        self.push(FieldError::required(path, detail));
     }
 
     /// [`FieldError::required`] without a detail, where the text is empty. Says whether it was.
@@ -201,7 +210,7 @@ impl Errors {
 
     /// [`FieldError::invalid`].
     pub fn invalid(&mut self, path: &Path<'_>, value: &dyn GoValue, detail: &str) {
-        self.0.push(FieldError::invalid(path, value, detail));
+        self.push(FieldError::invalid(path, value, detail));
     }
 
     /// One [`FieldError::invalid`] for each detail.
@@ -213,12 +222,12 @@ impl Errors {
 
     /// [`FieldError::invalid_omitted`].
     pub fn invalid_omitted(&mut self, path: &Path<'_>, detail: &str) {
-        self.0.push(FieldError::invalid_omitted(path, detail));
+        self.push(FieldError::invalid_omitted(path, detail));
     }
 
     /// [`FieldError::not_supported`].
     pub fn not_supported(&mut self, path: &Path<'_>, value: &dyn GoValue, supported: &[&str]) {
-        self.0.push(FieldError::not_supported(path, value, supported));
+        self.push(FieldError::not_supported(path, value, supported));
     }
 
     /// [`FieldError::not_supported`] where the value is not one of `supported`.
@@ -237,27 +246,27 @@ impl Errors {
 
     /// [`FieldError::forbidden`].
     pub fn forbidden(&mut self, path: &Path<'_>, detail: &str) {
-        self.0.push(FieldError::forbidden(path, detail));
+        self.push(FieldError::forbidden(path, detail));
     }
 
     /// [`FieldError::duplicate`].
     pub fn duplicate(&mut self, path: &Path<'_>, value: &dyn GoValue) {
-        self.0.push(FieldError::duplicate(path, value));
+        self.push(FieldError::duplicate(path, value));
     }
 
     /// [`FieldError::not_found`] without a detail.
     pub fn not_found(&mut self, path: &Path<'_>, value: &dyn GoValue) {
-        self.0.push(FieldError::not_found(path, value, ""));
+        self.push(FieldError::not_found(path, value, ""));
     }
 
     /// [`FieldError::too_long`].
     pub fn too_long(&mut self, path: &Path<'_>, limit: usize) {
-        self.0.push(FieldError::too_long(path, limit));
+        self.push(FieldError::too_long(path, limit));
     }
 
     /// [`FieldError::too_many`].
     pub fn too_many(&mut self, path: &Path<'_>, count: usize, limit: usize) {
-        self.0.push(FieldError::too_many(path, count, limit));
+        self.push(FieldError::too_many(path, count, limit));
     }
 
     /// The number must not be negative.

@@ -23,6 +23,10 @@ const COMPLETIONS_SOFT_LIMIT: i32 = 100_000;
 /// See [`COMPLETIONS_SOFT_LIMIT`].
 const PARALLELISM_SOFT_LIMIT: i32 = 10_000;
 
+/// With how many entries before it each port or file is compared: there are no more of them in a sane pod, and
+/// upstream sends no more than 4 KiB of warnings.
+pub(super) const COMPARED_MAX: usize = 100;
+
 const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
 
 /// Annotations that no longer do anything.
@@ -46,21 +50,21 @@ const DEPRECATED_NODE_LABELS: &[(&str, &str, &str)] = &[
 
 /// What a new Job, or an update that changes its spec, is warned of.
 pub fn job(new: &Job, old: Option<&Job>) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = Warnings::default();
     match old {
         None => controller_name(&mut warnings, &new.metadata),
-        Some(old) if old.metadata.generation == new.metadata.generation => return warnings,
+        Some(old) if old.metadata.generation == new.metadata.generation => return warnings.texts,
         Some(_) => {}
     }
     if let Some(spec) = &new.spec {
         job_spec(&mut warnings, spec, &Path::new("spec"));
     }
-    once(warnings)
+    warnings.texts
 }
 
 /// What a new CronJob, or an update that changes its spec, is warned of.
 pub fn cron_job(new: &CronJob, old: Option<&CronJob>) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = Warnings::default();
     let changed = match old {
         None => {
             controller_name(&mut warnings, &new.metadata);
@@ -77,14 +81,14 @@ pub fn cron_job(new: &CronJob, old: Option<&CronJob>) -> Vec<String> {
         let words = "CRON_TZ or TZ used in spec.schedule is not officially supported, see";
         warnings.push(format!("{words} {page} for more details"));
     }
-    once(warnings)
+    warnings.texts
 }
 
 /// What a new pod is warned of. Parity: updates are not looked at.
 pub fn pod(new: &Pod, old: Option<&Pod>) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = Warnings::default();
     if old.is_some() {
-        return warnings;
+        return warnings.texts;
     }
     let wrong = names::dns_label(new.metadata.name.as_deref().unwrap_or_default());
     if !wrong.is_empty() {
@@ -95,15 +99,29 @@ pub fn pod(new: &Pod, old: Option<&Pod>) -> Vec<String> {
     if let Some(spec) = &new.spec {
         pod_spec(&mut warnings, spec, Some(&new.metadata), &Path::new(""));
     }
-    once(warnings)
+    warnings.texts
 }
 
-fn once(warnings: Vec<String>) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    warnings.into_iter().filter(|warning| seen.insert(warning.clone())).collect()
+/// Most warnings of an object: far more than upstream's 4 KiB of them hold.
+const WARNINGS_MAX: usize = 1000;
+
+/// The warnings so far, each once.
+#[derive(Default)]
+pub(super) struct Warnings {
+    texts: Vec<String>,
+    seen: BTreeSet<String>,
 }
 
-fn controller_name(warnings: &mut Vec<String>, meta: &ObjectMeta) {
+impl Warnings {
+    /// Adds one, unless it was given before.
+    pub(super) fn push(&mut self, text: String) {
+        if self.texts.len() < WARNINGS_MAX && self.seen.insert(text.clone()) {
+            self.texts.push(text);
+        }
+    }
+}
+
+fn controller_name(warnings: &mut Warnings, meta: &ObjectMeta) {
     let wrong = names::dns_label(meta.name.as_deref().unwrap_or_default());
     if !wrong.is_empty() {
         let words = "this is used in Pod names and hostnames, which can result in surprising behavior; \
@@ -112,7 +130,7 @@ fn controller_name(warnings: &mut Vec<String>, meta: &ObjectMeta) {
     }
 }
 
-fn job_spec(warnings: &mut Vec<String>, spec: &JobSpec, path: &Path<'_>) {
+fn job_spec(warnings: &mut Warnings, spec: &JobSpec, path: &Path<'_>) {
     let huge = spec.completions.unwrap_or(0) > COMPLETIONS_SOFT_LIMIT
         && spec.parallelism.unwrap_or(0) > PARALLELISM_SOFT_LIMIT;
     if huge && spec.completion_mode.as_deref() == Some("Indexed") {
@@ -125,7 +143,7 @@ fn job_spec(warnings: &mut Vec<String>, spec: &JobSpec, path: &Path<'_>) {
     }
 }
 
-fn pod_spec(warnings: &mut Vec<String>, spec: &PodSpec, meta: Option<&ObjectMeta>, path: &Path<'_>) {
+fn pod_spec(warnings: &mut Warnings, spec: &PodSpec, meta: Option<&ObjectMeta>, path: &Path<'_>) {
     let none = BTreeMap::new();
     let annotations = meta.and_then(|meta| meta.annotations.as_ref()).unwrap_or(&none);
     let annotations_path = path.child("metadata.annotations");
@@ -165,7 +183,7 @@ fn deprecated_label(key: &str) -> Option<String> {
 }
 
 /// Old names of node labels, wherever nodes are chosen.
-fn nodes(warnings: &mut Vec<String>, spec: &PodSpec, path: &Path<'_>) {
+fn nodes(warnings: &mut Warnings, spec: &PodSpec, path: &Path<'_>) {
     let selector_path = path.child("nodeSelector");
     for key in spec.node_selector.iter().flatten().map(|(key, _)| key) {
         if let Some(words) = deprecated_label(key) {
@@ -197,7 +215,7 @@ fn nodes(warnings: &mut Vec<String>, spec: &PodSpec, path: &Path<'_>) {
     }
 }
 
-fn node_term(warnings: &mut Vec<String>, term: &NodeSelectorTerm, path: &Path<'_>) {
+fn node_term(warnings: &mut Warnings, term: &NodeSelectorTerm, path: &Path<'_>) {
     let path = path.child("matchExpressions");
     for (index, expression) in term.match_expressions.iter().flatten().enumerate() {
         if let Some(words) = deprecated_label(&expression.key) {
@@ -207,18 +225,19 @@ fn node_term(warnings: &mut Vec<String>, term: &NodeSelectorTerm, path: &Path<'_
 }
 
 /// Entries that hide earlier ones.
-fn twice(warnings: &mut Vec<String>, spec: &PodSpec, path: &Path<'_>) {
+fn twice(warnings: &mut Warnings, spec: &PodSpec, path: &Path<'_>) {
     let aliases_path = path.child("hostAliases");
-    let aliases = spec.host_aliases.as_deref().unwrap_or_default();
-    for (index, alias) in aliases.iter().enumerate() {
-        if aliases[..index].iter().any(|other| other.ip == alias.ip) {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for (index, alias) in spec.host_aliases.iter().flatten().enumerate() {
+        if !seen.insert(&alias.ip) {
             warnings.push(format!("{}: duplicate ip {}", aliases_path.index(index).child("ip"), quote(&alias.ip)));
         }
     }
     let secrets_path = path.child("imagePullSecrets");
     let secrets = spec.image_pull_secrets.as_deref().unwrap_or_default();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, secret) in secrets.iter().enumerate() {
-        if secrets[..index].iter().any(|other| other.name == secret.name) {
+        if !seen.insert(&secret.name) {
             let path = secrets_path.index(index);
             warnings.push(format!("{}: duplicate name {}", path.child("name"), quote(&secret.name)));
         }
@@ -229,7 +248,7 @@ fn twice(warnings: &mut Vec<String>, spec: &PodSpec, path: &Path<'_>) {
 }
 
 /// An amount of bytes that is no whole number of them.
-pub(super) fn fractional(warnings: &mut Vec<String>, amount: Option<&Quantity>, path: &Path<'_>) {
+pub(super) fn fractional(warnings: &mut Warnings, amount: Option<&Quantity>, path: &Path<'_>) {
     if let Some(amount) = amount.filter(|amount| !is_whole(amount)) {
         warnings.push(format!("{path}: fractional byte value {} is invalid, must be an integer", quote(&amount.0)));
     }
@@ -238,7 +257,7 @@ pub(super) fn fractional(warnings: &mut Vec<String>, amount: Option<&Quantity>, 
 const SECCOMP_WORDS: &str = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
 
 fn profile_annotations(
-    warnings: &mut Vec<String>,
+    warnings: &mut Warnings,
     spec: &PodSpec,
     container: &Container,
     annotations: &BTreeMap<String, String>,
@@ -258,7 +277,7 @@ fn profile_annotations(
     }
 }
 
-fn resources(warnings: &mut Vec<String>, container: &Container, path: &Path<'_>) {
+fn resources(warnings: &mut Warnings, container: &Container, path: &Path<'_>) {
     let Some(resources) = &container.resources else { return };
     for name in ["memory", "ephemeral-storage"] {
         for (list, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
@@ -269,9 +288,10 @@ fn resources(warnings: &mut Vec<String>, container: &Container, path: &Path<'_>)
 }
 
 /// A variable given again, unless it builds on what it was before.
-fn env(warnings: &mut Vec<String>, vars: &[EnvVar], path: &Path<'_>) {
+fn env(warnings: &mut Warnings, vars: &[EnvVar], path: &Path<'_>) {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, var) in vars.iter().enumerate() {
-        if !vars[..index].iter().any(|other| other.name == var.name) {
+        if seen.insert(&var.name) {
             continue;
         }
         let before = format!("$({})", var.name);
@@ -285,8 +305,10 @@ fn env(warnings: &mut Vec<String>, vars: &[EnvVar], path: &Path<'_>) {
 }
 
 /// Ports that stand twice, or that may or may not be the same.
-fn ports(warnings: &mut Vec<String>, spec: &PodSpec, path: &Path<'_>) {
-    let mut seen: Vec<(String, ContainerPort)> = Vec::new();
+fn ports(warnings: &mut Warnings, spec: &PodSpec, path: &Path<'_>) {
+    /// Ports seen before, with their paths.
+    type Seen = Vec<(String, ContainerPort)>;
+    let mut seen: BTreeMap<(i32, Option<String>), Seen> = BTreeMap::new();
     each_container(spec, path, |container, path| {
         let path = path.child("ports");
         for (index, port) in container.ports.iter().flatten().enumerate() {
@@ -295,10 +317,8 @@ fn ports(warnings: &mut Vec<String>, spec: &PodSpec, path: &Path<'_>) {
             if !address.is_empty() && host == 0 {
                 warnings.push(format!("{place}: hostIP set without hostPort: {}", go_port(port)));
             }
-            let same = |(_, other): &&(String, ContainerPort)| {
-                other.container_port == port.container_port && other.protocol == port.protocol
-            };
-            for (other_place, other) in seen.iter().filter(same) {
+            let others = seen.entry((port.container_port, port.protocol.clone())).or_default();
+            for (other_place, other) in others.iter().take(COMPARED_MAX) {
                 let (other_host, other_address) = (host_port(other), host_ip(other));
                 let what = if host == other_host && address == other_address {
                     "duplicate"
@@ -311,7 +331,7 @@ fn ports(warnings: &mut Vec<String>, spec: &PodSpec, path: &Path<'_>) {
                 };
                 warnings.push(format!("{place}: {what} port definition with {other_place}"));
             }
-            seen.push((place, port.clone()));
+            others.push((place, port.clone()));
         }
     });
 }
@@ -336,7 +356,7 @@ fn go_port(port: &ContainerPort) -> String {
     )
 }
 
-fn pod_affinity(warnings: &mut Vec<String>, affinity: &Affinity, path: &Path<'_>) {
+fn pod_affinity(warnings: &mut Warnings, affinity: &Affinity, path: &Path<'_>) {
     let together = affinity.pod_affinity.as_ref().map(|affinity| {
         let required = affinity.required_during_scheduling_ignored_during_execution.as_ref();
         ("podAffinity", required, affinity.preferred_during_scheduling_ignored_during_execution.as_ref())
@@ -351,7 +371,7 @@ fn pod_affinity(warnings: &mut Vec<String>, affinity: &Affinity, path: &Path<'_>
 }
 
 fn affinity_terms(
-    warnings: &mut Vec<String>,
+    warnings: &mut Warnings,
     required: Option<&Vec<PodAffinityTerm>>,
     preferred: Option<&Vec<WeightedPodAffinityTerm>>,
     path: &Path<'_>,

@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::field::{Path, quote};
-use super::warnings::fractional;
+use super::warnings::{COMPARED_MAX, Warnings, fractional};
 
 /// The warnings of a pod's volumes.
-pub(super) fn volumes(warnings: &mut Vec<String>, volumes: &[Volume], path: &Path<'_>) {
+pub(super) fn volumes(warnings: &mut Warnings, volumes: &[Volume], path: &Path<'_>) {
     for (index, volume) in volumes.iter().enumerate() {
         let path = path.index(index);
         deprecated(warnings, volume, &path);
@@ -20,7 +20,7 @@ pub(super) fn volumes(warnings: &mut Vec<String>, volumes: &[Volume], path: &Pat
     }
 }
 
-fn deprecated(warnings: &mut Vec<String>, volume: &Volume, path: &Path<'_>) {
+fn deprecated(warnings: &mut Warnings, volume: &Volume, path: &Path<'_>) {
     let before = [
         ("photonPersistentDisk", volume.photon_persistent_disk.is_some(), "v1.11, non-functional in v1.16+"),
         ("gitRepo", volume.git_repo.is_some(), "v1.11"),
@@ -45,7 +45,7 @@ fn deprecated(warnings: &mut Vec<String>, volume: &Volume, path: &Path<'_>) {
     }
 }
 
-fn claim(warnings: &mut Vec<String>, spec: &PersistentVolumeClaimSpec, path: &Path<'_>) {
+fn claim(warnings: &mut Warnings, spec: &PersistentVolumeClaimSpec, path: &Path<'_>) {
     let Some(resources) = &spec.resources else { return };
     let path = path.child("resources");
     for (list, amounts) in [("requests", &resources.requests), ("limits", &resources.limits)] {
@@ -91,7 +91,7 @@ impl std::fmt::Display for File {
     }
 }
 
-fn overlapping(warnings: &mut Vec<String>, volume: &Volume) {
+fn overlapping(warnings: &mut Warnings, volume: &Volume) {
     let name = quote(&volume.name);
     if let Some(source) = &volume.config_map {
         let files = File::of_items(source.items.as_deref().unwrap_or_default(), "");
@@ -111,15 +111,15 @@ fn overlapping(warnings: &mut Vec<String>, volume: &Volume) {
     }
 }
 
-fn over_each_other(warnings: &mut Vec<String>, files: &[File], volume: &str) {
+fn over_each_other(warnings: &mut Warnings, files: &[File], volume: &str) {
     for (index, file) in files.iter().enumerate() {
-        for other in files[..index].iter().filter(|other| file.overlaps(other)) {
+        for other in files[..index].iter().take(COMPARED_MAX).filter(|other| file.overlaps(other)) {
             warnings.push(format!("{volume}: overlapping paths: {file} with {other}"));
         }
     }
 }
 
-fn projected(warnings: &mut Vec<String>, source: &ProjectedVolumeSource, volume: &str) {
+fn projected(warnings: &mut Warnings, source: &ProjectedVolumeSource, volume: &str) {
     let mut all: Vec<File> = Vec::new();
     // Parity: a source without items is taken for the one before it, which then overlaps itself.
     let mut files: Vec<File> = Vec::new();
@@ -132,7 +132,7 @@ fn projected(warnings: &mut Vec<String>, source: &ProjectedVolumeSource, volume:
             files = found;
         }
         for file in &files {
-            for other in all.iter().filter(|other| file.overlaps(other)) {
+            for other in all.iter().take(COMPARED_MAX).filter(|other| file.overlaps(other)) {
                 warnings.push(format!("{volume}: overlapping paths: {file} with {other}"));
             }
             all.push(file.clone());

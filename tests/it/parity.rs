@@ -107,7 +107,7 @@ impl Sample {
             Request::Update => admit::update(&self.stored(), body().as_bytes(), Format::Json, &OPTIONS),
             Request::UpdateStatus => admit::update_status(&self.stored(), body().as_bytes(), Format::Json, &OPTIONS),
             Request::MergePatch => self.patched(merge, |_| Patched::Json),
-            Request::StrategicPatch => self.patched(merge_containers, Patched::Strategic),
+            Request::StrategicPatch => self.patched(merge_containers, |patch| Patched::Strategic(patch)),
         }
     }
 

@@ -3,6 +3,8 @@
 //!
 //! Parity: core's `validateAffinity` at 1.32, where the values of node selectors are not yet checked as label values.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::core::v1::{
     Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm,
     WeightedPodAffinityTerm,
@@ -152,18 +154,18 @@ fn label_keys(errors: &mut Errors, term: &PodAffinityTerm, path: &Path<'_>) {
     keys(errors, matched, selector, &path.child("matchLabelKeys"));
     keys(errors, mismatched, selector, &path.child("mismatchLabelKeys"));
     if let Some(selector) = selector {
-        let mut seen: Vec<&String> = selector.match_labels.iter().flatten().map(|(key, _)| key).collect();
+        let places: BTreeMap<&String, usize> = matched.iter().enumerate().map(|(index, key)| (key, index)).collect();
+        let mut seen: BTreeSet<&String> = selector.match_labels.iter().flatten().map(|(key, _)| key).collect();
         for expression in selector.match_expressions.iter().flatten() {
             let key = &expression.key;
-            if let Some(index) = matched.iter().rposition(|matched| matched == key)
-                && seen.contains(&key)
-            {
-                errors.invalid(&path.index(index), key, "exists in both matchLabelKeys and labelSelector");
+            let again = !seen.insert(key);
+            if let Some(index) = places.get(key).filter(|_| again) {
+                errors.invalid(&path.index(*index), key, "exists in both matchLabelKeys and labelSelector");
             }
-            seen.push(key);
         }
     }
     let list_path = path.child("matchLabelKeys");
+    let mismatched: BTreeSet<&String> = mismatched.iter().collect();
     for (index, key) in matched.iter().enumerate().filter(|(_, key)| mismatched.contains(key)) {
         errors.invalid(&list_path.index(index), key, "exists in both matchLabelKeys and mismatchLabelKeys");
     }

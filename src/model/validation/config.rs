@@ -102,16 +102,12 @@ fn by_type(errors: &mut Errors, secret: &Secret, data: &BTreeMap<String, ByteStr
         }
         "kubernetes.io/dockercfg" => docker_config(errors, data, ".dockercfg", path),
         "kubernetes.io/dockerconfigjson" => docker_config(errors, data, ".dockerconfigjson", path),
-        "kubernetes.io/basic-auth" => {
-            if !data.contains_key("username") && !data.contains_key("password") {
-                need(errors, "username");
-                need(errors, "password");
-            }
+        "kubernetes.io/basic-auth" if !data.contains_key("username") && !data.contains_key("password") => {
+            need(errors, "username");
+            need(errors, "password");
         }
-        "kubernetes.io/ssh-auth" => {
-            if data.get("ssh-privatekey").is_none_or(|key| key.0.is_empty()) {
-                errors.required(&path.key("ssh-privatekey"), "");
-            }
+        "kubernetes.io/ssh-auth" if data.get("ssh-privatekey").is_none_or(|key| key.0.is_empty()) => {
+            errors.required(&path.key("ssh-privatekey"), "");
         }
         "kubernetes.io/tls" => {
             need(errors, "tls.crt");

@@ -31,10 +31,11 @@ pub fn regular(errors: &mut Errors, spec: &PodSpec, around: &Surroundings<'_>, p
         errors.required(path, "");
         return;
     }
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, container) in spec.containers.iter().enumerate() {
         let item = path.index(index);
         common(errors, container, around, &item);
-        if spec.containers[..index].iter().any(|other| other.name == container.name) {
+        if !seen.insert(&container.name) {
             errors.duplicate(&item.child("name"), &container.name);
         }
         probe::of_container(errors, container, around.grace, &item);
@@ -49,15 +50,14 @@ pub fn regular(errors: &mut Errors, spec: &PodSpec, around: &Surroundings<'_>, p
 
 /// The pod's init containers, sidecars among them.
 pub fn init(errors: &mut Errors, spec: &PodSpec, around: &Surroundings<'_>, path: &Path<'_>) {
-    let containers = spec.init_containers.as_deref().unwrap_or_default();
-    for (index, container) in containers.iter().enumerate() {
+    let mut seen: BTreeSet<&str> = spec.containers.iter().map(|other| other.name.as_str()).collect();
+    for (index, container) in spec.init_containers.iter().flatten().enumerate() {
         let item = path.index(index);
         common(errors, container, around, &item);
         if let Some(policy) = &container.restart_policy {
             errors.one_of(&item.child("restartPolicy"), policy, &["Always"]);
         }
-        let before = spec.containers.iter().chain(&containers[..index]);
-        if !container.name.is_empty() && before.into_iter().any(|other| other.name == container.name) {
+        if !container.name.is_empty() && !seen.insert(&container.name) {
             errors.duplicate(&item.child("name"), &container.name);
         }
         // Parity: each is looked at alone, so the path always says the first of them.
@@ -118,20 +118,19 @@ fn restart_rule(errors: &mut Errors, rule: &ContainerRestartRule, path: &Path<'_
 
 /// Ephemeral containers. A template may have none, but those that it has are checked like a pod's.
 pub fn ephemeral(errors: &mut Errors, spec: &PodSpec, around: &Surroundings<'_>, path: &Path<'_>) {
-    let others: Vec<&str> =
+    let others: BTreeSet<&str> =
         spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|other| other.name.as_str()).collect();
-    let list = spec.ephemeral_containers.as_deref().unwrap_or_default();
-    for (index, container) in list.iter().enumerate() {
+    let mut seen = others.clone();
+    for (index, container) in spec.ephemeral_containers.iter().flatten().enumerate() {
         let item = path.index(index);
         let as_container = as_container(container);
         common(errors, &as_container, around, &item);
         image_spaces(errors, &as_container, &item);
-        let before = list[..index].iter().map(|other| other.name.as_str());
-        if others.iter().copied().chain(before).any(|other| other == container.name) {
+        if !seen.insert(&container.name) {
             errors.duplicate(&item.child("name"), &container.name);
         }
         let target = text(&container.target_container_name);
-        if !target.is_empty() && !others.contains(&target) {
+        if !target.is_empty() && !others.contains(target) {
             errors.not_found(&item.child("targetContainerName"), &target);
         }
         only_debug_fields(errors, container, &item);
@@ -276,9 +275,9 @@ fn host_port_conflicts(errors: &mut Errors, containers: &[Container], path: &Pat
 
 /// Newer than 1.32 by default, where the field is dropped before it is checked.
 fn resize_policy(errors: &mut Errors, container: &Container, restart_policy: &str, path: &Path<'_>) {
-    let policies = container.resize_policy.as_deref().unwrap_or_default();
-    for (index, policy) in policies.iter().enumerate() {
-        if policies[..index].iter().any(|other| other.resource_name == policy.resource_name) {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for (index, policy) in container.resize_policy.iter().flatten().enumerate() {
+        if !seen.insert(&policy.resource_name) {
             errors.duplicate(&path.index(index), &policy.resource_name);
         }
         errors.required_one_of(path, &policy.resource_name, &["cpu", "memory"]);

@@ -115,12 +115,13 @@ fn exit_codes(
     } else if values.len() > EXIT_CODES_MAX {
         errors.too_many(&path, values.len(), EXIT_CODES_MAX);
     }
+    let mut seen: BTreeSet<i32> = BTreeSet::new();
     for (index, value) in values.iter().enumerate() {
         let path = path.index(index);
         if codes.operator == "In" && *value == 0 {
             errors.invalid(&path, value, "must not be 0 for the In operator");
         }
-        if values[..index].contains(value) {
+        if !seen.insert(*value) {
             errors.duplicate(&path, value);
         }
     }

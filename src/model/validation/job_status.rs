@@ -4,6 +4,8 @@
 //! Parity: the Job strategy's `getStatusValidationOptions` and batch's `ValidateJobStatusUpdate` at 1.32. Most rules
 //! hold only where the write touches what they are about, so that a status that was wrong before can be mended.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
 
 use super::{indexes, metadata, text};
@@ -74,17 +76,15 @@ impl Write<'_> {
 
     fn uncounted(&self, errors: &mut Errors, path: &Path<'_>) {
         let Some(pods) = &self.new.uncounted_terminated_pods else { return };
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
         for (name, uids) in [("succeeded", &pods.succeeded), ("failed", &pods.failed)] {
             let path = path.child(name);
             for (index, uid) in uids.iter().flatten().enumerate() {
                 let path = path.index(index);
                 if uid.is_empty() {
                     errors.invalid(&path, uid, "must not be empty");
-                } else if seen.contains(&uid.as_str()) {
+                } else if !seen.insert(uid) {
                     errors.duplicate(&path, uid);
-                } else {
-                    seen.push(uid);
                 }
             }
         }

@@ -3,7 +3,7 @@
 //!
 //! Parity: core's `ValidateVolumeMounts` and `ValidateVolumeDevices` at 1.32.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Container, Volume, VolumeMount};
 
@@ -15,9 +15,11 @@ pub type Volumes<'a> = BTreeMap<&'a str, &'a Volume>;
 
 /// A container's mounts. Parity: what is wrong with a sub path, a propagation or a recursion is said of the list.
 pub fn mounts(errors: &mut Errors, container: &Container, volumes: &Volumes<'_>, path: &Path<'_>) {
-    let devices = container.volume_devices.as_deref().unwrap_or_default();
-    let mounts = container.volume_mounts.as_deref().unwrap_or_default();
-    for (index, mount) in mounts.iter().enumerate() {
+    let devices = container.volume_devices.iter().flatten();
+    let (device_names, device_paths): (BTreeSet<&str>, BTreeSet<&str>) =
+        devices.map(|device| (device.name.as_str(), device.device_path.as_str())).unzip();
+    let mut targets: BTreeSet<&str> = BTreeSet::new();
+    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         let item = path.index(index);
         let name_path = item.child("name");
         let target_path = item.child("mountPath");
@@ -26,13 +28,13 @@ pub fn mounts(errors: &mut Errors, container: &Container, volumes: &Volumes<'_>,
             errors.not_found(&name_path, &mount.name);
         }
         errors.required_if_empty(&target_path, &mount.mount_path);
-        if mounts[..index].iter().any(|other| other.mount_path == mount.mount_path) {
+        if !targets.insert(&mount.mount_path) {
             errors.invalid(&target_path, &mount.mount_path, "must be unique");
         }
-        if devices.iter().any(|device| device.name == mount.name) {
+        if device_names.contains(mount.name.as_str()) {
             errors.invalid(&name_path, &mount.name, "must not already exist in volumeDevices");
         }
-        if devices.iter().any(|device| device.device_path == mount.mount_path) {
+        if device_paths.contains(mount.mount_path.as_str()) {
             let words = "must not already exist as a path in volumeDevices";
             errors.invalid(&target_path, &mount.mount_path, words);
         }
@@ -89,16 +91,17 @@ fn recursive_read_only(errors: &mut Errors, mount: &VolumeMount, path: &Path<'_>
 
 /// A container's block devices.
 pub fn devices(errors: &mut Errors, container: &Container, volumes: &Volumes<'_>, path: &Path<'_>) {
-    let mounts = container.volume_mounts.as_deref().unwrap_or_default();
-    let devices = container.volume_devices.as_deref().unwrap_or_default();
-    let mut seen_paths: Vec<&str> = Vec::new();
-    for (index, device) in devices.iter().enumerate() {
+    let mounts = container.volume_mounts.iter().flatten();
+    let (mount_names, mount_paths): (BTreeSet<&str>, BTreeSet<&str>) =
+        mounts.map(|mount| (mount.name.as_str(), mount.mount_path.as_str())).unzip();
+    let (mut seen_names, mut seen_paths) = (BTreeSet::new(), BTreeSet::new());
+    for (index, device) in container.volume_devices.iter().flatten().enumerate() {
         let item = path.index(index);
         let (name_path, device_path) = (item.child("name"), item.child("devicePath"));
         let (name, file) = (&device.name, device.device_path.as_str());
         let volume = volumes.get(name.as_str());
         errors.required_if_empty(&name_path, name);
-        if !name.is_empty() && devices[..index].iter().any(|other| other.name == *name) {
+        if !name.is_empty() && !seen_names.insert(name) {
             errors.invalid(&name_path, name, "must be unique");
         }
         match volume {
@@ -110,18 +113,18 @@ pub fn devices(errors: &mut Errors, container: &Container, volumes: &Volumes<'_>
             None => errors.not_found(&name_path, name),
         }
         errors.required_if_empty(&device_path, file);
-        if seen_paths.contains(&file) {
+        if seen_paths.contains(file) {
             errors.invalid(&device_path, &file, "must be unique");
         }
         if paths::has_backsteps(file) {
             errors.invalid(&device_path, &file, "can not contain backsteps ('..')");
         } else {
-            seen_paths.push(file);
+            seen_paths.insert(file);
         }
-        if mounts.iter().any(|mount| mount.name == *name) {
+        if mount_names.contains(name.as_str()) {
             errors.invalid(&name_path, name, "must not already exist in volumeMounts");
         }
-        if mounts.iter().any(|mount| mount.mount_path == file) {
+        if mount_paths.contains(file) {
             errors.invalid(&device_path, &file, "must not already exist as a path in volumeMounts");
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Parity: core's `ValidateNode` and `ValidateNodeUpdate` at 1.32, odd paths included.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{Node, NodeSpec, Taint};
 
 use super::{labels, metadata, names, resources, scheduling, text};
@@ -37,12 +39,13 @@ fn check(errors: &mut Errors, node: &Node) {
     amounts(errors, node);
     let ranges = spec.pod_cidrs.as_deref().unwrap_or_default();
     let path = Path::new("spec.podCIDRs");
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, range) in ranges.iter().enumerate() {
         if family(range).is_none() {
             let words = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
             errors.invalid(&path.index(index), range, words);
         }
-        if ranges[..index].contains(range) {
+        if !seen.insert(range) {
             errors.duplicate(&path.index(index), range);
         }
     }
@@ -61,6 +64,7 @@ fn family(range: &str) -> Option<bool> {
 }
 
 fn taints(errors: &mut Errors, taints: &[Taint], path: &Path<'_>) {
+    let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
     for (index, taint) in taints.iter().enumerate() {
         let path = path.index(index);
         labels::label_name(errors, &taint.key, &path.child("key"));
@@ -69,7 +73,7 @@ fn taints(errors: &mut Errors, taints: &[Taint], path: &Path<'_>) {
             errors.invalid(&path.child("value"), &text(&taint.value), &wrong.join(";"));
         }
         errors.required_one_of(&path.child("effect"), &taint.effect, scheduling::EFFECTS);
-        if taints[..index].iter().any(|other| other.key == taint.key && other.effect == taint.effect) {
+        if !seen.insert((&taint.key, &taint.effect)) {
             let mut error = FieldError::duplicate(&path, &Json(taint));
             error.message.push_str(": taints must be unique by key and effect pair");
             errors.push(error);
@@ -96,8 +100,11 @@ fn changes(errors: &mut Errors, new: &Node, old: &Node) {
     amounts(errors, new);
     let addresses = new.status.as_ref().and_then(|status| status.addresses.as_deref()).unwrap_or_default();
     let path = Path::new("status.addresses");
-    for (index, address) in addresses.iter().enumerate().filter(|(index, one)| addresses[..*index].contains(one)) {
-        errors.duplicate(&path.index(index), &Json(address));
+    let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for (index, address) in addresses.iter().enumerate() {
+        if !seen.insert((&address.type_, &address.address)) {
+            errors.duplicate(&path.index(index), &Json(address));
+        }
     }
     let default = NodeSpec::default();
     let (spec, before) = (new.spec.as_ref().unwrap_or(&default), old.spec.as_ref().unwrap_or(&default));

@@ -2,6 +2,8 @@
 //!
 //! Parity: core's `ValidatePodStatusUpdate` at 1.32, the odd path of the conditions included.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus};
 
 use super::{metadata, names, text};
@@ -62,14 +64,14 @@ fn conditions(errors: &mut Errors, status: &PodStatus) {
 fn transitions(errors: &mut Errors, new: &PodStatus, old: &PodStatus, spec: &PodSpec, path: &Path<'_>) {
     let policy = text(&spec.restart_policy);
     let plain = |status: &ContainerStatus| ends_for_good(status, policy);
-    let sidecars: Vec<&str> = spec
+    let sidecars: BTreeSet<&str> = spec
         .init_containers
         .iter()
         .flatten()
         .filter(|container| container.restart_policy.as_deref() == Some("Always"))
         .map(|container| container.name.as_str())
         .collect();
-    let init = |status: &ContainerStatus| plain(status) && !sidecars.contains(&status.name.as_str());
+    let init = |status: &ContainerStatus| plain(status) && !sidecars.contains(status.name.as_str());
     let path_of = |name| path.child(name);
     transition(errors, &new.container_statuses, &old.container_statuses, plain, &path_of("containerStatuses"));
     let (list, before) = (&new.init_container_statuses, &old.init_container_statuses);
@@ -98,23 +100,25 @@ fn transition(
     ended: impl Fn(&ContainerStatus) -> bool,
     path: &Path<'_>,
 ) {
+    let alive = new.iter().flatten().filter(|status| exit_code(status).is_none());
+    let alive: BTreeSet<&str> = alive.map(|status| status.name.as_str()).collect();
     for (index, before) in old.iter().flatten().enumerate().filter(|(_, before)| ended(before)) {
-        let revived = |status: &&ContainerStatus| status.name == before.name && exit_code(status).is_none();
-        for _ in new.iter().flatten().filter(revived) {
+        if alive.contains(before.name.as_str()) {
             errors.forbidden(&path.index(index).child("state"), "may not be transitioned to non-terminated state");
         }
     }
 }
 
 fn claims(errors: &mut Errors, status: &PodStatus, spec: &PodSpec, path: &Path<'_>) {
-    let statuses = status.resource_claim_statuses.as_deref().unwrap_or_default();
-    for (index, status) in statuses.iter().enumerate() {
+    let claims: BTreeSet<&str> = spec.resource_claims.iter().flatten().map(|claim| claim.name.as_str()).collect();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for (index, status) in status.resource_claim_statuses.iter().flatten().enumerate() {
         let path = path.index(index);
         let path = path.child("name");
-        if !spec.resource_claims.iter().flatten().any(|claim| claim.name == status.name) {
+        if !claims.contains(status.name.as_str()) {
             errors.invalid(&path, &status.name, "must match the name of an entry in `spec.resourceClaims`");
         }
-        if statuses[..index].iter().any(|other| other.name == status.name) {
+        if !seen.insert(&status.name) {
             errors.duplicate(&path, &status.name);
         }
         if let Some(name) = &status.resource_claim_name {
@@ -146,7 +150,8 @@ fn families(errors: &mut Errors, addresses: &[&str], path: &Path<'_>) {
     if addresses.len() > 2 || !six(true) || !six(false) {
         errors.invalid(path, &Json(&addresses), "may specify no more than one IP for each IP family");
     }
-    for (index, address) in addresses.iter().enumerate().filter(|(index, one)| addresses[..*index].contains(one)) {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for (index, address) in addresses.iter().enumerate().filter(|(_, address)| !seen.insert(address)) {
         errors.duplicate(&path.index(index), address);
     }
 }
@@ -181,11 +186,11 @@ fn allocated(errors: &mut Errors, statuses: &[ContainerStatus], containers: &[Co
                 errors.invalid(&path.child("name"), &resource.name, problem);
             }
             let path = path.child("resources");
-            let units = resource.resources.as_deref().unwrap_or_default();
-            for (index, unit) in units.iter().enumerate() {
+            let mut seen: BTreeSet<&str> = BTreeSet::new();
+            for (index, unit) in resource.resources.iter().flatten().enumerate() {
                 let path = path.index(index);
                 errors.one_of(&path.child("health"), text(&unit.health), &["Healthy", "Unhealthy", "Unknown"]);
-                if units[..index].iter().any(|other| other.resource_id == unit.resource_id) {
+                if !seen.insert(&unit.resource_id) {
                     errors.duplicate(&path.child("resourceID"), &unit.resource_id);
                 }
             }

@@ -3,7 +3,7 @@
 //!
 //! Parity: the second half of core's `ValidatePodUpdate` at 1.32.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
     Affinity, Container, NodeAffinity, NodeSelectorTerm, PodSchedulingGate, PodSpec, Toleration,
@@ -83,11 +83,12 @@ fn deadline(errors: &mut Errors, new: &PodSpec, old: &PodSpec, path: &Path<'_>) 
 }
 
 fn tolerations(errors: &mut Errors, new: &[Toleration], old: &[Toleration], path: &Path<'_>) {
-    let kept = |old: &Toleration| {
-        let same = |new: &Toleration| Toleration { toleration_seconds: new.toleration_seconds, ..old.clone() } == *new;
-        new.iter().any(same)
+    let without_seconds = |toleration: &Toleration| {
+        let Toleration { key, operator, value, effect, .. } = toleration.clone();
+        (key, operator, value, effect)
     };
-    if !old.iter().all(kept) {
+    let kept: BTreeSet<_> = new.iter().map(without_seconds).collect();
+    if !old.iter().all(|old| kept.contains(&without_seconds(old))) {
         errors.forbidden(path, "existing toleration can not be modified except its tolerationSeconds");
         return;
     }
@@ -95,7 +96,8 @@ fn tolerations(errors: &mut Errors, new: &[Toleration], old: &[Toleration], path
 }
 
 fn only_fewer_gates(errors: &mut Errors, new: &[PodSchedulingGate], old: &[PodSchedulingGate], path: &Path<'_>) {
-    for (index, gate) in new.iter().enumerate().filter(|(_, gate)| !old.contains(gate)) {
+    let old: BTreeSet<&str> = old.iter().map(|gate| gate.name.as_str()).collect();
+    for (index, gate) in new.iter().enumerate().filter(|(_, gate)| !old.contains(gate.name.as_str())) {
         let words = format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name);
         errors.forbidden(&path.index(index).child("name"), &words);
     }

@@ -4,7 +4,7 @@
 //! Parity: core's `ValidateTolerations`, `validateTopologySpreadConstraints`, `validateSchedulingGates`,
 //! `validatePodResourceClaims` at 1.32.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{PodResourceClaim, PodSchedulingGate, Toleration, TopologySpreadConstraint};
 
@@ -55,6 +55,12 @@ fn toleration(errors: &mut Errors, toleration: &Toleration, path: &Path<'_>) {
 
 /// A pod's spread constraints.
 pub fn spread(errors: &mut Errors, constraints: &[TopologySpreadConstraint], path: &Path<'_>) {
+    let pair = |constraint: &TopologySpreadConstraint| {
+        (constraint.topology_key.clone(), constraint.when_unsatisfiable.clone())
+    };
+    // Parity: of several the last is right, each before it is told so.
+    let last: BTreeMap<_, usize> =
+        constraints.iter().enumerate().map(|(index, constraint)| (pair(constraint), index)).collect();
     for (index, constraint) in constraints.iter().enumerate() {
         let path = path.index(index);
         if constraint.max_skew <= 0 {
@@ -65,10 +71,7 @@ pub fn spread(errors: &mut Errors, constraints: &[TopologySpreadConstraint], pat
         }
         let when = constraint.when_unsatisfiable.as_str();
         errors.one_of(&path.child("whenUnsatisfiable"), when, &["DoNotSchedule", "ScheduleAnyway"]);
-        let again = |other: &&TopologySpreadConstraint| {
-            other.topology_key == constraint.topology_key && other.when_unsatisfiable == when
-        };
-        if constraints[index + 1..].iter().find(again).is_some() {
+        if last.get(&pair(constraint)) != Some(&index) {
             let pair = format!("{{{}, {when}}}", constraint.topology_key);
             errors.duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), &pair);
         }
@@ -125,10 +128,11 @@ fn spread_keys(errors: &mut Errors, constraint: &TopologySpreadConstraint, path:
 
 /// What must be taken away before a pod is scheduled.
 pub fn gates(errors: &mut Errors, gates: &[PodSchedulingGate], path: &Path<'_>) {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, gate) in gates.iter().enumerate() {
         let path = path.index(index);
         errors.invalid_each(&path, &gate.name, names::qualified_name(&gate.name));
-        if gates[..index].contains(gate) {
+        if !seen.insert(&gate.name) {
             errors.duplicate(&path, &gate.name);
         }
     }

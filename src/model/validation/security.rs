@@ -3,6 +3,8 @@
 //!
 //! Parity: core's `ValidateSecurityContext`, `validatePodSpecSecurityContext`, `validateOS` and the checks by OS.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{Container, PodSecurityContext, PodSpec, SecurityContext, Sysctl};
 
 use super::{each_container, names, profiles, windows};
@@ -72,16 +74,18 @@ pub fn pod(errors: &mut Errors, spec: &PodSpec, path: &Path<'_>) {
 }
 
 fn sysctls(errors: &mut Errors, spec: &PodSpec, sysctls: &[Sysctl], path: &Path<'_>) {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, sysctl) in sysctls.iter().enumerate() {
         let path = path.index(index);
         let path = path.child("name");
         let name = &sysctl.name;
+        let again = !seen.insert(name);
         if !errors.required_if_empty(&path, name) {
             if !names::is_sysctl(name) {
                 let words =
                     format!("must have at most {} characters and match regex {}", names::SYSCTL_MAX, names::SYSCTL);
                 errors.invalid(&path, name, &words);
-            } else if sysctls[..index].iter().any(|other| other.name == *name) {
+            } else if again {
                 errors.duplicate(&path, name);
             }
         }

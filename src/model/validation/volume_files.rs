@@ -4,6 +4,8 @@
 //!
 //! Parity: core's `validateConfigMapVolumeSource`, `validateProjectionSources` and their like at 1.32.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{
     ClusterTrustBundleProjection, ConfigMapVolumeSource, DownwardAPIVolumeFile, DownwardAPIVolumeSource,
     GitRepoVolumeSource, KeyToPath, PodCertificateProjection, ProjectedVolumeSource, SecretVolumeSource,
@@ -92,15 +94,13 @@ pub fn projected(errors: &mut Errors, source: &ProjectedVolumeSource, path: &Pat
 
 /// The paths taken so far in a projected volume.
 #[derive(Default)]
-struct Taken(Vec<String>);
+struct Taken(BTreeSet<String>);
 
 impl Taken {
     /// Takes a path; `shown` is what the message about a path taken before shows.
     fn take(&mut self, errors: &mut Errors, file: &str, shown: &str, volume: &Path<'_>) {
-        if self.0.iter().any(|other| other == file) {
+        if !self.0.insert(file.to_owned()) {
             errors.invalid(volume, &shown, "conflicting duplicate paths");
-        } else {
-            self.0.push(file.to_owned());
         }
     }
 }

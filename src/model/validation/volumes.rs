@@ -3,12 +3,14 @@
 //!
 //! Parity: core's `ValidateVolumes` and `validateVolumeSource` at 1.32, odd paths included.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, HostPathVolumeSource, ImageVolumeSource, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::mounts::Volumes;
 use super::{Subject, amount, container, metadata, names, paths, text, volume_claim, volume_files, volume_remote};
-use crate::model::field::{Errors, Path};
+use crate::model::field::{Errors, Path, quote};
 
 const HOST_PATH_TYPES: &[&str] =
     &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
@@ -23,6 +25,7 @@ pub fn volumes<'a>(
 ) -> Volumes<'a> {
     let mut valid = Volumes::new();
     let pod_name = meta.map(|meta| text(&meta.name)).unwrap_or_default();
+    let made = claims_made(volumes, pod_name);
     for (index, volume) in volumes.iter().enumerate() {
         let path = path.index(index);
         let before = errors.len();
@@ -38,7 +41,7 @@ pub fn volumes<'a>(
             valid.insert(&volume.name, volume);
         }
         if let Some(claim) = &volume.persistent_volume_claim
-            && made_for_pod(volumes, pod_name, &claim.claim_name)
+            && made.contains(&claim.claim_name)
         {
             let path = path.child("persistentVolumeClaim");
             let words = "must not reference a PVC that gets created for an ephemeral volume";
@@ -48,9 +51,10 @@ pub fn volumes<'a>(
     valid
 }
 
-fn made_for_pod(volumes: &[Volume], pod_name: &str, claim: &str) -> bool {
-    !pod_name.is_empty()
-        && volumes.iter().any(|volume| volume.ephemeral.is_some() && claim == format!("{pod_name}-{}", volume.name))
+/// The names of the claims that will be made for the pod, where its name is known.
+fn claims_made(volumes: &[Volume], pod_name: &str) -> BTreeSet<String> {
+    let ephemeral = volumes.iter().filter(|volume| volume.ephemeral.is_some() && !pod_name.is_empty());
+    ephemeral.map(|volume| format!("{pod_name}-{}", volume.name)).collect()
 }
 
 /// The first source is checked, any other refused. One block for each source: that is why this is long.
@@ -142,6 +146,6 @@ fn claim_name(errors: &mut Errors, volume: &Volume, pod_name: &str, path: &Path<
     }
     let name = format!("{pod_name}-{}", volume.name);
     for words in metadata::subdomain_name(&name, false) {
-        errors.invalid(&path.child("name"), &volume.name, &format!("PVC name {name:?}: {words}"));
+        errors.invalid(&path.child("name"), &volume.name, &format!("PVC name {}: {words}", quote(&name)));
     }
 }
