@@ -25,9 +25,11 @@ pub struct Restarts {
     pub at: Timestamp,
 }
 
-/// When the attempt after one that ended at `finished_at` may start. The first restart is immediate.
-pub fn restart_at(seen: Option<&Restarts>, finished_at: Timestamp) -> Timestamp {
+/// When the attempt after number `ended`, which ended at `finished_at`, may start. The first restart is immediate, and
+/// so is one that was allowed to start already and was kept from it (by a pull, by the agent's end).
+pub fn restart_at(seen: Option<&Restarts>, ended: u32, finished_at: Timestamp) -> Timestamp {
     match seen {
+        Some(seen) if seen.attempt > ended => finished_at,
         Some(seen) if finished_at.duration_since(seen.at) <= RESET_AFTER => {
             finished_at + SignedDuration::from_secs(seen.delay_seconds)
         }
@@ -67,7 +69,7 @@ mod tests {
         let mut now = at(1000);
         let mut delays = Vec::new();
         for attempt in 1..9 {
-            let next = restart_at(entry.as_ref(), now);
+            let next = restart_at(entry.as_ref(), attempt - 1, now);
             delays.push(next.duration_since(now).as_secs());
             entry = Some(started(entry.as_ref(), attempt, next));
             now = next;
@@ -78,8 +80,9 @@ mod tests {
     #[test]
     fn ten_quiet_minutes_begin_anew() {
         let entry = Restarts { attempt: 5, delay_seconds: 300, at: at(0) };
-        assert_eq!(restart_at(Some(&entry), at(601)), at(601));
-        assert_eq!(restart_at(Some(&entry), at(600)), at(900));
+        assert_eq!(restart_at(Some(&entry), 5, at(601)), at(601));
+        assert_eq!(restart_at(Some(&entry), 5, at(600)), at(900));
+        assert_eq!(restart_at(Some(&entry), 4, at(5)), at(5));
         assert_eq!(started(Some(&entry), 6, at(601)).delay_seconds, 10);
     }
 

@@ -20,8 +20,6 @@ pub const TERMINATION_BY_KUBELET: &str = "TerminationByKubelet";
 /// Its message, and the pod's.
 pub const SHUTDOWN_MESSAGE: &str = "Pod was terminated in response to imminent node shutdown.";
 
-const OWN: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
-
 /// A condition before it has its time.
 struct Said {
     kind: &'static str,
@@ -58,8 +56,6 @@ pub fn conditions(
         reason: Some(TERMINATION_BY_KUBELET),
         message: Some(SHUTDOWN_MESSAGE.to_owned()),
     };
-    let replaced = |kind: &str| OWN.contains(&kind) || (outcome.disrupted && kind == DISRUPTION_TARGET);
-    let mut out: Vec<PodCondition> = before.iter().filter(|old| !replaced(&old.type_)).cloned().collect();
     let containers_ready = containers_ready(tracks, statuses, phase);
     let said = [
         outcome.disrupted.then_some(disruption),
@@ -67,10 +63,11 @@ pub fn conditions(
         Some(initialized(spec, tracks, statuses, phase)),
         Some(ready(spec, before, &containers_ready)),
         Some(containers_ready),
-        Some(Said::plain("PodScheduled", true)),
+        (!outcome.unbound).then(|| Said::plain("PodScheduled", true)),
     ];
-    out.extend(said.into_iter().flatten().map(|said| timed(said, before, now)));
-    out
+    let said: Vec<Said> = said.into_iter().flatten().collect();
+    let others = before.iter().filter(|old| said.iter().all(|said| said.kind != old.type_)).cloned();
+    others.chain(said.iter().map(|said| timed(said, before, now))).collect()
 }
 
 /// The one condition of a pod that is held back from scheduling.
@@ -78,18 +75,18 @@ pub fn gated(status: &PodStatus, now: Timestamp) -> Vec<PodCondition> {
     let before = status.conditions.as_deref().unwrap_or_default();
     let message = "Scheduling is blocked due to non-empty scheduling gates".to_owned();
     let mut out: Vec<PodCondition> = before.iter().filter(|old| old.type_ != "PodScheduled").cloned().collect();
-    out.push(timed(Said::no("PodScheduled", "SchedulingGated", Some(message)), before, now));
+    out.push(timed(&Said::no("PodScheduled", "SchedulingGated", Some(message)), before, now));
     out
 }
 
-fn timed(said: Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
+fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
     let status = if said.holds { "True" } else { "False" };
     let old = before.iter().find(|old| old.type_ == said.kind && old.status == status);
     PodCondition {
         type_: said.kind.to_owned(),
         status: status.to_owned(),
         reason: said.reason.map(str::to_owned),
-        message: said.message,
+        message: said.message.clone(),
         last_transition_time: old.and_then(|old| old.last_transition_time.clone()).or(Some(time::seconds(now))),
         ..old.cloned().unwrap_or_default()
     }

@@ -88,6 +88,7 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
     if !bound && !deleted {
         bind(&mut draft);
     }
+    draft.outcome.unbound = !bound && deleted;
     match stage(&draft) {
         Stage::Run => start::run(&mut draft),
         Stage::Stop(why) => stop::stop(&mut draft, why),

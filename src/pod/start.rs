@@ -69,7 +69,7 @@ fn step(draft: &mut Draft<'_>, index: usize) -> bool {
                 return false;
             }
             let ended = end.at.min(draft.now);
-            let at = backoff::restart_at(draft.restarts().get(&track.spec.name), ended);
+            let at = backoff::restart_at(draft.restarts().get(&track.spec.name), attempt, ended);
             if at > draft.now {
                 crash_loop(draft, index, at.duration_since(ended), at);
             } else {

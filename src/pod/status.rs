@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
-    Pod, PodIP, PodSpec, PodStatus,
+    PodIP, PodSpec, PodStatus,
 };
 
 use super::facts::{ImageFact, PodFacts};
@@ -40,6 +40,8 @@ pub struct Outcome {
     pub reason: Option<(&'static str, &'static str)>,
     /// The engine or the machine took the pod down.
     pub disrupted: bool,
+    /// No node ever had it.
+    pub unbound: bool,
 }
 
 /// The pod's status.
@@ -72,8 +74,10 @@ pub fn status(facts: &PodFacts, spec: &PodSpec, tracks: &[Track<'_>], outcome: &
     status.container_statuses = Some(main);
     status.init_container_statuses = (!init.is_empty()).then_some(init);
     status.qos_class = Some(qos::class(spec).to_owned());
-    status.start_time = status.start_time.or_else(|| Some(time::seconds(now)));
-    addresses(&mut status, facts, spec);
+    if !outcome.unbound {
+        status.start_time = status.start_time.or_else(|| Some(time::seconds(now)));
+        addresses(&mut status, facts, spec);
+    }
     status
 }
 
@@ -113,6 +117,10 @@ fn container_status(facts: &PodFacts, track: &Track<'_>, outcome: &Outcome, has_
         // Not known to be over before its last words are: it goes on as it was last told.
         State::Settling(seen) => (still(seen), track.last.clone(), track.attempt),
         State::Ended(end) if wait.is_some() => (waiting(), Some(end.terminated.clone()), track.attempt),
+        // About to be started again: it waits as it was told to, rather than to be told as ended anew.
+        State::Ended(end) if end.recorded && !outcome.ending && told_waiting(track).is_some() => {
+            (told_waiting(track).cloned().unwrap_or_default(), Some(end.terminated.clone()), track.attempt)
+        }
         State::Ended(end) => (ended(&end.terminated), track.last.clone(), track.attempt),
     };
     let started = state.running.is_some();
@@ -134,6 +142,11 @@ fn container_status(facts: &PodFacts, track: &Track<'_>, outcome: &Outcome, has_
         last_state: Some(last.as_ref().map(ended).unwrap_or_default()),
         ..ContainerStatus::default()
     }
+}
+
+/// The stored state, where it says that the container waits.
+fn told_waiting<'a>(track: &'a Track<'_>) -> Option<&'a ContainerState> {
+    track.before?.state.as_ref().filter(|state| state.waiting.is_some())
 }
 
 fn waiting(wait: Option<&Wait>, ordinary: &str) -> ContainerStateWaiting {
@@ -171,9 +184,4 @@ fn image_id(facts: &PodFacts, track: &Track<'_>) -> String {
         (_, Some(seen)) => seen.image_id.clone(),
         (None, None) => String::new(),
     }
-}
-
-/// Whether two statuses say the same, for a write that would change nothing.
-pub fn same(pod: &Pod, status: &PodStatus) -> bool {
-    pod.status.as_ref() == Some(status)
 }

@@ -1,5 +1,5 @@
 //! Owns the look at everything: what the engine has of this store is compared with what the store knows, at the start,
-//! after every gap in the hints, and slowly ever after. Never removes by itself: a pod that the store no longer has is
+//! after every gap in the hints, and slowly ever after; so are the files and logs that are kept. Never removes by itself: a pod that the store no longer has is
 //! handed to the queue, whose run finds that and removes what is left of it.
 
 use std::collections::BTreeSet;
@@ -35,6 +35,11 @@ pub async fn everything(core: &Core) -> Result<(), Error> {
         }
     }
     wake.extend(directories(core).await?);
+    for uid in core.store.logs().pods()? {
+        if core.store.by_uid(&uid)?.is_none() {
+            wake.insert(uid);
+        }
+    }
     wake.extend(core.memories.uids(|_| true));
     for uid in wake {
         core.memories.known(&uid, |memory| memory.stale = true);

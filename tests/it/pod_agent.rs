@@ -522,3 +522,45 @@ async fn many_pods_run_at_once() {
     }
     house.until_empty().await;
 }
+
+#[tokio::test]
+async fn agents_that_die_at_any_moment_run_every_pod_once() {
+    let (mut house, engine) = house();
+    let mut objects = Vec::new();
+    for number in 0..30 {
+        let (code, run) = (number % 3, 20 + 15 * number);
+        let env =
+            [("FAKE_EXIT", code.to_string()), ("FAKE_RUN_MS", run.to_string()), ("FAKE_LOG", format!("n{number}"))];
+        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        objects.push(house.create(simple(&format!("k{number}"), "Never", &env)).await);
+    }
+    for life in 0..20_u64 {
+        tokio::time::sleep(std::time::Duration::from_millis(life * 7 % 40)).await;
+        house.kill().await;
+        house.begin();
+    }
+    for (number, object) in objects.iter().enumerate() {
+        let name = format!("k{number}");
+        let pod = house.until(&name, "over", |pod| matches!(phase_of(pod), "Succeeded" | "Failed")).await;
+        let code = number % 3;
+        let reason = if code == 0 { "Completed" } else { "Error" };
+        assert!(tell(Some(&pod)).contains(&format!("main #0: {reason} {code}, last -")), "{}", tell(Some(&pod)));
+        assert_eq!(house.log(object, "main", 0).await, format!("n{number}\n"));
+    }
+    house.until_empty().await;
+    assert_eq!(engine.calls().get(&Call::Pull), None, "nothing was fetched");
+}
+
+#[tokio::test]
+async fn logs_of_pods_that_went_while_no_agent_ran_go_too() {
+    let (mut house, _engine) = house();
+    let object = house.create(simple("past", "Never", &[("FAKE_LOG", "x")])).await;
+    house.until_phase("past", "Succeeded").await;
+    house.log(&object, "main", 0).await;
+    house.end().await;
+    house.delete("past", Some(0)).await;
+    house.begin();
+    house
+        .eventually("its logs are gone", || async { house.store.logs().pods().is_ok_and(|pods| pods.is_empty()) })
+        .await;
+}

@@ -1,0 +1,636 @@
+//! How a container of a pod becomes a container of the engine: environment, command, mounts, limits, identity.
+
+use std::collections::BTreeMap;
+
+use expect_test::{Expect, expect};
+use jobdock::pod::environment::{Context, environment};
+use jobdock::pod::facts::{Attempt, NodeFacts, Sources};
+use jobdock::pod::volumes_plan::{VolumeWork, work};
+use jobdock::pod::{qos, spec, unsupported};
+use jobdock::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+
+use super::pod_house::{from_yaml, pod};
+
+fn node() -> NodeFacts {
+    NodeFacts {
+        name: "node".to_owned(),
+        ip: "192.0.2.9".to_owned(),
+        cpu_nanos: 4_000_000_000,
+        memory_bytes: 1 << 30,
+        pod_dir: "/pods/uid".to_owned(),
+    }
+}
+
+fn sources() -> Sources {
+    let map: ConfigMap = from_yaml("{metadata: {name: map}, data: {b: two, a: one}, binaryData: {bin: AAE=}}");
+    let secret: Secret = from_yaml("{metadata: {name: secret}, data: {token: czNjcjN0}}");
+    Sources {
+        config_maps: BTreeMap::from([("map".to_owned(), map)]),
+        secrets: BTreeMap::from([("secret".to_owned(), secret)]),
+    }
+}
+
+/// A pod `p` of namespace `default` with these fields of its only container and of its spec.
+fn one(container: &str, more: &str) -> Pod {
+    pod(&format!(
+        "{{metadata: {{name: p, uid: uid, labels: {{app: web, tier: 'a\"b'}}, annotations: {{note: hi}}}}, \
+         spec: {{serviceAccountName: robot, restartPolicy: Never, \
+         containers: [{{name: main, image: 'busybox:1'{container}}}]{more}}}}}"
+    ))
+}
+
+/// The environment as lines, or the words for what is missing.
+fn env(container: &str) -> String {
+    let pod = one(container, "");
+    let (node, sources) = (node(), sources());
+    let context = Context { pod: &pod, node: &node, pod_ip: "10.0.0.7", sources: &sources };
+    match environment(context, &pod.spec.as_ref().expect("it has a spec").containers[0]) {
+        Ok(env) => env.lines().join("\n"),
+        Err(message) => format!("error: {message}"),
+    }
+}
+
+#[test]
+fn environments_come_from_values_objects_and_the_pod() {
+    for (container, expected) in [
+        (", env: [{name: A, value: x}, {name: B, value: '$(A)-$(C)-$$(A)'}]", "A=x\nB=x-$(C)-$(A)"),
+        (", env: [{name: A, value: x}, {name: A, value: '$(A)y'}]", "A=xy"),
+        (", env: [{name: A}]", "A="),
+        (", envFrom: [{configMapRef: {name: map}}]", "a=one\nb=two"),
+        (", envFrom: [{prefix: P_, secretRef: {name: secret}}]", "P_token=s3cr3t"),
+        (", envFrom: [{configMapRef: {name: map}}], env: [{name: a, value: '$(b)'}]", "a=two\nb=two"),
+        (", envFrom: [{configMapRef: {name: no}}]", "error: configmap \"no\" not found"),
+        (", envFrom: [{configMapRef: {name: no, optional: true}}]", ""),
+        (", envFrom: [{secretRef: {name: no}}]", "error: secret \"no\" not found"),
+        (", env: [{name: A, valueFrom: {configMapKeyRef: {name: map, key: a}}}]", "A=one"),
+        (
+            ", env: [{name: A, valueFrom: {configMapKeyRef: {name: map, key: no}}}]",
+            "error: couldn't find key no in ConfigMap default/map",
+        ),
+        (", env: [{name: A, valueFrom: {configMapKeyRef: {name: map, key: no, optional: true}}}]", ""),
+        (", env: [{name: A, valueFrom: {configMapKeyRef: {name: no, key: a}}}]", "error: configmap \"no\" not found"),
+        (", env: [{name: A, valueFrom: {configMapKeyRef: {name: no, key: a, optional: true}}}]", ""),
+        (", env: [{name: A, valueFrom: {secretKeyRef: {name: secret, key: token}}}]", "A=s3cr3t"),
+        (
+            ", env: [{name: A, valueFrom: {secretKeyRef: {name: secret, key: no}}}]",
+            "error: couldn't find key no in Secret default/secret",
+        ),
+    ] {
+        assert_eq!(env(container), expected, "{container}");
+    }
+}
+
+#[test]
+fn fields_of_the_pod_are_told_as_upstream_tells_them() {
+    for (path, expected) in [
+        ("metadata.name", "A=p"),
+        ("metadata.namespace", "A=default"),
+        ("metadata.uid", "A=uid"),
+        ("metadata.labels['app']", "A=web"),
+        ("metadata.labels['no']", "A="),
+        ("metadata.annotations['note']", "A=hi"),
+        ("spec.nodeName", "A=node"),
+        ("spec.serviceAccountName", "A=robot"),
+        ("status.hostIP", "A=192.0.2.9"),
+        ("status.podIP", "A=10.0.0.7"),
+        ("status.podIPs", "A=10.0.0.7"),
+        ("status.phase", "error: unsupported fieldPath: status.phase"),
+    ] {
+        let path = path.replace('\'', "''");
+        assert_eq!(
+            env(&format!(", env: [{{name: A, valueFrom: {{fieldRef: {{fieldPath: '{path}'}}}}}}]")),
+            expected,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn resources_are_told_in_units_of_the_divisor_rounded_up() {
+    let limits = ", resources: {limits: {cpu: 1500m, memory: 100Mi}, requests: {memory: 64Mi}}";
+    for (resources, resource, divisor, expected) in [
+        (limits, "limits.cpu", "", "A=2"),
+        (limits, "limits.cpu", ", divisor: 1m", "A=1500"),
+        (limits, "limits.memory", "", "A=104857600"),
+        (limits, "limits.memory", ", divisor: 1Mi", "A=100"),
+        (limits, "requests.memory", ", divisor: 1Mi", "A=64"),
+        ("", "limits.cpu", "", "A=4"),
+        ("", "limits.memory", ", divisor: 1Gi", "A=1"),
+        ("", "requests.cpu", "", "A=0"),
+        ("", "limits.gold", "", "A=0"),
+        ("", "gold", "", "error: unsupported container resource : gold"),
+    ] {
+        let source = format!("resourceFieldRef: {{resource: {resource}{divisor}}}");
+        assert_eq!(
+            env(&format!("{resources}, env: [{{name: A, valueFrom: {{{source}}}}}]")),
+            expected,
+            "{resource}{divisor}"
+        );
+    }
+}
+
+/// The engine's container, or the words for what is wrong.
+fn made(pod: &Pod, image: &ImageSeen) -> Result<ContainerSpec, String> {
+    let (node, sources) = (node(), sources());
+    let context = Context { pod, node: &node, pod_ip: "", sources: &sources };
+    let pod_spec = pod.spec.as_ref().expect("it has a spec");
+    let container = &pod_spec.containers[0];
+    let env = environment(context, container)?;
+    let run = Attempt { container: container.name.clone(), number: 2 };
+    spec::container(context, pod_spec, container, &run, &env, image)
+}
+
+fn check(container: &str, more: &str, tell: impl Fn(&ContainerSpec) -> String, expected: Expect) {
+    let pod = one(container, more);
+    match made(&pod, &ImageSeen::default()) {
+        Ok(spec) => expected.assert_eq(&tell(&spec)),
+        Err(message) => expected.assert_eq(&format!("error: {message}")),
+    }
+}
+
+fn mounts(spec: &ContainerSpec) -> String {
+    let line = |mount: &Mount| {
+        let source = match &mount.source {
+            MountSource::Bind(path) => path.display().to_string(),
+            MountSource::Volume(name) => format!("volume {name}"),
+            MountSource::Tmpfs { size_bytes } => format!("tmpfs {size_bytes}"),
+        };
+        format!("{} <- {source}{}", mount.target, if mount.read_only { " ro" } else { "" })
+    };
+    spec.mounts.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_plain_container_has_its_names_and_labels() {
+    check(
+        "",
+        "",
+        |spec| format!("{spec:#?}"),
+        expect![[r#"
+        ContainerSpec {
+            name: "jobdock-uid-main-2",
+            labels: {
+                "io.jobdock.attempt": "2",
+                "io.jobdock.container": "main",
+                "io.jobdock.pod.name": "p",
+                "io.jobdock.pod.namespace": "default",
+                "io.jobdock.pod.uid": "uid",
+            },
+            image: "busybox:1",
+            entrypoint: None,
+            command: None,
+            env: [],
+            working_dir: None,
+            hostname: Some(
+                "p",
+            ),
+            user: None,
+            groups: [],
+            mounts: [
+                Mount {
+                    source: Bind(
+                        "/pods/uid/messages/main-2",
+                    ),
+                    target: "/dev/termination-log",
+                    read_only: false,
+                },
+            ],
+            network: Default,
+            extra_hosts: [
+                "host.docker.internal:host-gateway",
+            ],
+            ipc_container: None,
+            pid_container: None,
+            host_ipc: false,
+            host_pid: false,
+            cpu_limit_nanos: 0,
+            cpu_shares: 0,
+            memory_limit_bytes: 0,
+            stop_signal: None,
+            tty: false,
+            stdin: false,
+            stdin_once: false,
+            privileged: false,
+            read_only_root: false,
+            no_new_privileges: false,
+            cap_add: [],
+            cap_drop: [],
+            security_opts: [],
+            sysctls: {},
+        }"#]],
+    );
+}
+
+#[test]
+fn commands_and_arguments_expand_the_environment() {
+    let fields = ", env: [{name: A, value: x}], command: [sh, $(A), $$(A)], args: ['$(B)'], workingDir: /w";
+    check(
+        fields,
+        "",
+        |spec| format!("{:?} {:?} {:?}", spec.entrypoint, spec.command, spec.working_dir),
+        expect![[r#"Some(["sh", "x", "$(A)"]) Some(["$(B)"]) Some("/w")"#]],
+    );
+    check(
+        ", args: [only]",
+        "",
+        |spec| format!("{:?} {:?}", spec.entrypoint, spec.command),
+        expect![[r#"None Some(["only"])"#]],
+    );
+}
+
+#[test]
+fn limits_become_the_engines_numbers() {
+    let tell =
+        |spec: &ContainerSpec| format!("{} {} {}", spec.cpu_limit_nanos, spec.cpu_shares, spec.memory_limit_bytes);
+    check("", "", tell, expect!["0 0 0"]);
+    check(", resources: {limits: {cpu: 500m, memory: 64Mi}}", "", tell, expect!["500000000 512 67108864"]);
+    check(", resources: {requests: {cpu: 2, memory: 1Gi}}", "", tell, expect!["0 2048 0"]);
+    check(", resources: {requests: {cpu: 1m}, limits: {cpu: 1}}", "", tell, expect!["1000000000 2 0"]);
+}
+
+#[test]
+fn volumes_are_mounted_where_asked() {
+    let volumes =
+        ", volumes: [{name: e, emptyDir: {}}, {name: h, hostPath: {path: /srv}}, {name: c, configMap: {name: map}}]";
+    let at = |mount: &str| format!(", volumeMounts: [{mount}]");
+    check(
+        &at("{name: e, mountPath: /e}"),
+        volumes,
+        mounts,
+        expect![[r#"
+        /e <- volume jobdock-uid-e
+        /dev/termination-log <- /pods/uid/messages/main-2"#]],
+    );
+    check(
+        &at("{name: e, mountPath: /e, readOnly: true}"),
+        volumes,
+        mounts,
+        expect![[r#"
+        /e <- volume jobdock-uid-e ro
+        /dev/termination-log <- /pods/uid/messages/main-2"#]],
+    );
+    check(
+        &at("{name: h, mountPath: /h, subPath: a/b}"),
+        volumes,
+        mounts,
+        expect![[r#"
+        /h <- /srv/a/b
+        /dev/termination-log <- /pods/uid/messages/main-2"#]],
+    );
+    check(
+        &at("{name: c, mountPath: /c}"),
+        volumes,
+        mounts,
+        expect![[r#"
+        /c <- /pods/uid/volumes/c ro
+        /dev/termination-log <- /pods/uid/messages/main-2"#]],
+    );
+    check(
+        &at("{name: c, mountPath: /c/one, subPath: a}"),
+        volumes,
+        mounts,
+        expect![[r#"
+        /c/one <- /pods/uid/volumes/c/a ro
+        /dev/termination-log <- /pods/uid/messages/main-2"#]],
+    );
+    let expression = ", env: [{name: N, value: x}], volumeMounts: [{name: h, mountPath: /h, subPathExpr: d-$(N)}]";
+    check(
+        expression,
+        volumes,
+        mounts,
+        expect![[r#"
+        /h <- /srv/d-x
+        /dev/termination-log <- /pods/uid/messages/main-2"#]],
+    );
+    check(
+        &at("{name: e, mountPath: /e, subPath: a}"),
+        volumes,
+        mounts,
+        expect![[
+            r#"error: subPath of the emptyDir volume "e" is not supported by jobdock: the engine mounts volumes whole"#
+        ]],
+    );
+    check(
+        &at("{name: h, mountPath: /h, subPath: ../etc}"),
+        volumes,
+        mounts,
+        expect![[r#"error: subPath "../etc" leads out of its volume"#]],
+    );
+    check(&at("{name: no, mountPath: /h}"), volumes, mounts, expect![[r#"error: cannot find volume "no" to mount"#]]);
+    check(", terminationMessagePath: /tmp/bye", "", mounts, expect!["/tmp/bye <- /pods/uid/messages/main-2"]);
+}
+
+#[test]
+fn identity_and_rights_are_handed_on() {
+    let tell = |spec: &ContainerSpec| {
+        format!(
+            "user {:?} groups {:?} add {:?} drop {:?} privileged {} read-only {} no-new {} {:?}",
+            spec.user,
+            spec.groups,
+            spec.cap_add,
+            spec.cap_drop,
+            spec.privileged,
+            spec.read_only_root,
+            spec.no_new_privileges,
+            spec.security_opts
+        )
+    };
+    check("", "", tell, expect!["user None groups [] add [] drop [] privileged false read-only false no-new false []"]);
+    let pod = ", securityContext: {runAsUser: 1, runAsGroup: 2, fsGroup: 3, supplementalGroups: [4], seccompProfile: {type: Unconfined}}";
+    check(
+        "",
+        pod,
+        tell,
+        expect![[
+            r#"user Some("1:2") groups ["4", "3"] add [] drop [] privileged false read-only false no-new false ["seccomp=unconfined"]"#
+        ]],
+    );
+    let own = ", securityContext: {runAsUser: 9, privileged: true, readOnlyRootFilesystem: true, \
+               allowPrivilegeEscalation: false, capabilities: {add: [NET_ADMIN], drop: [CAP_CHOWN]}, procMount: Unmasked}";
+    check(
+        own,
+        pod,
+        tell,
+        expect![[
+            r#"user Some("9:2") groups ["4", "3"] add ["NET_ADMIN"] drop ["CHOWN"] privileged true read-only true no-new true ["seccomp=unconfined", "systempaths=unconfined"]"#
+        ]],
+    );
+    check(
+        "",
+        ", securityContext: {runAsGroup: 2}",
+        tell,
+        expect![[r#"user Some("0:2") groups [] add [] drop [] privileged false read-only false no-new false []"#]],
+    );
+}
+
+#[test]
+fn run_as_non_root_is_checked_against_the_image() {
+    for (fields, user, expected) in [
+        ("runAsNonRoot: true", None, Some("container has runAsNonRoot and image will run as root")),
+        ("runAsNonRoot: true", Some("0"), Some("container has runAsNonRoot and image will run as root")),
+        ("runAsNonRoot: true", Some("1000:0"), None),
+        (
+            "runAsNonRoot: true",
+            Some("web"),
+            Some("container has runAsNonRoot and image has non-numeric user (web), cannot verify user is non-root"),
+        ),
+        ("runAsNonRoot: true, runAsUser: 0", None, Some("container's runAsUser breaks non-root policy")),
+        ("runAsNonRoot: true, runAsUser: 5", None, None),
+        ("runAsNonRoot: false", None, None),
+    ] {
+        let image = ImageSeen { user: user.map(str::to_owned), ..ImageSeen::default() };
+        let outcome = made(&one(&format!(", securityContext: {{{fields}}}"), ""), &image).err();
+        let expected = expected.map(|text| format!("{text} (pod: \"p_default(uid)\", container: main)"));
+        assert_eq!(outcome, expected, "{fields} {user:?}");
+    }
+}
+
+#[test]
+fn what_a_container_shares_decides_its_network() {
+    let tell = |spec: &ContainerSpec| {
+        format!(
+            "{:?} host {:?} pid {:?} ipc {:?} hosts {:?} sysctls {:?}",
+            spec.network, spec.hostname, spec.pid_container, spec.ipc_container, spec.extra_hosts, spec.sysctls
+        )
+    };
+    check(
+        "",
+        "",
+        tell,
+        expect![[r#"Default host Some("p") pid None ipc None hosts ["host.docker.internal:host-gateway"] sysctls {}"#]],
+    );
+    check(
+        "",
+        ", hostname: web.",
+        tell,
+        expect![[
+            r#"Default host Some("web") pid None ipc None hosts ["host.docker.internal:host-gateway"] sysctls {}"#
+        ]],
+    );
+    check("", ", hostNetwork: true", tell, expect!["Host host None pid None ipc None hosts [] sysctls {}"]);
+    check(
+        "",
+        ", hostAliases: [{ip: 10.1.1.1, hostnames: [a, b]}]",
+        tell,
+        expect![[
+            r#"Default host Some("p") pid None ipc None hosts ["a:10.1.1.1", "b:10.1.1.1", "host.docker.internal:host-gateway"] sysctls {}"#
+        ]],
+    );
+    check(
+        "",
+        ", securityContext: {sysctls: [{name: net.core.somaxconn, value: '5'}]}",
+        tell,
+        expect![[
+            r#"Default host Some("p") pid None ipc None hosts ["host.docker.internal:host-gateway"] sysctls {"net.core.somaxconn": "5"}"#
+        ]],
+    );
+    check(
+        "",
+        ", shareProcessNamespace: true",
+        tell,
+        expect![[
+            r#"Container("jobdock-uid-_sandbox") host None pid Some("jobdock-uid-_sandbox") ipc Some("jobdock-uid-_sandbox") hosts [] sysctls {}"#
+        ]],
+    );
+    check(
+        ", env: [{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]",
+        "",
+        tell,
+        expect![[
+            r#"Container("jobdock-uid-_sandbox") host None pid None ipc Some("jobdock-uid-_sandbox") hosts [] sysctls {}"#
+        ]],
+    );
+}
+
+#[test]
+fn a_pod_has_a_sandbox_only_where_something_is_shared() {
+    for (container, more, needed) in [
+        ("", "", false),
+        ("", ", initContainers: [{name: i, image: a}]", false),
+        ("", ", initContainers: [{name: i, image: a, restartPolicy: Always}]", true),
+        ("", ", shareProcessNamespace: true", true),
+        (", env: [{name: A, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]", "", true),
+        (", env: [{name: A, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]", ", hostNetwork: true", false),
+        (", volumeMounts: [{name: m, mountPath: /m}]", ", volumes: [{name: m, emptyDir: {medium: Memory}}]", false),
+        (
+            ", volumeMounts: [{name: m, mountPath: /m}]",
+            ", volumes: [{name: m, emptyDir: {medium: Memory}}], initContainers: [{name: i, image: a, volumeMounts: \
+             [{name: m, mountPath: /m}]}]",
+            true,
+        ),
+    ] {
+        let pod = one(container, more);
+        assert_eq!(spec::needs_sandbox(pod.spec.as_ref().expect("it has a spec")), needed, "{container} {more}");
+    }
+}
+
+#[test]
+fn the_sandbox_holds_what_the_pod_shares() {
+    let pod = one(
+        ", volumeMounts: [{name: m, mountPath: /m}]",
+        ", hostNetwork: true, volumes: [{name: m, emptyDir: {medium: Memory}}], initContainers: [{name: i, image: a, \
+         volumeMounts: [{name: m, mountPath: /m}]}]",
+    );
+    let sandbox = spec::sandbox(&pod, pod.spec.as_ref().expect("it has a spec"), "pause");
+    assert_eq!((sandbox.network.clone(), sandbox.image.as_str()), (Network::Host, "pause"));
+    assert_eq!(mounts(&sandbox), "/volumes/m <- volume jobdock-uid-m");
+}
+
+#[test]
+fn host_names_are_cut_as_upstream_cuts_them() {
+    let long = format!("{}-tail", "a".repeat(62));
+    let mut pod = one("", "");
+    pod.metadata.name = Some(long);
+    let spec_ = pod.spec.clone().expect("it has a spec");
+    assert_eq!(spec::hostname(&pod, &spec_), "a".repeat(62));
+}
+
+/// What is made for a pod's volumes.
+fn volumes(volumes: &str) -> String {
+    let pod = one("", &format!(", volumes: [{volumes}]"));
+    let (node, sources) = (node(), sources());
+    let context = Context { pod: &pod, node: &node, pod_ip: "", sources: &sources };
+    let lines = work(context, "pause").into_iter().map(|item| match item {
+        VolumeWork::Engine { spec, .. } => format!("engine {} {:?}", spec.name, spec.memory_bytes),
+        VolumeWork::Files { dir, files, .. } => {
+            let files: Vec<String> = files
+                .iter()
+                .map(|(path, file)| format!("{path} {:o} {:?}", file.mode, String::from_utf8_lossy(&file.bytes)))
+                .collect();
+            format!("files {}\n{}", dir.display(), files.join("\n"))
+        }
+        VolumeWork::Host { path, check, .. } => format!("host {} {check:?}", path.display()),
+        VolumeWork::HostSubPath { root, sub, .. } => format!("sub {} {}", root.display(), sub.display()),
+        VolumeWork::Open { modes, .. } => {
+            format!(
+                "open {}",
+                modes.iter().map(|(path, mode)| format!("{path} {mode:o}")).collect::<Vec<_>>().join(" ")
+            )
+        }
+        VolumeWork::Impossible { volume, message } => format!("impossible {volume}: {message}"),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn volumes_hold_what_their_sources_say() {
+    for (source, expected) in [
+        (
+            "emptyDir: {}",
+            expect![[r#"
+            engine jobdock-uid-v None
+            open volumes/v/ 777"#]],
+        ),
+        ("emptyDir: {medium: Memory, sizeLimit: 1Mi}", expect!["engine jobdock-uid-v Some(1048576)"]),
+        ("hostPath: {path: /srv, type: Directory}", expect![[r#"host /srv "Directory""#]]),
+        (
+            "configMap: {name: map}",
+            expect![[r#"
+            files /pods/uid/volumes/v
+            a 644 "one"
+            b 644 "two"
+            bin 644 "\0\u{1}""#]],
+        ),
+        (
+            "configMap: {name: map, defaultMode: 256, items: [{key: a, path: x/y, mode: 384}, {key: b, path: z}]}",
+            expect![[r#"
+                files /pods/uid/volumes/v
+                x/y 600 "one"
+                z 400 "two""#]],
+        ),
+        (
+            "configMap: {name: map, items: [{key: no, path: x}]}",
+            expect!["impossible v: configmap references non-existent config key: no"],
+        ),
+        (
+            "configMap: {name: map, optional: true, items: [{key: no, path: x}]}",
+            expect![[r#"
+            files /pods/uid/volumes/v
+        "#]],
+        ),
+        ("configMap: {name: no}", expect![[r#"impossible v: configmap "no" not found"#]]),
+        (
+            "configMap: {name: no, optional: true}",
+            expect![[r#"
+            files /pods/uid/volumes/v
+        "#]],
+        ),
+        (
+            "secret: {secretName: secret}",
+            expect![[r#"
+            files /pods/uid/volumes/v
+            token 644 "s3cr3t""#]],
+        ),
+        (
+            "secret: {secretName: secret, items: [{key: no, path: x}]}",
+            expect!["impossible v: references non-existent secret key: no"],
+        ),
+        (
+            "downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}, {path: cpu, resourceFieldRef: \
+             {containerName: main, resource: limits.cpu}}]}",
+            expect![[r#"
+                files /pods/uid/volumes/v
+                cpu 644 "4"
+                labels 644 "app=\"web\"\ntier=\"a\\\"b\"""#]],
+        ),
+        (
+            "projected: {defaultMode: 288, sources: [{configMap: {name: map, items: [{key: a, path: a}]}}, {secret: \
+             {name: secret}}, {downwardAPI: {items: [{path: n, fieldRef: {fieldPath: metadata.name}}]}}]}",
+            expect![[r#"
+                files /pods/uid/volumes/v
+                a 440 "one"
+                n 440 "p"
+                token 440 "s3cr3t""#]],
+        ),
+        (
+            "projected: {sources: [{serviceAccountToken: {path: t}}]}",
+            expect![
+                "impossible v: projected volumes are supported by jobdock with the sources configMap, secret and downwardAPI"
+            ],
+        ),
+        (
+            "persistentVolumeClaim: {claimName: c}",
+            expect![
+                "impossible v: volumes of type persistentVolumeClaim are not supported by jobdock; supported are emptyDir, hostPath, configMap, secret, downwardAPI, projected"
+            ],
+        ),
+        ("configMap: {name: map, items: [{key: a, path: ../x}]}", expect!["impossible v: invalid path: ../x"]),
+    ] {
+        expected.assert_eq(&volumes(&format!("{{name: v, {source}}}")));
+    }
+}
+
+#[test]
+fn quality_of_service_follows_requests_and_limits() {
+    for (resources, expected) in [
+        ("", "BestEffort"),
+        (", resources: {requests: {cpu: 1}}", "Burstable"),
+        (", resources: {limits: {cpu: 1, memory: 1Gi}}", "Guaranteed"),
+        (", resources: {limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 500m, memory: 1Gi}}", "Burstable"),
+        (", resources: {limits: {cpu: 1}}", "Burstable"),
+        (", resources: {limits: {example.com/gpu: 1}}", "BestEffort"),
+    ] {
+        let pod = one(resources, "");
+        assert_eq!(qos::class(pod.spec.as_ref().expect("it has a spec")), expected, "{resources}");
+    }
+}
+
+#[test]
+fn fields_without_effect_are_named() {
+    let pod = one(
+        ", readinessProbe: {tcpSocket: {port: 1}}, lifecycle: {preStop: {sleep: {seconds: 1}}}, \
+         resources: {limits: {cpu: 1, nvidia.com/gpu: 1}}",
+        ", nodeSelector: {a: b}, subdomain: s, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
+    );
+    expect![[r#"
+        spec.nodeSelector
+        spec.subdomain
+        spec.volumes[0].emptyDir.sizeLimit
+        spec.containers[0].readinessProbe
+        spec.containers[0].lifecycle.preStop
+        spec.containers[0].resources.limits[nvidia.com/gpu]"#]]
+    .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec")).join("\n"));
+    let plain = one("", "");
+    assert!(unsupported::ignored(plain.spec.as_ref().expect("it has a spec")).is_empty());
+}
