@@ -319,7 +319,8 @@ impl<'m, 'a> Sync<'_, 'm, 'a> {
         }
         let listed = status.uncounted_terminated_pods.as_ref();
         let uncounted = listed.is_some_and(|listed| listed.succeeded.is_some() || listed.failed.is_some());
-        if more || uncounted || status.terminating != Some(0) || status.active.is_some() {
+        // Pods that still ran are terminating by now, unless there is more than one commit's worth of them.
+        if more || uncounted || status.terminating != Some(0) {
             return;
         }
         conditions::ensure(status, terminal, true, &ending.cause, self.now);

@@ -3,13 +3,16 @@
 //!
 //! Pods: `name[@index][#failures[/ignored]] PHASE mark...`. PHASE is `P`, `R`, `S`, `F<code>`, or `T` (running, deleted).
 //! Marks: `free` (untracked), `ready`, `hit` (DisruptionTarget), `r<n>` (restarts), `-<s>` (finished s seconds ago, 300
-//! unless given), `init` (the code is an init container's), `bound`.
+//! unless given), `init` (the code is an init container's), `bound`, `new` (made later than others), `fresh` (ready for a
+//! shorter time than others).
 //!
 //! The decision: `+2` or `+[0,1]` pods created, `-a,b` deleted, `~a` counted or let go, `a1 s2 f3 t1 r1` the counters where
 //! they are not 0, `ci=` and `fi=` the indexes, `>Type Reason` what it works towards, `!Reason` events, `?backoff 5s` what it
 //! waits for, `=` where the status stays as it is.
 
+use jiff::ToSpan;
 use jobdock::job::case::Case;
+use jobdock::job::plan::plan;
 use serde_json::{Value, json};
 
 fn pod(text: &str) -> Value {
@@ -42,7 +45,8 @@ fn pod(text: &str) -> Value {
     });
     let mut conditions = Vec::new();
     if has("ready") {
-        conditions.push(json!({"type": "Ready", "status": "True"}));
+        let since = if has("fresh") { "2025-01-01T00:09:00Z" } else { "2025-01-01T00:05:00Z" };
+        conditions.push(json!({"type": "Ready", "status": "True", "lastTransitionTime": since}));
     }
     if has("hit") {
         conditions.push(json!({"type": "DisruptionTarget", "status": "True"}));
@@ -54,8 +58,9 @@ fn pod(text: &str) -> Value {
         _ if phase == "T" || phase == "R" => "Running",
         _ => panic!("{text}: no such phase"),
     };
+    let created = if has("new") { "2025-01-01T00:01:00Z" } else { "2025-01-01T00:00:00Z" };
     let mut pod = json!({
-        "metadata": {"name": name, "annotations": annotations, "creationTimestamp": "2025-01-01T00:00:00Z"},
+        "metadata": {"name": name, "annotations": annotations, "creationTimestamp": created},
         "spec": {"containers": []},
         "status": {"phase": phase, "conditions": conditions},
     });
@@ -163,6 +168,57 @@ fn parallelism_and_completions_say_how_many_run() {
         ("completions: 0", "", &[], ">SuccessCriteriaMet CompletionsReached !Completed"),
         ("parallelism: 600, completions: 600", "", &[], "+500 a500"),
     ]);
+}
+
+#[test]
+fn the_pod_that_is_least_missed_goes_first() {
+    // Two pods, of which the first one named goes.
+    for (goes, stays) in [
+        ("R", "R bound"),
+        ("P bound", "R bound"),
+        ("P", "R"),
+        ("R", "R ready"),
+        ("R ready fresh", "R ready"),
+        ("R ready fresh", "R ready r3"),
+        ("R r2", "R r1"),
+        ("R r2", "R new"),
+        ("R new", "R"),
+        ("R bound", "R bound ready"),
+        ("R ready", "R bound"),
+    ] {
+        let [goes, stays] = [format!("g {goes}"), format!("s {stays}")];
+        for pods in [[goes.as_str(), stays.as_str()], [stays.as_str(), goes.as_str()]] {
+            let found = decide("parallelism: 1, completions: 5", "", &pods);
+            assert!(found.starts_with("-g ~g a1 t1"), "{pods:?}: {found}");
+        }
+    }
+}
+
+#[test]
+fn failures_are_remembered_once_counted() {
+    let case = json!({"job": {"spec": {"template": {}}}, "pods": [pod("a F1 -4")]});
+    let case = Case::from_value(case).expect("a case");
+    let mut facts = case.facts();
+    let first = plan(&facts, case.now());
+    let remembered = first.backoff.expect("the failure is remembered");
+    assert_eq!((remembered.failures, first.create.len(), first.wake_at), (1, 0, Some(case.now() + 6.seconds())));
+    // The pod is counted and not read again; the delay goes on.
+    facts.claims.owned.clear();
+    facts.backoff = remembered;
+    let second = plan(&facts, case.now());
+    assert_eq!((second.backoff, second.create.len(), second.wake_at), (None, 0, Some(case.now() + 6.seconds())));
+    assert_eq!(plan(&facts, case.now() + 6.seconds()).create.len(), 1);
+}
+
+#[test]
+fn a_plan_that_is_too_large_for_one_commit_goes_on_at_once() {
+    let pods: Vec<Value> = (0..600).map(|number| pod(&format!("p{number} S"))).collect();
+    let case = json!({"job": {"spec": {"completions": 600, "parallelism": 600, "template": {}}}, "pods": pods});
+    let case = Case::from_value(case).expect("a case");
+    let first = plan(&case.facts(), case.now());
+    let status = first.status.expect("a status");
+    assert_eq!((first.pods.len(), status.succeeded, first.wake_at), (500, Some(500), Some(case.now())));
+    assert!(status.conditions.iter().flatten().all(|condition| condition.type_ == "SuccessCriteriaMet"));
 }
 
 #[test]
@@ -491,6 +547,20 @@ fn each_index_has_failures_of_its_own() {
             &["a@0 F1 -4"],
             "+[1] a1 fi= ?backoff 6s",
         ),
+        (
+            "completionMode: Indexed, completions: 3, parallelism: 1, backoffLimitPerIndex: 5",
+            "",
+            &["a@0 F1 -4", "b@0 F1 -100"],
+            "~b f1 fi= ?backoff 6s",
+        ),
+        (
+            "completionMode: Indexed, completions: 3, parallelism: 1, backoffLimitPerIndex: 5",
+            "",
+            &["a@0 F1 -100", "b@0 F1 -4"],
+            "~a f1 fi= ?backoff 6s",
+        ),
+        (SPEC, "completedIndexes: '0'", &["a@0 F1", "b@1 R", "c@2 R"], "~a a2 s1 f1 ci=0 fi="),
+        (SPEC, "failedIndexes: '0'", &["a@0 F1", "b@1 R", "c@2 R"], "~a a2 f1 fi=0"),
     ]);
 }
 
@@ -515,7 +585,9 @@ fn a_replacement_carries_the_failures_of_its_index_on() {
     let annotations = |spec: &str, failed: &str| {
         let mut case: Value = serde_saphyr::from_str(&format!("{{spec: {{{spec}}}}}")).expect("YAML");
         case["spec"]["template"] = json!({});
-        let answer = Case::from_value(json!({"job": case, "pods": [pod(failed)]})).expect("a case").answer();
+        let answer = Case::from_value(json!({"job": case, "pods": failed.split(';').map(pod).collect::<Vec<_>>()}))
+            .expect("a case")
+            .answer();
         let of = |kind: &str| {
             let name = format!("batch.kubernetes.io/job-index-{kind}failure-count");
             answer["podsCreated"][0]["annotations"][name].as_str().map(str::to_owned)
@@ -523,6 +595,10 @@ fn a_replacement_carries_the_failures_of_its_index_on() {
         (of(""), of("ignored-"))
     };
     let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        annotations("completionMode: Indexed, completions: 1, backoffLimitPerIndex: 9", "a@0#1 F1 -600;b@0 F1 -600"),
+        (text("2"), None)
+    );
     const SPEC: &str = "completionMode: Indexed, completions: 1, backoffLimitPerIndex: 9, podFailurePolicy: {rules: [{action: Ignore, onExitCodes: {operator: In, values: [7]}}]}";
     assert_eq!(annotations(SPEC, "a@0 F1"), (text("1"), None));
     assert_eq!(annotations(SPEC, "a@0#3/2 F1 -9999"), (text("4"), text("2")));
