@@ -4,10 +4,12 @@
 //! Parity: option checks and container choice of upstream's pod registry, and the kubelet's texts for containers that have
 //! no log.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use http::{StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec};
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,7 +19,17 @@ use super::call::Call;
 use super::error::Problem;
 use super::query::Params;
 use crate::model::field::{ErrorType, FieldError};
+use crate::store::Logs;
 use crate::store::logs::{LogKey, LogQuery};
+
+/// Response header with the restart count of the container whose output follows: a client that reads each run of a
+/// container cannot tell otherwise whether it restarted while the request was on its way.
+const ATTEMPT: HeaderName = HeaderName::from_static("jobdock-attempt");
+/// How long the output of a container that has ended may take to be copied from the engine: milliseconds, unless the
+/// engine is busy.
+const COPY_WAIT: Duration = Duration::from_secs(5);
+/// Pause between looks at it.
+const COPY_PAUSE: Duration = Duration::from_millis(10);
 
 /// `get` of `pods/log`. The permit is kept for as long as the stream lives.
 pub async fn log(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) -> Result<Response, Problem> {
@@ -34,6 +46,9 @@ pub async fn log(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) ->
     let attempts = attempts(pod, &container, call.params.flag("previous")).map_err(Problem::bad_request)?;
     let logs = state.store.logs();
     let key = |attempt| LogKey { pod_uid: object.uid().to_owned(), container: container.clone(), attempt };
+    if !attempts.running {
+        copied(logs, &attempts.candidates.iter().map(|attempt| key(*attempt)).collect::<Vec<_>>()).await;
+    }
     let mut kept = None;
     for attempt in attempts.candidates {
         let exists = logs.read(&key(attempt), LogQuery::default()).map_err(Problem::internal)?.is_some();
@@ -43,6 +58,7 @@ pub async fn log(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) ->
             break;
         }
     }
+    let served = kept.as_ref().map(|key| HeaderValue::from(key.attempt));
     let stream = match kept {
         Some(key) => logs.read(&key, query).map_err(Problem::internal)?,
         None => None,
@@ -58,7 +74,23 @@ pub async fn log(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) ->
         }
         None => Body::empty(),
     };
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "text/plain")], body).into_response())
+    let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain")], body).into_response();
+    if let Some(served) = served {
+        response.headers_mut().insert(ATTEMPT, served);
+    }
+    Ok(response)
+}
+
+/// Waits until one of these logs is complete. A container's end is told as soon as it is known; the last of its output
+/// may still be on its way here, and whoever asks after the end wants all of it.
+async fn copied(logs: &Logs, keys: &[LogKey]) {
+    let complete = async {
+        while !keys.iter().any(|key| logs.finished(key)) {
+            tokio::time::sleep(COPY_PAUSE).await;
+        }
+    };
+    // Nobody copies the output of a pod whose status a client wrote: then there is nothing to wait for.
+    let _nobody = tokio::time::timeout(COPY_WAIT, complete).await;
 }
 
 fn query(params: &Params, name: &str, now: Timestamp) -> Result<LogQuery, Problem> {

@@ -1,6 +1,10 @@
 //! All integration tests in one binary: one link, one run.
 
 mod api;
+mod cli_lifecycle;
+mod cli_run;
+mod cli_usage;
+mod examples;
 mod gc;
 mod job_controller;
 mod job_cron;
