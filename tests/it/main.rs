@@ -21,6 +21,7 @@ mod pod_plan;
 mod pod_spec;
 mod pod_status;
 mod reconcile;
+mod recovery;
 mod runtime_convert;
 mod runtime_docker;
 mod runtime_endpoint;
