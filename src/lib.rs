@@ -75,6 +75,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod daemon;
 pub mod gc;
 pub mod job;
 pub mod model;

@@ -99,7 +99,8 @@ fn create_decoded(decoded: Decoded, options: &Options<'_>, identity: &Identity<'
         return Err(Refusal::invalid(kind, &object, errors));
     }
     warnings.extend((kind.ops.warnings)(&object, None));
-    Ok(Admitted { object, warnings })
+    // Parity: what upstream answers with was read back from its store, and defaulted again by that.
+    Ok(Admitted { object: (kind.ops.default)(&object), warnings })
 }
 
 /// Admits what a request's body makes of `old` (PUT).

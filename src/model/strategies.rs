@@ -1,115 +1,237 @@
-//! Interim strategies: defaults and server-set fields, no validation yet.
+//! Owns each kind's [`Strategy`]: which defaults, rules and warnings apply to it when.
+//! Never holds one of them: those stand in `defaults`, `validation` and `warnings`.
+
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret};
 
-use super::defaults;
-use super::field::FieldError;
+use super::field::{Errors, FieldError};
+use super::kind::Kind;
+use super::object::Resource;
 use super::strategy::Strategy;
+use super::validation::{config, cron_job, event, job, job_status, job_update, lease, metadata, namespace, node, pod};
+use super::{defaults, warnings};
 
-macro_rules! accept {
-    () => {
-        fn validate_create(&self) -> Vec<FieldError> {
-            Vec::new()
-        }
-        fn validate_update(&self, _: &Self) -> Vec<FieldError> {
-            Vec::new()
-        }
-    };
+/// A create's problems: the kind's own, or where there are none those of metadata in general.
+/// Parity: `rest.BeforeCreate`.
+fn created<T: Resource>(new: &T, own: Vec<FieldError>) -> Vec<FieldError> {
+    if !own.is_empty() {
+        return own;
+    }
+    let mut errors = Errors::new();
+    metadata::common(&mut errors, new.metadata(), Kind::of::<T>().namespaced, metadata::path_segment_name);
+    errors.into_vec()
+}
+
+/// An update's problems: those of metadata in general, then the kind's own, which say some of them again.
+/// Parity: `rest.BeforeUpdate`.
+fn updated<T: Resource>(new: &T, old: &T, own: Vec<FieldError>) -> Vec<FieldError> {
+    let mut errors = Errors::new();
+    metadata::common(&mut errors, new.metadata(), Kind::of::<T>().namespaced, metadata::path_segment_name);
+    metadata::common_update(&mut errors, new.metadata(), old.metadata());
+    let mut errors = errors.into_vec();
+    errors.extend(own);
+    errors
 }
 
 impl Strategy for Job {
-    accept!();
     fn default(&mut self) {
         defaults::job(self);
     }
+
     fn prepare_create(&mut self) {
         defaults::job::prepare_create(self);
     }
+
+    fn validate_create(&self) -> Vec<FieldError> {
+        created(self, job::create(self))
+    }
+
     fn prepare_update(&mut self, old: &Self) {
         defaults::job::prepare_update(self, old);
     }
+
+    fn validate_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, job_update::update(self, old))
+    }
+
     fn prepare_status_update(&mut self, old: &Self) {
         defaults::job::prepare_status_update(self, old);
+    }
+
+    fn validate_status_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, job_status::update(self, old))
+    }
+
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        warnings::job(self, old)
     }
 }
 
 impl Strategy for CronJob {
-    accept!();
     fn default(&mut self) {
         defaults::cron_job(self);
     }
+
     fn prepare_create(&mut self) {
         defaults::cron_job::prepare_create(self);
     }
+
+    fn validate_create(&self) -> Vec<FieldError> {
+        created(self, cron_job::create(self))
+    }
+
     fn prepare_update(&mut self, old: &Self) {
         defaults::cron_job::prepare_update(self, old);
     }
+
+    fn validate_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, cron_job::update(self, old))
+    }
+
     fn prepare_status_update(&mut self, old: &Self) {
         defaults::cron_job::prepare_status_update(self, old);
+    }
+
+    fn validate_status_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, Vec::new())
+    }
+
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        warnings::cron_job(self, old)
     }
 }
 
 impl Strategy for Pod {
-    accept!();
     fn default(&mut self) {
         defaults::pod(self);
     }
+
     fn prepare_create(&mut self) {
         defaults::pod::prepare_create(self);
     }
+
+    fn validate_create(&self) -> Vec<FieldError> {
+        created(self, pod::create(self))
+    }
+
     fn prepare_update(&mut self, old: &Self) {
         defaults::pod::prepare_update(self, old);
     }
+
+    fn validate_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, pod::update(self, old))
+    }
+
     fn prepare_status_update(&mut self, old: &Self) {
         defaults::pod::prepare_status_update(self, old);
     }
-}
 
-impl Strategy for Namespace {
-    accept!();
-    fn default(&mut self) {
-        defaults::namespace(self);
+    fn validate_status_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, pod::update_status(self, old))
     }
-    fn prepare_create(&mut self) {
-        defaults::namespace::prepare_create(self);
-    }
-    fn prepare_update(&mut self, old: &Self) {
-        defaults::namespace::prepare_update(self, old);
-    }
-    fn prepare_status_update(&mut self, old: &Self) {
-        defaults::namespace::prepare_status_update(self, old);
-    }
-}
 
-impl Strategy for Node {
-    accept!();
-    fn default(&mut self) {
-        defaults::node(self);
-    }
-    fn prepare_update(&mut self, old: &Self) {
-        defaults::node::prepare_update(self, old);
-    }
-    fn prepare_status_update(&mut self, old: &Self) {
-        defaults::node::prepare_status_update(self, old);
-    }
-}
-
-impl Strategy for Secret {
-    accept!();
-    fn default(&mut self) {
-        defaults::secret(self);
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        warnings::pod(self, old)
     }
 }
 
 impl Strategy for ConfigMap {
-    accept!();
+    fn validate_create(&self) -> Vec<FieldError> {
+        created(self, config::config_map(self))
+    }
+
+    fn validate_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, config::config_map_update(self, old))
+    }
+}
+
+impl Strategy for Secret {
+    fn default(&mut self) {
+        defaults::secret(self);
+    }
+
+    fn validate_create(&self) -> Vec<FieldError> {
+        created(self, config::secret(self))
+    }
+
+    fn validate_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, config::secret_update(self, old))
+    }
 }
 
 impl Strategy for Event {
-    accept!();
+    fn validate_create(&self) -> Vec<FieldError> {
+        created(self, event::check(self))
+    }
+
+    fn validate_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, event::check(self))
+    }
+}
+
+impl Strategy for Namespace {
+    fn default(&mut self) {
+        defaults::namespace(self);
+    }
+
+    fn prepare_create(&mut self) {
+        defaults::namespace::prepare_create(self);
+    }
+
+    fn validate_create(&self) -> Vec<FieldError> {
+        created(self, namespace::create(self))
+    }
+
+    fn prepare_update(&mut self, old: &Self) {
+        defaults::namespace::prepare_update(self, old);
+    }
+
+    fn validate_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, namespace::update(self, old))
+    }
+
+    fn prepare_status_update(&mut self, old: &Self) {
+        defaults::namespace::prepare_status_update(self, old);
+    }
+
+    fn validate_status_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, namespace::update_status(self, old))
+    }
+}
+
+impl Strategy for Node {
+    fn default(&mut self) {
+        defaults::node(self);
+    }
+
+    fn validate_create(&self) -> Vec<FieldError> {
+        created(self, node::create(self))
+    }
+
+    fn prepare_update(&mut self, old: &Self) {
+        defaults::node::prepare_update(self, old);
+    }
+
+    fn validate_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, node::update(self, old))
+    }
+
+    fn prepare_status_update(&mut self, old: &Self) {
+        defaults::node::prepare_status_update(self, old);
+    }
+
+    fn validate_status_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, node::update_status(self, old))
+    }
 }
 
 impl Strategy for Lease {
-    accept!();
+    fn validate_create(&self) -> Vec<FieldError> {
+        created(self, lease::create(self))
+    }
+
+    fn validate_update(&self, old: &Self) -> Vec<FieldError> {
+        updated(self, old, lease::update(self, old))
+    }
 }

@@ -29,7 +29,8 @@ const LOG_MAX_FILES: &str = "3";
 /// Permissions of a memory file system's root: everybody's, as the kubelet makes an emptyDir.
 const TMPFS_MODE: i64 = 0o777;
 /// Events that wake a pod. Those of our own creates and starts are left out: their replies have told us already.
-const WAKING_EVENTS: [&str; 3] = ["die", "oom", "destroy"];
+/// Podman calls a death `died` and a removal `remove` in its filters, and `die` in the event itself.
+const WAKING_EVENTS: [&str; 5] = ["die", "died", "oom", "destroy", "remove"];
 
 /// The body of a create. Never with `AutoRemove` (D6: the exit code would be lost) and never with `Init` (D22:
 /// Kubernetes has none, and it changes what a signal means).

@@ -62,6 +62,8 @@ pub fn judge(act: Act, subject: &str, status: u16, message: &str) -> Result<(), 
         (Act::Remove, 409) if words.contains("already in progress") => Ok(()),
 
         (Act::Create | Act::Volume, 409) => Err(Error::NameTaken(subject.to_owned())),
+        // Podman's way to say the same.
+        (Act::Create, 500) if words.contains("already in use") => Err(Error::NameTaken(subject.to_owned())),
         (Act::Create, 404) if words.contains("image") => Err(Error::NoImage(own)),
         (Act::Image, _) => Err(image_failure(status, message)),
         (_, 404) if no_container => Err(Error::NoContainer(subject.to_owned())),

@@ -267,7 +267,7 @@ pub struct ContainerSeen {
     pub labels: BTreeMap<String, String>,
     /// Id of the image that it was made from: `sha256:…`.
     pub image_id: String,
-    /// Address on its network, where it has one.
+    /// Address on its network, while it runs and has one.
     pub ip: Option<String>,
     /// What it is doing.
     pub state: Seen,

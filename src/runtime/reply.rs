@@ -102,6 +102,8 @@ pub fn container_seen(reply: ContainerReply) -> ContainerSeen {
     // D11: the address at the top of the settings is gone since API 1.52; the networks have it in all versions.
     let addresses = reply.network_settings.networks.into_values();
     let ip = addresses.flat_map(|endpoint| [endpoint.v4, endpoint.v6]).find(|address| !address.is_empty());
+    // Podman goes on to show the address of a container that has ended.
+    let ip = ip.filter(|_| matches!(state, Seen::Running { .. }));
     ContainerSeen {
         name: reply.name.trim_start_matches('/').to_owned(),
         id: reply.id,

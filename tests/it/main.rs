@@ -1,7 +1,19 @@
 //! All integration tests in one binary: one link, one run.
 
+mod api;
+mod cli_lifecycle;
+mod cli_run;
+mod cli_usage;
+mod examples;
 mod gc;
+mod job_controller;
+mod job_cron;
+mod job_policy;
+mod job_properties;
+mod job_rules;
+mod parity;
 mod parity_decode;
+mod parity_validate;
 mod pod_agent;
 mod pod_docker;
 mod pod_house;
@@ -15,8 +27,10 @@ mod runtime_endpoint;
 mod runtime_fake;
 mod runtime_logs;
 mod runtime_wire;
+mod simulation;
 mod store;
 mod store_logs;
 mod store_model;
 mod support;
 mod tidy;
+mod validation;

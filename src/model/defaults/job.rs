@@ -20,8 +20,8 @@ pub const CONTROLLER_UID_LABELS: [&str; 2] = [CONTROLLER_UID_LABEL, "controller-
 /// Retries, where nobody says how many.
 const BACKOFF_LIMIT: i32 = 6;
 
-/// `SetDefaults_Job` and all below it, except for the labels, which follow the template's once those are complete
-/// ([`prepare_create`], [`prepare_update`]).
+/// `SetDefaults_Job` and all below it. The labels follow the template's once those are complete (see
+/// [`prepare_create`]).
 pub fn job(job: &mut Job) {
     let spec = job.spec.get_or_insert_default();
     if spec.completions.is_none() && spec.parallelism.is_none() {
@@ -36,6 +36,10 @@ pub fn job(job: &mut Job) {
     let replace = if spec.pod_failure_policy.is_some() { "Failed" } else { "TerminatingOrFailed" };
     set(&mut spec.pod_replacement_policy, replace.to_owned());
     job_spec(spec);
+    let labels = spec.template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
+    if labels.is_some_and(|labels| labels.contains_key(CONTROLLER_UID_LABEL)) {
+        labels_from_template(job);
+    }
 }
 
 /// What a Job's spec gets even inside a CronJob: its template's defaults, and that a failure policy's conditions match
@@ -52,13 +56,17 @@ pub fn job_spec(spec: &mut JobSpec) {
 pub fn prepare_create(job: &mut Job) {
     let (name, uid) = (job.metadata.name.clone().unwrap_or_default(), job.metadata.uid.clone().unwrap_or_default());
     let spec = job.spec.get_or_insert_default();
+    let labels = spec.template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
+    let labelled = labels.is_some_and(|labels| !labels.is_empty());
     if spec.manual_selector != Some(true) {
         generate_selector(spec, &name, &uid);
     }
     disabled::drop_disabled(spec.template.spec.get_or_insert_default(), None);
     job.status = Some(JobStatus::default());
     job.metadata.generation = Some(1);
-    labels_from_template(job);
+    if labelled {
+        labels_from_template(job);
+    }
 }
 
 /// What an update leaves as it was: the status. A changed spec raises the generation.
@@ -100,8 +108,9 @@ fn labels_mut(template: &mut PodTemplateSpec) -> &mut BTreeMap<String, String> {
 
 /// A Job without labels has its template's.
 ///
-/// Parity: upstream defaults this before it generates the selector, but into a map that both share, and again when
-/// it reads the object back; either way the Job ends with the generated labels too.
+/// Parity: upstream defaults this before it generates the selector, into a map that both share where the template has
+/// labels of its own, and again when it reads the object back. Either way the Job ends with the generated labels too;
+/// only in the first case are they there when it is validated.
 fn labels_from_template(job: &mut Job) {
     if job.metadata.labels.as_ref().is_some_and(|labels| !labels.is_empty()) {
         return;

@@ -1,5 +1,6 @@
 //! What several tests share: never a rule, never an assertion of its own.
 
+pub mod cli;
 pub mod daemon;
 pub mod engine;
 pub mod image;

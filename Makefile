@@ -1,0 +1,47 @@
+# What people type here. `make` alone lists it.
+
+CARGO ?= cargo
+IMAGE ?= busybox:1.36
+JOBDOCK = target/debug/jobdock
+
+.PHONY: help demo test lint build bench image need-docker need-kubectl
+
+help:
+	@echo 'make demo    run examples/hello.yaml with Docker, from a fresh clone to its end'
+	@echo 'make test    everything: formatting, lints, documentation, all tests (needs Docker and kubectl)'
+	@echo 'make build   the optimised binary: target/release/jobdock'
+	@echo 'make lint    formatting, lints and documentation only'
+	@echo 'make bench   measure against the bare engine and docker run'
+	@echo 'make image   make sure that the engine has the image of the examples ($(IMAGE))'
+
+demo: need-docker image
+	$(CARGO) build
+	$(JOBDOCK) run --replace examples/hello.yaml
+
+test: need-docker need-kubectl image lint
+	$(CARGO) test
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --document-private-items
+
+build:
+	$(CARGO) build --release
+
+bench: need-docker image
+	$(CARGO) bench --bench peers
+
+image: need-docker
+	@docker/busybox/build $(IMAGE)
+
+need-docker:
+	@command -v docker >/dev/null || { \
+		echo 'error: the docker command is missing: install it (Debian: apt-get install docker.io)' >&2; exit 1; }
+	@docker version >/dev/null 2>&1 || { \
+		echo 'error: the Docker engine does not answer: start it (systemctl start docker), or point DOCKER_HOST' >&2; \
+		echo '       or a docker context at one that runs; `docker version` says what is wrong' >&2; exit 1; }
+
+need-kubectl:
+	@command -v kubectl >/dev/null || { \
+		echo 'error: kubectl is missing: install it (Debian: apt-get install kubernetes-client)' >&2; exit 1; }

@@ -1,0 +1,212 @@
+//! Owns the query parameters of a request: names, types, and the errors for values that do not fit. PURE.
+//! Never decides what they mean: each verb does.
+//!
+//! Parity: `ListOptions`, `CreateOptions`, `DeleteOptions`, `PodLogOptions` of upstream, and how it reads them from URLs.
+
+use super::error::Problem;
+use super::route;
+use crate::model::decode::FieldValidation;
+use crate::model::field::{ErrorType, FieldError};
+
+/// The parameters as they stand in the URL, in order, percent-decoded.
+#[derive(Clone, Debug, Default)]
+pub struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Reads the part of a URL after `?`. Anything can be read; what is malformed stands as it is.
+    pub fn parse(query: Option<&str>) -> Self {
+        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| {
+                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (plain(name), plain(value))
+                })
+                .collect(),
+        )
+    }
+
+    /// The first value of a parameter.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a parameter.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A value that is there and not empty.
+    pub fn filled(&self, name: &str) -> Option<&str> {
+        self.text(name).filter(|text| !text.is_empty())
+    }
+
+    /// Parity: `?watch` and `?watch=anything` are true, `0` and `false` are false.
+    pub fn flag(&self, name: &str) -> bool {
+        self.optional_flag(name).unwrap_or(false)
+    }
+
+    /// [`Params::flag`], telling "not given" from "false".
+    pub fn optional_flag(&self, name: &str) -> Option<bool> {
+        self.text(name).map(|text| !(text == "0" || text.eq_ignore_ascii_case("false")))
+    }
+
+    /// A whole number.
+    pub fn number(&self, name: &str) -> Result<Option<i64>, Problem> {
+        let Some(text) = self.filled(name) else { return Ok(None) };
+        text.parse()
+            .map(Some)
+            .map_err(|_| Problem::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))
+    }
+
+    /// `dryRun`: whether nothing is to be written. Only `All` is known.
+    pub fn dry_run(&self, options: &str) -> Result<bool, Problem> {
+        dry_run(self.all("dryRun"), options)
+    }
+}
+
+fn plain(text: &str) -> String {
+    let text = text.replace('+', " ");
+    route::decode(&text).unwrap_or(text)
+}
+
+/// Whether these values of `dryRun` ask for a dry run.
+pub fn dry_run<'a>(values: impl Iterator<Item = &'a str>, options: &str) -> Result<bool, Problem> {
+    let values: Vec<&str> = values.filter(|value| !value.is_empty()).collect();
+    let unknown: Vec<FieldError> = values
+        .iter()
+        .filter(|value| **value != "All")
+        .map(|value| FieldError {
+            kind: ErrorType::NotSupported,
+            field: "dryRun".to_owned(),
+            message: format!("Unsupported value: [\"{value}\"]: supported values: \"All\""),
+        })
+        .collect();
+    match unknown.is_empty() {
+        true => Ok(!values.is_empty()),
+        false => Err(Problem::invalid_of("meta.k8s.io", options, "", &unknown)),
+    }
+}
+
+/// `fieldValidation` of a write.
+pub fn field_validation(params: &Params, options: &str) -> Result<FieldValidation, Problem> {
+    match params.filled("fieldValidation") {
+        None | Some("Warn") => Ok(FieldValidation::Warn),
+        Some("Ignore") => Ok(FieldValidation::Ignore),
+        Some("Strict") => Ok(FieldValidation::Strict),
+        Some(other) => {
+            let error = FieldError {
+                kind: ErrorType::NotSupported,
+                field: "fieldValidation".to_owned(),
+                message: format!(
+                    "Unsupported value: \"{other}\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
+                ),
+            };
+            Err(Problem::invalid_of("meta.k8s.io", options, "", &[error]))
+        }
+    }
+}
+
+/// How `resourceVersion` is to be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// At that revision.
+    Exact,
+    /// At that revision or a later one.
+    NotOlderThan,
+}
+
+/// The options of a list or a watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListOptions {
+    /// None where absent or empty: the newest state. `Some(0)`: any state.
+    pub revision: Option<u64>,
+    /// `resourceVersionMatch`.
+    pub matching: Option<Match>,
+    /// Most objects of one answer; none for all.
+    pub limit: Option<usize>,
+    /// The token of the page before.
+    pub token: Option<String>,
+    /// A watch rather than a list.
+    pub watch: bool,
+    /// A watch gets bookmarks.
+    pub bookmarks: bool,
+    /// A watch begins with the current state, then a bookmark.
+    pub initial: Option<bool>,
+    /// A watch ends after so many seconds.
+    pub timeout_seconds: Option<u64>,
+}
+
+/// Reads and checks the options of a list or a watch.
+pub fn list_options(params: &Params, watch: bool) -> Result<ListOptions, Problem> {
+    let matching = match params.filled("resourceVersionMatch") {
+        None => None,
+        Some("Exact") => Some(Match::Exact),
+        Some("NotOlderThan") => Some(Match::NotOlderThan),
+        Some(other) => {
+            let message = format!("Unsupported value: \"{other}\": supported values: \"Exact\", \"NotOlderThan\"");
+            return Err(refused(ErrorType::NotSupported, "resourceVersionMatch", message));
+        }
+    };
+    let limit = params.number("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
+    let timeout = params.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok());
+    let options = ListOptions {
+        revision: revision(params)?,
+        matching,
+        limit,
+        token: params.filled("continue").map(str::to_owned),
+        watch,
+        bookmarks: params.flag("allowWatchBookmarks"),
+        initial: params.optional_flag("sendInitialEvents"),
+        timeout_seconds: timeout.filter(|seconds| *seconds > 0),
+    };
+    check(&options)?;
+    Ok(options)
+}
+
+/// `resourceVersion`.
+pub fn revision(params: &Params) -> Result<Option<u64>, Problem> {
+    let Some(text) = params.filled("resourceVersion") else { return Ok(None) };
+    let parsed = text.parse().map(Some);
+    parsed.map_err(|_| {
+        let why = format!("Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax");
+        refused(ErrorType::Invalid, "resourceVersion", why)
+    })
+}
+
+fn check(options: &ListOptions) -> Result<(), Problem> {
+    let forbidden = |field: &str, why: &str| Err(refused(ErrorType::Forbidden, field, format!("Forbidden: {why}")));
+    if options.watch {
+        return match (options.initial, options.matching) {
+            (None, Some(_)) => forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ),
+            (Some(_), None | Some(Match::Exact)) => forbidden(
+                "resourceVersionMatch",
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ),
+            (None, None) | (Some(_), Some(Match::NotOlderThan)) => Ok(()),
+        };
+    }
+    if options.initial.is_some() {
+        return forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
+    }
+    match options.matching {
+        Some(_) if options.revision.is_none() => {
+            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
+        }
+        Some(_) if options.token.is_some() => {
+            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
+        }
+        Some(Match::Exact) if options.revision == Some(0) => {
+            forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
+        }
+        Some(Match::Exact | Match::NotOlderThan) | None => Ok(()),
+    }
+}
+
+fn refused(kind: ErrorType, field: &str, message: String) -> Problem {
+    let error = FieldError { kind, field: field.to_owned(), message };
+    Problem::invalid_of("meta.k8s.io", "ListOptions", "", &[error])
+}

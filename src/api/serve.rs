@@ -1,0 +1,241 @@
+//! Owns the sockets: a unix socket that only its owner can open, and TLS on TCP for whoever has the token. HTTP/1.1 and
+//! HTTP/2 on both. Never looks into a request.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::middleware;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use jiff::Timestamp;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::guard::{Guard, guard};
+use super::pki::{self, Pki};
+use super::{ApiState, app};
+
+/// Connections at once, both listeners together.
+const MAX_CONNECTIONS: usize = 1024;
+/// How long a client may take for its TLS handshake or for the headers of a request: a slow one must not hold a place.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests at once on one HTTP/2 connection. Parity: upstream's `--http2-max-streams-per-connection`.
+const MAX_HTTP2_STREAMS: u32 = 250;
+/// Header bytes of one request.
+const MAX_HEADERS: usize = 64 * 1024;
+/// How often a quiet HTTP/2 connection is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long requests under way may take to end when the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Wait after a failed `accept`: it fails when file descriptors run out, and would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The unix socket belongs to a server that answers.
+    #[error("a server already listens on {0}")]
+    Busy(PathBuf),
+    /// A socket could not be opened.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Path or address.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No keys or certificates.
+    #[error(transparent)]
+    Pki(#[from] pki::Error),
+}
+
+/// Open sockets, not yet served.
+pub struct Listeners {
+    unix: Option<(UnixListener, PathBuf)>,
+    tls: Option<(TcpListener, Pki)>,
+}
+
+impl Listeners {
+    /// Opens the unix socket (mode 0600) at `unix`, and TLS at `tcp` with keys from `data_dir`, where they are asked for.
+    /// A socket file that no server answers on is replaced.
+    pub async fn bind(data_dir: &Path, unix: Option<&Path>, tcp: Option<SocketAddr>) -> Result<Self, Error> {
+        let unix = match unix {
+            Some(path) => Some((bind_unix(path).await?, path.to_owned())),
+            None => None,
+        };
+        let tls = match tcp {
+            Some(address) => Some(bind_tls(data_dir, address).await?),
+            None => None,
+        };
+        Ok(Self { unix, tls })
+    }
+
+    /// The address that TLS listens on; tells the port where 0 was asked for.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    }
+}
+
+async fn bind_unix(path: &Path) -> Result<UnixListener, Error> {
+    let fail = |source| Error::Listen { address: path.display().to_string(), source };
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(Error::Busy(path.to_owned()));
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
+        Err(_) | Ok(()) => {}
+    }
+    // Bound under another name and moved when its mode is right, so that nobody can connect in between.
+    let draft = path.with_extension("new");
+    let _ = fs::remove_file(&draft);
+    let listener = UnixListener::bind(&draft).map_err(fail)?;
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o600)).map_err(fail)?;
+    fs::rename(&draft, path).map_err(fail)?;
+    Ok(listener)
+}
+
+async fn bind_tls(data_dir: &Path, address: SocketAddr) -> Result<(TcpListener, Pki), Error> {
+    let fail = |source| Error::Listen { address: address.to_string(), source };
+    let pki = Pki::open(data_dir, address.ip(), Timestamp::now())?;
+    let listener = TcpListener::bind(address).await.map_err(fail)?;
+    let bound = listener.local_addr().map_err(fail)?;
+    let host = match bound.ip() {
+        any if any.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], bound.port())),
+        _ => bound,
+    };
+    pki::remember_url(data_dir, &format!("https://{host}"))?;
+    Ok((listener, pki))
+}
+
+/// Serves until `stop`; then ends streams, lets requests under way finish, and returns.
+pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let open = app(state);
+    let unix = async {
+        if let Some((listener, path)) = listeners.unix {
+            accept_all(Socket::Unix(listener), &open, &places, &stop).await;
+            // A client that comes now is told at once that nobody listens.
+            let _ = fs::remove_file(path);
+        }
+    };
+    let tls = async {
+        if let Some((listener, pki)) = listeners.tls {
+            let guards = Arc::new(Guard::new(&pki.token, pki.hosts));
+            let guarded = open.clone().layer(middleware::from_fn_with_state(guards, guard));
+            accept_all(Socket::Tls(listener, TlsAcceptor::from(pki.tls)), &guarded, &places, &stop).await;
+        }
+    };
+    tokio::join!(unix, tls);
+}
+
+/// What is listened on.
+enum Socket {
+    Unix(UnixListener),
+    Tls(TcpListener, TlsAcceptor),
+}
+
+/// A connection before its handshake.
+enum Arrived {
+    Unix(UnixStream),
+    Tls(TcpStream, TlsAcceptor),
+}
+
+/// A connection that carries HTTP.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+impl Socket {
+    async fn accept(&self) -> io::Result<Arrived> {
+        match self {
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Arrived::Unix(stream)),
+            Self::Tls(listener, acceptor) => {
+                listener.accept().await.map(|(stream, _)| Arrived::Tls(stream, acceptor.clone()))
+            }
+        }
+    }
+}
+
+impl Arrived {
+    /// None where the handshake fails or takes too long: there is nobody to tell.
+    async fn ready(self) -> Option<Box<dyn Wire>> {
+        match self {
+            Self::Unix(stream) => Some(Box::new(stream)),
+            Self::Tls(stream, acceptor) => {
+                // Small answers must not wait for a client's acknowledgement of the one before.
+                let _ = stream.set_nodelay(true);
+                let shaken = tokio::time::timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await.ok()?.ok()?;
+                Some(Box::new(shaken))
+            }
+        }
+    }
+}
+
+async fn accept_all(socket: Socket, router: &Router, places: &Arc<Semaphore>, stop: &CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        // Where every place is taken, arrivals wait in the kernel's queue.
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            place = Arc::clone(places).acquire_owned() => place,
+        };
+        let Ok(place) = place else { break };
+        let arrived = tokio::select! {
+            () = stop.cancelled() => break,
+            arrived = socket.accept() => arrived,
+        };
+        match arrived {
+            Ok(arrived) => {
+                connections.spawn(connection(arrived, router.clone(), place, stop.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        // Ended connections are forgotten as new ones come.
+        while connections.try_join_next().is_some() {}
+    }
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("requests were cut off: they did not end in time");
+    }
+}
+
+async fn connection(arrived: Arrived, router: Router, place: OwnedSemaphorePermit, stop: CancellationToken) {
+    let Some(stream) = arrived.ready().await else { return };
+    let service = service_fn(move |request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADERS);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_HTTP2_STREAMS)
+        .max_header_list_size(MAX_HEADERS as u32)
+        .keep_alive_interval(KEEP_ALIVE);
+    let served = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(served);
+    tokio::select! {
+        // A client that goes away in the middle is no concern of ours.
+        _ = served.as_mut() => {}
+        () = stop.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            let _ = served.await;
+        }
+    }
+    drop(place);
+}

@@ -1,0 +1,299 @@
+//! Owns what a run knows of its Jobs and pods while it watches them (PURE).
+//! Never talks to a server: states go in, what to follow, to say and to end comes out.
+//!
+//! ```text
+//!  Job:  running --Complete / Failed condition--> finished
+//!          |  \--deleted by others--> finished (Deleted)
+//!          \--end(): interrupt, timeout, can never start--> ending --gone--> finished
+//! ```
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Pod};
+
+use super::pods::{self, ContainerSeen, FailedPod};
+use super::report::{self, Ending, JobReport, Verdict};
+use super::stuck::Start;
+
+/// Failed pods that are kept for the summary, the last ones: more would bury what matters.
+pub const FAILED_PODS: usize = 10;
+
+/// Everything a run knows.
+#[derive(Debug, Default)]
+pub struct Run {
+    jobs: BTreeMap<String, JobState>,
+    order: Vec<String>,
+    live: HashMap<String, LivePod>,
+    over: HashSet<String>,
+}
+
+#[derive(Debug)]
+struct JobState {
+    job: Job,
+    began: Timestamp,
+    finished: Option<(Timestamp, Verdict, Ending)>,
+    ending: Option<(Verdict, String)>,
+    failed_pods: VecDeque<FailedPod>,
+    failed_pods_omitted: usize,
+    exit_codes: BTreeMap<String, i32>,
+}
+
+#[derive(Debug)]
+struct LivePod {
+    job: String,
+    namespace: String,
+    start: Start,
+    asked: Option<Timestamp>,
+    waiting: Option<String>,
+}
+
+/// What a state of a pod asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PodStep {
+    /// Containers whose followers want to know this.
+    pub containers: Vec<ContainerSeen>,
+    /// Something to tell the user.
+    pub failed: Option<FailedPod>,
+}
+
+/// What the progress line of a Job shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobLine {
+    /// `name`, or `namespace/name` outside the run's namespace.
+    pub name: String,
+    /// Pods that succeeded.
+    pub succeeded: i32,
+    /// Pods wanted; absent for a work queue.
+    pub completions: Option<i32>,
+    /// Pods that run or wait to run.
+    pub active: i32,
+    /// Pods that failed.
+    pub failed: i32,
+    /// Since the Job was created.
+    pub elapsed: SignedDuration,
+    /// How it ended, once it has.
+    pub verdict: Option<Verdict>,
+    /// Why it does not get on, where that is known.
+    pub note: Option<String>,
+}
+
+impl Run {
+    /// Takes in a Job that this run has created.
+    pub fn add(&mut self, job: Job, now: Timestamp) {
+        let uid = job.metadata.uid.clone().unwrap_or_default();
+        let state = JobState {
+            job,
+            began: now,
+            finished: None,
+            ending: None,
+            failed_pods: VecDeque::new(),
+            failed_pods_omitted: 0,
+            exit_codes: BTreeMap::new(),
+        };
+        if self.jobs.insert(uid.clone(), state).is_none() {
+            self.order.push(uid);
+        }
+    }
+
+    /// Takes in a Job's newest state.
+    pub fn job_seen(&mut self, job: Job, now: Timestamp) {
+        let Some(state) = job.metadata.uid.as_ref().and_then(|uid| self.jobs.get_mut(uid)) else { return };
+        if state.finished.is_none()
+            && let Some((verdict, ending)) = report::ending(&job)
+        {
+            state.finished = Some((now, verdict, ending));
+        }
+        state.job = job;
+    }
+
+    /// Takes in that a Job is no more.
+    pub fn job_gone(&mut self, uid: &str, now: Timestamp) {
+        let Some(state) = self.jobs.get_mut(uid) else { return };
+        if state.finished.is_some() {
+            return;
+        }
+        let (verdict, message) = state.ending.clone().unwrap_or((Verdict::Deleted, String::new()));
+        state.finished = Some((now, verdict, Ending { message, ..Ending::default() }));
+    }
+
+    /// Takes in that a list shows these Jobs and no others: those of the namespace that are missing are gone.
+    pub fn jobs_listed(&mut self, namespace: &str, uids: &HashSet<String>, now: Timestamp) {
+        let of = |state: &JobState| state.job.metadata.namespace.as_deref() == Some(namespace);
+        let gone: Vec<String> = self
+            .jobs
+            .iter()
+            .filter(|(uid, state)| of(state) && !uids.contains(*uid))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        for uid in gone {
+            self.job_gone(&uid, now);
+        }
+    }
+
+    /// Takes in a pod's newest state, or with `deleted` its last one.
+    pub fn pod_seen(&mut self, pod: &Pod, deleted: bool, now: Timestamp) -> PodStep {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let Some(job_uid) = pods::job_uid(pod) else { return PodStep::default() };
+        let Some(job) = self.jobs.get_mut(job_uid) else { return PodStep::default() };
+        if self.over.contains(&uid) {
+            return PodStep::default();
+        }
+        let mut containers = pods::containers(pod);
+        for container in &containers {
+            if let Some(code) = pods::exit_code(pod, &container.container) {
+                job.exit_codes.insert(container.container.clone(), code);
+            }
+        }
+        let mut failed = None;
+        if deleted || pods::is_over(pod) {
+            for container in &mut containers {
+                container.last = true;
+            }
+            failed = pods::failure(pod, deleted);
+            job.failed_pods.extend(failed.clone());
+            if job.failed_pods.len() > FAILED_PODS {
+                job.failed_pods.pop_front();
+                job.failed_pods_omitted += 1;
+            }
+            self.live.remove(&uid);
+            self.over.insert(uid);
+        } else {
+            let live = self.live.entry(uid).or_insert_with(|| LivePod {
+                job: job_uid.to_owned(),
+                namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+                start: Start::default(),
+                asked: None,
+                waiting: None,
+            });
+            live.start.observe(pod, now);
+            live.waiting = pods::waiting(pod);
+        }
+        PodStep { containers, failed }
+    }
+
+    /// Pods (namespace, uid) whose Events should be asked for now; each at most once in `every`.
+    pub fn pods_to_ask(&mut self, now: Timestamp, every: SignedDuration) -> Vec<(String, String)> {
+        let due =
+            |pod: &LivePod| pod.asked.is_none_or(|at| now.duration_since(at) >= every) && pod.start.wants_events(now);
+        let mut ask = Vec::new();
+        for (uid, pod) in self.live.iter_mut().filter(|(_, pod)| due(pod)) {
+            pod.asked = Some(now);
+            ask.push((pod.namespace.clone(), uid.clone()));
+        }
+        ask
+    }
+
+    /// Takes in the Events of a pod.
+    pub fn events_seen(&mut self, pod_uid: &str, events: &[Event]) {
+        if let Some(pod) = self.live.get_mut(pod_uid) {
+            pod.start.events(events);
+        }
+    }
+
+    /// Unfinished Jobs (by uid) with a pod that can never start, and why.
+    pub fn hopeless(&self, now: Timestamp) -> BTreeMap<String, String> {
+        let unended = |uid: &str| self.jobs.get(uid).is_some_and(|job| job.finished.is_none() && job.ending.is_none());
+        let pods = self.live.values().filter(|pod| unended(&pod.job));
+        pods.filter_map(|pod| Some((pod.job.clone(), pod.start.never(now)?))).collect()
+    }
+
+    /// Notes that the run is about to delete a Job, and why; false where it has ended already.
+    pub fn end(&mut self, uid: &str, verdict: Verdict, why: &str) -> bool {
+        let Some(job) = self.jobs.get_mut(uid) else { return false };
+        if job.finished.is_some() || job.ending.is_some() {
+            return false;
+        }
+        job.ending = Some((verdict, why.to_owned()));
+        true
+    }
+
+    /// Jobs (by uid) that have not finished yet, in the order of creation.
+    pub fn unfinished(&self) -> Vec<String> {
+        self.order.iter().filter(|uid| self.jobs[*uid].finished.is_none()).cloned().collect()
+    }
+
+    /// A Job by its uid.
+    pub fn job(&self, uid: &str) -> Option<&Job> {
+        self.jobs.get(uid).map(|state| &state.job)
+    }
+
+    /// Every Job, in the order of creation.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.order.iter().map(|uid| &self.jobs[uid].job)
+    }
+
+    /// The code that a container of the run's Jobs ended with last.
+    pub fn container_exit_code(&self, container: &str) -> Option<i32> {
+        self.jobs.values().find_map(|job| job.exit_codes.get(container).copied())
+    }
+
+    /// The progress lines at `now`; names outside `namespace` carry theirs.
+    pub fn lines(&self, namespace: &str, now: Timestamp) -> Vec<JobLine> {
+        self.order.iter().map(|uid| self.line(uid, namespace, now)).collect()
+    }
+
+    fn line(&self, uid: &str, namespace: &str, now: Timestamp) -> JobLine {
+        let state = &self.jobs[uid];
+        let status = state.job.status.clone().unwrap_or_default();
+        let meta = &state.job.metadata;
+        let name = meta.name.clone().unwrap_or_default();
+        let its_namespace = meta.namespace.as_deref().unwrap_or_default();
+        let until = state.finished.as_ref().map_or(now, |(at, _, _)| *at);
+        let waiting = || self.live.values().filter(|pod| pod.job == uid).find_map(|pod| pod.waiting.clone());
+        let suspended = state.job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true);
+        let note = match (&state.ending, suspended) {
+            (Some(_), true | false) => Some("stopping".to_owned()),
+            (None, true) => Some("suspended".to_owned()),
+            (None, false) => waiting(),
+        };
+        JobLine {
+            name: if its_namespace == namespace { name } else { format!("{its_namespace}/{name}") },
+            succeeded: status.succeeded.unwrap_or(0),
+            completions: state.job.spec.as_ref().and_then(|spec| spec.completions),
+            active: status.active.unwrap_or(0),
+            failed: status.failed.unwrap_or(0),
+            elapsed: until.duration_since(state.began),
+            verdict: state.finished.as_ref().map(|(_, verdict, _)| *verdict),
+            note: note.filter(|_| state.finished.is_none()),
+        }
+    }
+
+    /// The end of each Job; `tail` gives the last lines of a pod's container by (pod uid, container).
+    pub fn reports(&self, now: Timestamp, tail: &dyn Fn(&str, &str) -> Vec<String>) -> Vec<JobReport> {
+        self.order.iter().map(|uid| self.jobs[uid].report(uid, now, tail)).collect()
+    }
+}
+
+impl JobState {
+    fn report(&self, uid: &str, now: Timestamp, tail: &dyn Fn(&str, &str) -> Vec<String>) -> JobReport {
+        let (at, result, condition) = self.finished.clone().unwrap_or_else(|| {
+            let (verdict, message) = self.ending.clone().unwrap_or((Verdict::Interrupted, String::new()));
+            (now, verdict, Ending { message, ..Ending::default() })
+        });
+        let status = self.job.status.clone().unwrap_or_default();
+        let with_tail = |pod: &FailedPod| FailedPod {
+            last_lines: pod.container.as_deref().map(|container| tail(&pod.uid, container)).unwrap_or_default(),
+            ..pod.clone()
+        };
+        JobReport {
+            namespace: self.job.metadata.namespace.clone().unwrap_or_default(),
+            name: self.job.metadata.name.clone().unwrap_or_default(),
+            uid: uid.to_owned(),
+            result,
+            failure_policy_rule: report::rule(&condition),
+            condition,
+            completions: self.job.spec.as_ref().and_then(|spec| spec.completions),
+            succeeded: status.succeeded.unwrap_or(0),
+            failed: status.failed.unwrap_or(0),
+            duration: at.duration_since(self.began),
+            failed_pods: self.failed_pods.iter().map(with_tail).collect(),
+            failed_pods_omitted: self.failed_pods_omitted,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

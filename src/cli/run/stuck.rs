@@ -1,0 +1,150 @@
+//! Owns the judgement that a pod can never start (PURE), so that a build that runs `jobdock run` does not hang.
+//! Never ends anything: the caller deletes the Job.
+//!
+//! A cluster retries such pods for ever, in the hope that somebody repairs the cause. In a terminal or in CI nobody
+//! will, so `run` gives up after what would have mended a passing fault.
+//!
+//! ```text
+//!  waiting: InvalidImageName, ErrImageNeverPull             -> never, at once
+//!  waiting: ErrImagePull <-> ImagePullBackOff               -> never, at the third ErrImagePull
+//!  waiting: CreateContainerConfigError                      -> never, after 30 s
+//!  ContainerCreating with FailedMount: … not found          -> never, after 30 s
+//! ```
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+
+/// Pulls that fail before the image is given up: the third comes about half a minute after the first.
+pub const PULLS: u32 = 3;
+/// How long pulls may fail where single tries were not seen (a watch that was cut off).
+const PULL_PATIENCE: SignedDuration = SignedDuration::from_secs(180);
+/// How long a missing ConfigMap, Secret or key may stay missing: somebody may be creating it just now.
+const CONFIG_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+
+/// What has kept one pod from starting so far.
+#[derive(Debug, Default)]
+pub struct Start {
+    pulls: BTreeMap<String, Pull>,
+    config_error: Option<Waiting>,
+    creating_since: Option<Timestamp>,
+    mount_error: Option<String>,
+    hopeless: Option<String>,
+}
+
+/// Failed pulls of one container's image.
+#[derive(Debug)]
+struct Pull {
+    since: Timestamp,
+    failures: u32,
+    failing_now: bool,
+    message: String,
+}
+
+/// Something that has been true since an instant.
+#[derive(Debug)]
+struct Waiting {
+    since: Timestamp,
+    message: String,
+}
+
+impl Start {
+    /// Takes in the pod's state as it is at `now`.
+    pub fn observe(&mut self, pod: &Pod, now: Timestamp) {
+        let status = pod.status.clone().unwrap_or_default();
+        let all = status.init_container_statuses.into_iter().chain(status.container_statuses).flatten();
+        let mut config_error = None;
+        let mut creating = false;
+        for container in all {
+            let Some(waiting) = container.state.as_ref().and_then(|state| state.waiting.clone()) else {
+                self.pulls.remove(&container.name);
+                continue;
+            };
+            let message = waiting.message.unwrap_or_default();
+            match waiting.reason.as_deref().unwrap_or_default() {
+                reason @ ("InvalidImageName" | "ErrImageNeverPull") => {
+                    self.hopeless = Some(image_text(&container, reason, &message));
+                }
+                "ErrImagePull" => {
+                    self.pull_failed(&container.name, image_text(&container, "ErrImagePull", &message), now)
+                }
+                "ImagePullBackOff" => {
+                    self.pull_waits(&container.name, image_text(&container, "ImagePullBackOff", &message), now)
+                }
+                "CreateContainerConfigError" => config_error = Some(format!("container {}: {message}", container.name)),
+                "ContainerCreating" => creating = true,
+                _ => {}
+            }
+        }
+        self.config_error = config_error.map(|message| {
+            let since = self.config_error.as_ref().map_or(now, |before| before.since);
+            Waiting { since, message }
+        });
+        self.creating_since = creating.then(|| self.creating_since.unwrap_or(now));
+    }
+
+    /// Takes in the pod's Events: why its volumes cannot be set up is told there alone.
+    pub fn events(&mut self, events: &[Event]) {
+        let mount = events.iter().filter(|event| event.reason.as_deref() == Some("FailedMount"));
+        self.mount_error = mount
+            .filter_map(|event| event.message.clone())
+            .rfind(|message| message.contains("not found") || message.contains("non-existent"));
+    }
+
+    /// Whether the pod's Events should be asked for: it has been creating its containers for suspiciously long.
+    pub fn wants_events(&self, now: Timestamp) -> bool {
+        self.creating_since.is_some_and(|since| now.duration_since(since) >= CONFIG_PATIENCE)
+    }
+
+    /// Why the pod can never start, where that is sure enough by `now`.
+    pub fn never(&self, now: Timestamp) -> Option<String> {
+        if self.hopeless.is_some() {
+            return self.hopeless.clone();
+        }
+        let given_up = |pull: &&Pull| pull.failures >= PULLS || now.duration_since(pull.since) >= PULL_PATIENCE;
+        if let Some(pull) = self.pulls.values().find(given_up) {
+            return Some(format!("{} ({} tries)", pull.message, pull.failures.max(1)));
+        }
+        if let Some(error) = &self.config_error
+            && now.duration_since(error.since) >= CONFIG_PATIENCE
+        {
+            return Some(format!("{} (for {} s)", error.message, CONFIG_PATIENCE.as_secs()));
+        }
+        self.mount_error.clone().filter(|_| self.wants_events(now))
+    }
+
+    fn pull_failed(&mut self, container: &str, message: String, now: Timestamp) {
+        let pull = self.pull(container, now);
+        if !pull.failing_now {
+            pull.failures += 1;
+        }
+        pull.failing_now = true;
+        pull.message = message;
+    }
+
+    fn pull_waits(&mut self, container: &str, message: String, now: Timestamp) {
+        let pull = self.pull(container, now);
+        pull.failing_now = false;
+        if pull.message.is_empty() {
+            pull.message = message;
+        }
+    }
+
+    fn pull(&mut self, container: &str, now: Timestamp) -> &mut Pull {
+        self.pulls.entry(container.to_owned()).or_insert(Pull {
+            since: now,
+            failures: 0,
+            failing_now: false,
+            message: String::new(),
+        })
+    }
+}
+
+fn image_text(container: &ContainerStatus, reason: &str, message: &str) -> String {
+    format!("container {}: image {:?}: {reason}: {message}", container.name, container.image)
+}
+
+#[cfg(test)]
+#[path = "stuck_tests.rs"]
+mod tests;

@@ -1,0 +1,111 @@
+//! When a pod is given up, and when it is not.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use serde_json::json;
+
+use super::Start;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn waiting(reason: &str, message: &str) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": "p"},
+        "status": {"containerStatuses": [{
+            "name": "main", "image": "nope:1", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": reason, "message": message}},
+        }]},
+    }))
+    .unwrap()
+}
+
+/// Feeds (second, waiting reason) pairs, then asks at `ask`.
+fn verdict(seen: &[(i64, &str)], ask: i64) -> Option<String> {
+    let mut start = Start::default();
+    for (second, reason) in seen {
+        start.observe(&waiting(reason, "why"), at(*second));
+    }
+    start.never(at(ask))
+}
+
+#[test]
+fn an_invalid_image_name_is_hopeless_at_once() {
+    assert_eq!(
+        verdict(&[(0, "InvalidImageName")], 0).as_deref(),
+        Some(r#"container main: image "nope:1": InvalidImageName: why"#)
+    );
+}
+
+#[test]
+fn an_image_that_is_never_pulled_is_hopeless_at_once() {
+    assert!(verdict(&[(0, "ErrImageNeverPull")], 0).is_some());
+}
+
+#[test]
+fn two_failed_pulls_are_waited_out() {
+    assert_eq!(verdict(&[(0, "ErrImagePull"), (1, "ImagePullBackOff"), (10, "ErrImagePull")], 20), None);
+}
+
+#[test]
+fn the_third_failed_pull_ends_it() {
+    let seen = [
+        (0, "ErrImagePull"),
+        (1, "ImagePullBackOff"),
+        (10, "ErrImagePull"),
+        (11, "ImagePullBackOff"),
+        (30, "ErrImagePull"),
+    ];
+    assert_eq!(verdict(&seen, 30).as_deref(), Some(r#"container main: image "nope:1": ErrImagePull: why (3 tries)"#));
+}
+
+#[test]
+fn the_same_failed_pull_seen_twice_counts_once() {
+    assert_eq!(verdict(&[(0, "ErrImagePull"), (0, "ErrImagePull"), (1, "ErrImagePull")], 2), None);
+}
+
+#[test]
+fn pulls_whose_tries_were_not_seen_end_by_time() {
+    assert_eq!(verdict(&[(0, "ImagePullBackOff")], 179), None);
+    assert!(verdict(&[(0, "ImagePullBackOff")], 180).is_some());
+}
+
+#[test]
+fn a_missing_config_map_is_waited_for_half_a_minute() {
+    assert_eq!(verdict(&[(0, "CreateContainerConfigError"), (20, "CreateContainerConfigError")], 29), None);
+    assert_eq!(
+        verdict(&[(0, "CreateContainerConfigError"), (20, "CreateContainerConfigError")], 30).as_deref(),
+        Some("container main: why (for 30 s)")
+    );
+}
+
+#[test]
+fn a_config_map_that_appears_resets_the_wait() {
+    assert_eq!(
+        verdict(&[(0, "CreateContainerConfigError"), (20, "PodInitializing"), (25, "CreateContainerConfigError")], 40),
+        None
+    );
+}
+
+#[test]
+fn a_volume_that_cannot_be_mounted_is_known_from_events() {
+    let event = |message: &str| Event {
+        reason: Some("FailedMount".to_owned()),
+        message: Some(message.to_owned()),
+        ..Event::default()
+    };
+    let mut start = Start::default();
+    start.observe(&waiting("ContainerCreating", ""), at(0));
+    assert!(!start.wants_events(at(29)));
+    assert!(start.wants_events(at(30)));
+    start.events(&[event("MountVolume.SetUp failed: timed out")]);
+    assert_eq!(start.never(at(31)), None);
+    start.events(&[event(r#"MountVolume.SetUp failed for volume "v" : configmap "c" not found"#)]);
+    assert!(start.never(at(31)).unwrap().contains(r#"configmap "c" not found"#));
+}
+
+#[test]
+fn a_slow_start_is_not_a_failure() {
+    assert_eq!(verdict(&[(0, "ContainerCreating")], 3600), None);
+}

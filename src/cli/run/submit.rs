@@ -1,0 +1,157 @@
+//! Owns how manifests become objects on the server: nothing is created before everything that is known to be in the
+//! way has been looked at. Never validates: the manifests have been admitted.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
+use kube::{Api, Client};
+
+use super::manifests::Manifest;
+use super::report;
+use super::screen::Screen;
+use crate::cli::exit::Failure;
+use crate::model::kind::Kind;
+
+/// Pause between looks at a Job that is being replaced.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What is done about a Job of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It is an error.
+    Refuse,
+    /// It is deleted first.
+    Replace,
+}
+
+/// Refuses (or deletes) Jobs that stand where the manifests' Jobs are to be.
+pub async fn clear_way(
+    client: &Client,
+    jobs: &[&Manifest],
+    existing: Existing,
+    screen: &Screen,
+) -> Result<(), Failure> {
+    let mut in_the_way = Vec::new();
+    for manifest in jobs.iter().filter(|manifest| !manifest.name.is_empty()) {
+        let api = Api::<Job>::namespaced(client.clone(), &manifest.namespace);
+        if let Some(job) = api.get_opt(&manifest.name).await.context("cannot ask for Jobs of the same name")? {
+            in_the_way.push((manifest, job, api));
+        }
+    }
+    if existing == Existing::Refuse && !in_the_way.is_empty() {
+        let texts: Vec<String> = in_the_way.iter().map(|(manifest, job, _)| refusal(manifest, job)).collect();
+        return Err(Failure::Usage(texts.join("\n")));
+    }
+    for (manifest, _, api) in in_the_way {
+        screen.note(format!("jobdock: deleting Job {}/{} to replace it", manifest.namespace, manifest.name)).await;
+        replace(&api, &manifest.name).await?;
+    }
+    Ok(())
+}
+
+fn refusal(manifest: &Manifest, job: &Job) -> String {
+    let Manifest { namespace, name, origin, .. } = manifest;
+    match report::ending(job) {
+        Some((_, ending)) => {
+            let condition = ending.condition.unwrap_or_default();
+            format!(
+                "{origin}: Job {namespace}/{name} has run already and is {condition}: \
+                 run it again with --replace, or give it another name or generateName"
+            )
+        }
+        None => format!(
+            "{origin}: Job {namespace}/{name} is still running: \
+             follow it with `kubectl -n {namespace} logs -f job/{name}`, or end it and run it again with --replace"
+        ),
+    }
+}
+
+async fn replace(api: &Api<Job>, name: &str) -> Result<(), Failure> {
+    match api.delete(name, &DeleteParams::foreground()).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+        Err(error) => return Err(anyhow::Error::new(error).context(format!("cannot delete Job {name}")).into()),
+    }
+    while api.get_opt(name).await.with_context(|| format!("cannot see whether Job {name} is gone"))?.is_some() {
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Makes the namespace of a manifest where it is missing, so that one file is enough on a fresh machine.
+pub async fn make_namespace(client: &Client, name: &str) -> Result<(), Failure> {
+    let api = Api::<k8s_openapi::api::core::v1::Namespace>::all(client.clone());
+    if api.get_opt(name).await.with_context(|| format!("cannot ask for namespace {name}"))?.is_some() {
+        return Ok(());
+    }
+    let namespace = serde_json::from_value(serde_json::json!({"metadata": {"name": name}}))?;
+    match api.create(&PostParams::default(), &namespace).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) => Err(anyhow::Error::new(error).context(format!("cannot create namespace {name}")).into()),
+    }
+}
+
+/// Creates what a Job needs, or brings it to the manifest's state where it is there already.
+pub async fn apply(client: &Client, manifest: &Manifest) -> Result<(), Failure> {
+    let (api, object) = dynamic(client, manifest)?;
+    let created = api.create(&PostParams::default(), &object).await;
+    let Err(kube::Error::Api(status)) = &created else { return told(created.map(drop), manifest) };
+    if status.code != 409 || manifest.name.is_empty() {
+        return told(created.map(drop), manifest);
+    }
+    let live = api.get(&manifest.name).await.with_context(|| cannot("read", manifest))?;
+    let mut object = object;
+    object.metadata.resource_version = live.metadata.resource_version;
+    told(api.replace(&manifest.name, &PostParams::default(), &object).await.map(drop), manifest)
+}
+
+/// Creates a Job.
+pub async fn create(client: &Client, manifest: &Manifest) -> Result<Job, Failure> {
+    let (api, object) = dynamic(client, manifest)?;
+    match api.create(&PostParams::default(), &object).await {
+        Ok(created) => created.try_parse().with_context(|| cannot("read back", manifest)).map_err(Into::into),
+        Err(error) => Err(refused(error, manifest)),
+    }
+}
+
+fn dynamic(client: &Client, manifest: &Manifest) -> Result<(Api<DynamicObject>, DynamicObject), Failure> {
+    let resource = resource(manifest.kind);
+    let api = if manifest.kind.namespaced {
+        Api::namespaced_with(client.clone(), &manifest.namespace, &resource)
+    } else {
+        Api::all_with(client.clone(), &resource)
+    };
+    let object = serde_json::from_value(manifest.value.clone()).with_context(|| cannot("send", manifest))?;
+    Ok((api, object))
+}
+
+fn resource(kind: &Kind) -> ApiResource {
+    ApiResource {
+        group: kind.group.to_owned(),
+        version: kind.version.to_owned(),
+        api_version: kind.api_version(),
+        kind: kind.kind.to_owned(),
+        plural: kind.plural.to_owned(),
+    }
+}
+
+fn told(answer: kube::Result<()>, manifest: &Manifest) -> Result<(), Failure> {
+    answer.map_err(|error| refused(error, manifest))
+}
+
+/// The server's refusal; where the manifest is to blame it is a usage error.
+fn refused(error: kube::Error, manifest: &Manifest) -> Failure {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 409 | 413 | 422) => {
+            Failure::Usage(format!("{}: {}", manifest.origin, status.message))
+        }
+        other => anyhow::Error::new(other).context(cannot("create", manifest)).into(),
+    }
+}
+
+fn cannot(act: &str, manifest: &Manifest) -> String {
+    format!("{}: cannot {act} {} {}", manifest.origin, manifest.kind.kind, manifest.title())
+}

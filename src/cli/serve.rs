@@ -1,0 +1,87 @@
+//! `jobdock serve`: the daemon in the foreground, until a signal ends it.
+
+use std::net::SocketAddr;
+
+use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::connect;
+use super::exit::{self, Failure};
+use super::local::Local;
+use super::log;
+use crate::daemon::{Config, Daemon};
+
+/// Messages that a daemon shows unless told otherwise.
+const LEVEL: &str = "info";
+
+/// Serve the Kubernetes API and run Jobs until stopped.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Address of the HTTPS API; every request needs the token or certificate of `jobdock kubeconfig`
+    #[arg(long, env = "JOBDOCK_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7443")]
+    listen: SocketAddr,
+
+    /// `none` serves the API and the controllers only: pods stay Pending until a client writes their status
+    #[arg(long, env = "JOBDOCK_NODE", value_enum, default_value = "local")]
+    node: Node,
+
+    /// End all pods when the daemon stops; without it they run on, and the next daemon adopts them
+    #[arg(long, env = "JOBDOCK_STOP_PODS_ON_EXIT")]
+    stop_pods_on_exit: bool,
+
+    #[command(flatten)]
+    local: Local,
+}
+
+/// Where pods run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Node {
+    /// On this machine's engine.
+    Local,
+    /// Nowhere.
+    None,
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+pub async fn run(args: Args) -> Result<u8, Failure> {
+    log::start(args.local.log_level.as_deref().unwrap_or(LEVEL), args.local.log_format)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let config = Config {
+        listen: Some(args.listen),
+        node: args.node == Node::Local,
+        stop_pods_on_exit: args.stop_pods_on_exit,
+        ..args.local.config()?
+    };
+    let daemon = Daemon::start(config).await.map_err(|error| connect::failure(error.into()))?;
+    greet(&daemon, &args);
+    // Outside of systemd there is nobody to tell.
+    let _no_supervisor = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        error = daemon.failed() => Some(error),
+    };
+    let _no_supervisor = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    daemon.shutdown().await?;
+    match failed {
+        None => Ok(exit::OK),
+        Some(error) => Err(error.into()),
+    }
+}
+
+/// Tells where it listens, and what to type next.
+#[expect(clippy::print_stderr, reason = "standard output is not for messages")]
+fn greet(daemon: &Daemon, args: &Args) {
+    let data = args.local.data.flag();
+    let address = daemon.address().map(|address| format!("https://{address}")).unwrap_or_default();
+    eprintln!("jobdock {} serves {address}, data in {}", env!("CARGO_PKG_VERSION"), daemon.directory().display());
+    if !args.listen.ip().is_loopback() {
+        eprintln!(
+            "warning: {} can be reached from elsewhere; whoever holds the token rules this machine's engine",
+            args.listen
+        );
+    }
+    eprintln!("  jobdock kubeconfig{data} > jobdock.kubeconfig");
+    eprintln!("  kubectl --kubeconfig jobdock.kubeconfig get jobs,pods");
+}

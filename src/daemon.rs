@@ -1,0 +1,247 @@
+//! Owns the wiring: which rooms run, in which order they start, in which order they stop.
+//! Never decides anything about Jobs or pods.
+//!
+//! ```text
+//!  start: lock the data directory -> store -> engine -> namespaces -> socket -> node agent, controllers, API
+//!  stop:  API takes nothing new and closes its watches -> controllers -> node agent finish what they are at
+//!         -> the store's last commit is on disk -> the lock is released
+//! ```
+//!
+//! The lock is the operating system's on an open file: it goes with the process, however that ends.
+
+mod directory;
+mod part;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+pub use self::directory::connect;
+use self::directory::{Directory, Refusal, Socket};
+use self::part::{Failures, Part};
+use crate::api::{ApiState, Listeners};
+use crate::job::backoff::Delays;
+use crate::model::object::Object;
+use crate::pod::agent::Agent;
+use crate::runtime::docker::Docker;
+use crate::runtime::fake::Fake;
+use crate::store::{self, Store, Write};
+use crate::{api, gc, job, pod, runtime};
+
+/// Namespaces that every cluster has.
+const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+
+/// What runs pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// The Docker engine.
+    Docker,
+    /// Nothing: containers are pretended.
+    Fake,
+}
+
+/// How a daemon is to be.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Address of the HTTPS API; without one only the unix socket answers.
+    pub listen: Option<SocketAddr>,
+    /// The engine, as the docker CLI's `--host`; found as that finds it where absent.
+    pub host: Option<String>,
+    /// What runs pods.
+    pub runtime: Runtime,
+    /// Whether this machine runs pods at all.
+    pub node: bool,
+    /// Whether pods end with the daemon.
+    pub stop_pods_on_exit: bool,
+    /// First delay before a failed pod is tried again.
+    pub backoff_base: SignedDuration,
+    /// Longest such delay.
+    pub backoff_cap: SignedDuration,
+}
+
+/// Why a daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process has the data directory: talk to that one, wait for its end, or use another directory.
+    #[error("another jobdock (process {holder}) uses {directory}: stop it, or give another --data-dir")]
+    Held {
+        /// The data directory.
+        directory: String,
+        /// The other's process id, as far as it told.
+        holder: String,
+    },
+    /// The data directory cannot be used: make it writable, or use another.
+    #[error("the data directory {directory} cannot be used: {source}")]
+    Directory {
+        /// The data directory.
+        directory: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database cannot be used.
+    #[error("the database in {directory} cannot be used")]
+    Store {
+        /// The data directory.
+        directory: String,
+        /// Why.
+        source: store::Error,
+    },
+    /// There is no engine to run pods on: start one, or say where it is.
+    #[error("{0}")]
+    NoEngine(String),
+    /// The API cannot be served: another address may do.
+    #[error("{0}; give another address with --listen")]
+    Api(#[from] api::serve::Error),
+    /// A part that should run until it is stopped has ended: a fault of jobdock's.
+    #[error("the {0} has ended by itself: this is a fault in jobdock, please report it")]
+    Ended(&'static str),
+}
+
+/// A running daemon. Dropped without [`Daemon::shutdown`] it stops as in a crash: nothing is lost, the next daemon
+/// goes on.
+pub struct Daemon {
+    address: Option<SocketAddr>,
+    failures: Failures,
+    /// In the order in which they stop.
+    parts: Vec<Part>,
+    store: Store,
+    _socket: Socket,
+    /// Last, so that the lock is held until the database is closed.
+    directory: Directory,
+}
+
+impl Daemon {
+    /// Starts everything; returns when requests are answered.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let directory = lock(&config.data_dir)?;
+        raise_file_limit();
+        let told = |source: store::Error| Error::Store { directory: config.data_dir.display().to_string(), source };
+        let store = Store::open(&config.data_dir).map_err(told)?;
+        let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
+        make_namespaces(&store).await.map_err(told)?;
+        let socket = directory.socket().map_err(|source| unusable(&config.data_dir, source))?;
+        let listeners = Listeners::bind(&config.data_dir, Some(socket.path()), config.listen).await?;
+        let address = listeners.tcp_address();
+
+        let failures = Failures::default();
+        let controllers = Part::new("controllers", &failures);
+        controllers.spawn(|stop| gc::run(store.clone(), stop));
+        controllers.spawn(|stop| job::controller::run(store.clone(), config.options(), stop));
+        controllers.spawn(|stop| job::cronjob::run(store.clone(), stop));
+        controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
+        let node = Part::new("node agent", &failures);
+        if let Some(runtime) = engine {
+            let (store, data_dir) = (store.clone(), config.data_dir.clone());
+            let agent = Agent { store, runtime, data_dir, node_name: pod::node::default_name() };
+            node.spawn(|stop| pod::agent::run(agent, stop));
+        }
+        let api = Part::new("API", &failures);
+        api.spawn(|stop| api::serve(ApiState::new(store.clone(), stop.clone()), listeners, stop));
+        Ok(Self { address, failures, parts: vec![api, controllers, node], store, directory, _socket: socket })
+    }
+
+    /// Where the HTTPS API listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Waits until a part ends that should not.
+    pub fn failed(&self) -> impl Future<Output = Error> + use<> {
+        let failures = self.failures.clone();
+        async move { Error::Ended(failures.first().await) }
+    }
+
+    /// Stops everything in order. Containers run on, for the next daemon to adopt, unless the daemon was started to
+    /// stop them.
+    pub async fn shutdown(self) -> Result<(), Error> {
+        for part in self.parts {
+            part.stop().await;
+        }
+        drop(self.store);
+        drop(self.directory);
+        Ok(())
+    }
+}
+
+impl Config {
+    fn options(&self) -> job::facts::Options {
+        let delays = Delays { base: self.backoff_base, cap: self.backoff_cap };
+        job::facts::Options { delays, ..job::facts::Options::default() }
+    }
+}
+
+async fn engine(config: &Config, store_id: &str) -> Result<Arc<dyn runtime::Runtime>, Error> {
+    match config.runtime {
+        Runtime::Fake => Ok(Arc::new(Fake::new())),
+        Runtime::Docker => match Docker::connect(config.host.as_deref(), store_id).await {
+            Ok(docker) => Ok(Arc::new(docker)),
+            Err(error) => Err(Error::NoEngine(with_causes(&error))),
+        },
+    }
+}
+
+/// An error with its causes, as one text.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn lock(path: &Path) -> Result<Directory, Error> {
+    Directory::lock(path).map_err(|refusal| match refusal {
+        Refusal::Held { holder } => Error::Held { directory: path.display().to_string(), holder },
+        Refusal::Io(source) => unusable(path, source),
+    })
+}
+
+fn unusable(path: &Path, source: std::io::Error) -> Error {
+    Error::Directory { directory: path.display().to_string(), source }
+}
+
+/// Each watch, log and engine connection is an open file; the limit that shells give is low for historic reasons.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+async fn make_namespaces(store: &Store) -> Result<(), store::Error> {
+    for name in NAMESPACES {
+        let namespace = Namespace {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                labels: Some([("kubernetes.io/metadata.name".to_owned(), name.to_owned())].into()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(NamespaceSpec { finalizers: Some(vec!["kubernetes".to_owned()]) }),
+            status: Some(NamespaceStatus { phase: Some("Active".to_owned()), conditions: None }),
+        };
+        match store.commit(vec![Write::Create(Object::new(namespace))]).await {
+            Ok(_) | Err(store::Error::AlreadyExists(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The kubeconfig for the daemon of a data directory; none where none has served it yet.
+pub fn kubeconfig(directory: &Path) -> Result<Option<String>, api::pki::Error> {
+    match api::kubeconfig(directory) {
+        Ok(text) => Ok(Some(text)),
+        Err(api::pki::Error::NeverServed(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,90 @@
+//! Owns how the loops of this room are fed: changes become keys, from the start and again after each break of the watch.
+//! Never knows what a key is looked at for.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::kind::Kind;
+use crate::model::object::{Key, Object};
+use crate::reconcile::Queue;
+use crate::store::{Change, Error, Owner, Query, Store};
+
+/// Longest time between two looks at what waits for an instant. The queue's clock stands still while the machine sleeps
+/// and knows nothing of a wall clock that is set; this bounds how late either is noticed.
+const LONGEST_NAP: Duration = Duration::from_secs(30);
+/// Pause before a broken watch is begun anew.
+const REWATCH: Duration = Duration::from_secs(1);
+/// Objects read at a time when the whole store is looked through.
+const PAGE: usize = 500;
+
+/// Adds the keys that `all` names, and from then on those that `of` names for each change of these kinds, until `stop`.
+pub async fn feed(
+    store: Store,
+    kinds: &[&'static Kind],
+    queue: Queue<Key>,
+    stop: CancellationToken,
+    all: impl Fn() -> Result<BTreeSet<Key>, Error>,
+    of: impl Fn(&Change) -> Result<BTreeSet<Key>, Error>,
+) {
+    loop {
+        let broken = tokio::select! {
+            () = stop.cancelled() => return,
+            Err(error) = follow(&store, kinds, &queue, &all, &of) => error,
+        };
+        match broken {
+            Error::Closed => return,
+            // The list that follows finds whatever the log no longer tells.
+            error => tracing::warn!(%error, ?kinds, "a watch broke and begins anew"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(REWATCH) => {}
+        }
+    }
+}
+
+async fn follow(
+    store: &Store,
+    kinds: &[&'static Kind],
+    queue: &Queue<Key>,
+    all: impl Fn() -> Result<BTreeSet<Key>, Error>,
+    of: impl Fn(&Change) -> Result<BTreeSet<Key>, Error>,
+) -> Result<Infallible, Error> {
+    // Watched from before the list, so that nothing falls in between.
+    let mut watch = store.watch(kinds, store.revision())?;
+    all()?.into_iter().for_each(|key| queue.add(key));
+    loop {
+        let change = watch.next().await?;
+        of(&change)?.into_iter().for_each(|key| queue.add(key));
+    }
+}
+
+/// Looks at every object of a kind with this owner, a page at a time.
+pub fn each(
+    store: &Store,
+    kind: &'static Kind,
+    owner: Owner<'_>,
+    with_finalizers: bool,
+    mut visit: impl FnMut(&Object) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut last: Option<Key> = None;
+    loop {
+        let after = last.as_ref().map(|key| (key.namespace.as_str(), key.name.as_str()));
+        let query = Query { kind, namespace: None, owner, with_finalizers, limit: Some(PAGE), after, at: None };
+        let page = store.list(&query)?;
+        page.objects.iter().try_for_each(&mut visit)?;
+        last = page.objects.last().map(Object::key);
+        if page.remaining == 0 || last.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// How long to wait for an instant, before looking again whether it is still the right one.
+pub fn nap(until: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO).min(LONGEST_NAP)
+}

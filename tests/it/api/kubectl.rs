@@ -1,0 +1,299 @@
+//! The real kubectl, unmodified, against the real listeners: TLS, token, HTTP/2.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use jobdock::api::{ApiState, Listeners, kubeconfig, serve};
+use jobdock::model::kind::Kind;
+use jobdock::model::object::{Key, Object};
+use jobdock::store::{Expected, Store, Write};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+/// A server of the test's own, and a kubectl with a home of its own.
+struct Cluster {
+    dir: TempDir,
+    store: Store,
+    stop: CancellationToken,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Cluster {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::in_memory().unwrap();
+        for name in ["default", "other"] {
+            let mut namespace = Namespace::default();
+            namespace.metadata.name = Some(name.to_owned());
+            store.commit(vec![Write::Create(Object::new(namespace))]).await.unwrap();
+        }
+        let stop = CancellationToken::new();
+        let socket = dir.path().join("api.sock");
+        let listeners = Listeners::bind(dir.path(), Some(&socket), Some(([127, 0, 0, 1], 0).into())).await.unwrap();
+        tokio::spawn(serve(ApiState::new(store.clone(), stop.clone()), listeners, stop.clone()));
+        let cluster = Self { dir, store, stop };
+        std::fs::write(cluster.path("config"), kubeconfig(cluster.dir.path()).unwrap()).unwrap();
+        std::fs::write(cluster.path("job.yaml"), JOB).unwrap();
+        cluster
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("kubectl");
+        command
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env("HOME", self.dir.path())
+            .env("KUBECONFIG", self.path("config"))
+            .env("KUBECACHEDIR", self.path("cache"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        tokio::task::spawn_blocking(move || {
+            command.output().expect("kubectl is on the PATH: install it (Debian: kubernetes-client) to run these tests")
+        })
+        .await
+        .unwrap()
+    }
+
+    /// What a command that must succeed prints.
+    #[track_caller]
+    fn ok<'a>(&'a self, arguments: &'a [&'a str]) -> impl Future<Output = String> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let output = self.run(arguments).await;
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{caller}: kubectl {arguments:?}: {errors}");
+            String::from_utf8(output.stdout).unwrap()
+        }
+    }
+
+    /// What a command that must fail complains of.
+    async fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        assert!(!output.status.success(), "kubectl {arguments:?} did not fail");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Changes an object as a controller would.
+    async fn change(&self, key: &Key, edit: impl Fn(&mut Value)) {
+        let object = self.store.get(key).unwrap().unwrap();
+        let mut value = object.to_value();
+        edit(&mut value);
+        let object = Object::from_value(key.kind, value).unwrap();
+        self.store.commit(vec![Write::Update { object, expected: Expected::Exists }]).await.unwrap();
+    }
+}
+
+const JOB: &str = "
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: hello
+spec:
+  completions: 3
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+      - name: main
+        image: busybox
+        command: [sh, -c, echo hello]
+";
+
+/// The lines of a table, its columns parted by one space.
+fn table(text: &str) -> Vec<String> {
+    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn create_get_and_delete() {
+    let cluster = Cluster::new().await;
+    assert_eq!(cluster.ok(&["create", "-f", "job.yaml"]).await, "job.batch/hello created\n");
+    let again = cluster.fails(&["create", "-f", "job.yaml"]).await;
+    assert!(again.contains("(AlreadyExists)") && again.contains("jobs.batch \"hello\" already exists"), "{again}");
+    let rows = table(&cluster.ok(&["get", "jobs"]).await);
+    assert_eq!(rows[0], "NAME STATUS COMPLETIONS DURATION AGE");
+    assert!(rows[1].starts_with("hello Running 0/3 "), "{rows:?}");
+    let wide = table(&cluster.ok(&["get", "job", "hello", "-o", "wide"]).await);
+    assert_eq!(wide[0], "NAME STATUS COMPLETIONS DURATION AGE CONTAINERS IMAGES SELECTOR");
+    assert!(wide[1].contains(" main busybox "), "{wide:?}");
+    assert_eq!(cluster.ok(&["get", "job", "-o", "name"]).await, "job.batch/hello\n");
+    let path = "jsonpath={.items[0].spec.completions}";
+    assert_eq!(cluster.ok(&["get", "jobs", "-o", path]).await, "3");
+    let yaml = cluster.ok(&["get", "job", "hello", "-o", "yaml"]).await;
+    assert!(yaml.starts_with("apiVersion: batch/v1\nkind: Job\n"), "{yaml}");
+    let json: Value = serde_json::from_str(&cluster.ok(&["get", "job", "hello", "-o", "json"]).await).unwrap();
+    assert_eq!(json["spec"]["backoffLimit"], 6);
+    assert!(cluster.ok(&["get", "all"]).await.contains("job.batch/hello"));
+    assert!(cluster.ok(&["get", "jobs", "-A"]).await.starts_with("NAMESPACE"));
+    assert!(cluster.ok(&["get", "jobs", "-n", "other"]).await.is_empty());
+    assert_eq!(cluster.ok(&["delete", "job", "hello"]).await, "job.batch \"hello\" deleted\n");
+    let gone = cluster.fails(&["get", "job", "hello"]).await;
+    assert!(gone.contains("Error from server (NotFound): jobs.batch \"hello\" not found"), "{gone}");
+    let none = cluster.run(&["get", "jobs"]).await;
+    assert_eq!(String::from_utf8_lossy(&none.stderr), "No resources found in default namespace.\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apply_diff_label_annotate_patch_replace() {
+    let cluster = Cluster::new().await;
+    assert_eq!(cluster.ok(&["apply", "-f", "job.yaml"]).await, "job.batch/hello created\n");
+    assert_eq!(cluster.ok(&["apply", "-f", "job.yaml"]).await, "job.batch/hello unchanged\n");
+    let changed = JOB.replace("spec:\n  completions", "spec:\n  parallelism: 2\n  completions");
+    std::fs::write(cluster.path("job.yaml"), &changed).unwrap();
+    let diff = cluster.run(&["diff", "-f", "job.yaml"]).await;
+    assert_eq!(diff.status.code(), Some(1), "{}", String::from_utf8_lossy(&diff.stderr));
+    assert!(String::from_utf8_lossy(&diff.stdout).contains("+  parallelism: 2"));
+    assert_eq!(cluster.ok(&["apply", "-f", "job.yaml"]).await, "job.batch/hello configured\n");
+    assert_eq!(cluster.ok(&["get", "job", "hello", "-o", "jsonpath={.spec.parallelism}"]).await, "2");
+    assert_eq!(cluster.run(&["diff", "-f", "job.yaml"]).await.status.code(), Some(0));
+    assert_eq!(cluster.ok(&["label", "job", "hello", "team=a"]).await, "job.batch/hello labeled\n");
+    assert_eq!(cluster.ok(&["annotate", "job/hello", "note=b"]).await, "job.batch/hello annotated\n");
+    assert_eq!(cluster.ok(&["get", "jobs", "-l", "team=a", "-o", "name"]).await, "job.batch/hello\n");
+    assert_eq!(cluster.ok(&["get", "jobs", "-l", "team in (b)", "-o", "name"]).await, "");
+    for (kind, patch, left) in [
+        ("strategic", r#"{"spec":{"parallelism":3}}"#, "3"),
+        ("merge", r#"{"spec":{"parallelism":4}}"#, "4"),
+        ("json", r#"[{"op":"replace","path":"/spec/parallelism","value":5}]"#, "5"),
+    ] {
+        let patched = cluster.ok(&["patch", "job", "hello", "--type", kind, "-p", patch]).await;
+        assert_eq!(patched, "job.batch/hello patched\n", "{kind}");
+        assert_eq!(cluster.ok(&["get", "job", "hello", "-o", "jsonpath={.spec.parallelism}"]).await, left, "{kind}");
+    }
+    let strict = changed.replace("completions: 3", "completons: 3");
+    std::fs::write(cluster.path("typo.yaml"), strict.replace("name: hello", "name: typo")).unwrap();
+    let refused = cluster.fails(&["create", "-f", "typo.yaml"]).await;
+    assert!(refused.contains("unknown field \"spec.completons\""), "{refused}");
+    assert_eq!(cluster.ok(&["create", "-f", "typo.yaml", "--validate=ignore"]).await, "job.batch/typo created\n");
+    let cron = ["create", "cronjob", "nightly", "--image=busybox", "--schedule=@daily"];
+    assert_eq!(cluster.ok(&cron).await, "cronjob.batch/nightly created\n");
+    assert_eq!(cluster.ok(&["create", "job", "now", "--from=cronjob/nightly"]).await, "job.batch/now created\n");
+    assert_eq!(
+        cluster.ok(&["get", "job", "now", "-o", "jsonpath={.metadata.ownerReferences[0].name}"]).await,
+        "nightly"
+    );
+    let dry = cluster.ok(&["create", "job", "dry", "--image=busybox", "--dry-run=server"]).await;
+    assert_eq!(dry, "job.batch/dry created (server dry run)\n");
+    assert_eq!(cluster.ok(&["create", "configmap", "c", "--from-literal=a=1"]).await, "configmap/c created\n");
+    let config = cluster.ok(&["get", "configmap", "c", "-o", "yaml"]).await;
+    std::fs::write(cluster.path("c.yaml"), config.replace("a: \"1\"", "a: \"2\"")).unwrap();
+    assert_eq!(cluster.ok(&["replace", "-f", "c.yaml"]).await, "configmap/c replaced\n");
+    assert_eq!(cluster.ok(&["get", "configmap", "c", "-o", "jsonpath={.data.a}"]).await, "2");
+    let replaced = cluster.ok(&["replace", "--force", "-f", "job.yaml"]).await;
+    assert!(replaced.contains("job.batch/hello replaced"), "{replaced}");
+    assert_eq!(cluster.ok(&["create", "secret", "generic", "s", "--from-literal=k=v"]).await, "secret/s created\n");
+    assert_eq!(table(&cluster.ok(&["get", "secret", "s", "--no-headers"]).await)[0][..9], *"s Opaque ");
+    assert_eq!(cluster.ok(&["delete", "configmaps,secrets", "--all"]).await.lines().count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn describe_wait_watch_and_events() {
+    let cluster = Cluster::new().await;
+    cluster.ok(&["create", "-f", "job.yaml"]).await;
+    let key = Key::of::<Job>("default", "hello");
+    let job = cluster.store.get(&key).unwrap().unwrap();
+    let now = jiff::Timestamp::now();
+    let event = jobdock::model::event::about(
+        &job,
+        "job-controller",
+        jobdock::model::event::Severity::Normal,
+        "SuccessfulCreate",
+        "Created pod: hello-x",
+        now,
+    );
+    cluster.store.commit(vec![Write::Record(event)]).await.unwrap();
+    let described = cluster.ok(&["describe", "job", "hello"]).await;
+    assert!(described.contains("Completions:      3") && described.contains("Created pod: hello-x"), "{described}");
+    let events = table(&cluster.ok(&["get", "events"]).await);
+    assert_eq!(events[0], "LAST SEEN TYPE REASON OBJECT MESSAGE");
+    assert!(events[1].ends_with("Normal SuccessfulCreate job/hello Created pod: hello-x"), "{events:?}");
+    let about = cluster.ok(&["events", "--for", "job/hello"]).await;
+    assert!(about.contains("Created pod: hello-x"), "{about}");
+    let watching = cluster.command(&["get", "jobs", "-w"]).stdout(Stdio::piped()).spawn().unwrap();
+    let waiting = cluster.ok(&["wait", "--for=condition=complete", "job/hello", "--timeout=60s"]);
+    let finishing = async {
+        // Whether the waiter has begun or not: it must see a condition that holds and one that comes.
+        tokio::task::yield_now().await;
+        cluster
+            .change(&key, |job| {
+                job["status"]["conditions"] = json!([{"type": "Complete", "status": "True"}]);
+                job["status"]["succeeded"] = json!(3);
+            })
+            .await;
+    };
+    let (waited, ()) = tokio::join!(waiting, finishing);
+    assert_eq!(waited, "job.batch/hello condition met\n");
+    cluster.ok(&["delete", "job", "hello"]).await;
+    assert_eq!(cluster.ok(&["wait", "--for=delete", "job/hello", "--timeout=60s"]).await, "");
+    cluster.stop.cancel();
+    let watched = tokio::task::spawn_blocking(|| watching.wait_with_output().unwrap()).await.unwrap();
+    let watched = table(&String::from_utf8(watched.stdout).unwrap());
+    assert_eq!(watched[0], "NAME STATUS COMPLETIONS DURATION AGE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_of_a_job() {
+    let cluster = Cluster::new().await;
+    cluster.ok(&["create", "-f", "job.yaml"]).await;
+    let job = cluster.store.get(&Key::of::<Job>("default", "hello")).unwrap().unwrap();
+    let state = json!({"terminated": {"exitCode": 0, "reason": "Completed", "containerID": "docker://x"}});
+    let pod = json!({
+        "metadata": {
+            "name": "hello-x", "namespace": "default", "uid": "u",
+            "labels": {"batch.kubernetes.io/controller-uid": job.uid(), "job-name": "hello"},
+        },
+        "spec": {"nodeName": "n", "restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox"}]},
+        "status": {"phase": "Succeeded", "containerStatuses": [
+            {"name": "main", "ready": false, "restartCount": 0, "image": "", "imageID": "", "state": state}]},
+    });
+    let pod = Object::from_value(Kind::of::<Pod>(), pod).unwrap();
+    cluster.store.commit(vec![Write::Create(pod)]).await.unwrap();
+    let key = jobdock::store::logs::LogKey { pod_uid: "u".to_owned(), container: "main".to_owned(), attempt: 0 };
+    let mut writer = cluster.store.logs().writer(&key).unwrap();
+    let at = jiff::Timestamp::now();
+    let text = bytes::Bytes::from_static(b"hello");
+    writer.append(&jobdock::store::logs::Line { at, stderr: false, partial: false, text }).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(cluster.ok(&["logs", "job/hello"]).await, "hello\n");
+    assert_eq!(cluster.ok(&["logs", "-f", "hello-x", "-c", "main"]).await, "hello\n");
+    assert_eq!(cluster.ok(&["logs", "-l", "job-name=hello", "--prefix"]).await, "[pod/hello-x/main] hello\n");
+    let pods = table(&cluster.ok(&["get", "pods", "-o", "wide"]).await);
+    assert_eq!(pods[0], "NAME READY STATUS RESTARTS AGE IP NODE NOMINATED NODE READINESS GATES");
+    assert!(pods[1].starts_with("hello-x 0/1 Completed 0 "), "{pods:?}");
+    let described = cluster.ok(&["describe", "pod", "hello-x"]).await;
+    assert!(described.contains("Status:") && described.contains("Exit Code:    0"), "{described}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_api_resources_version_and_access() {
+    let cluster = Cluster::new().await;
+    let explained = cluster.ok(&["explain", "job.spec.podFailurePolicy"]).await;
+    assert!(explained.contains("FIELD: podFailurePolicy <PodFailurePolicy>"), "{explained}");
+    assert!(explained.contains("rules\t<[]PodFailurePolicyRule> -required-"), "{explained}");
+    let deep = cluster.ok(&["explain", "cronjob.spec.jobTemplate.spec.template.spec.containers.env"]).await;
+    assert!(deep.contains("valueFrom"), "{deep}");
+    let resources = table(&cluster.ok(&["api-resources"]).await);
+    assert!(resources.contains(&"jobs batch/v1 true Job".to_owned()), "{resources:?}");
+    assert!(resources.contains(&"pods po v1 true Pod".to_owned()), "{resources:?}");
+    assert!(cluster.ok(&["api-versions"]).await.contains("batch/v1\n"));
+    assert!(cluster.ok(&["version"]).await.contains("Server Version: v1.37.0+jobdock."));
+    assert_eq!(cluster.ok(&["auth", "can-i", "create", "jobs"]).await, "yes\n");
+    assert!(cluster.ok(&["auth", "can-i", "--list"]).await.contains("*.*"));
+    assert!(cluster.ok(&["auth", "whoami"]).await.contains("jobdock-admin"));
+    assert_eq!(cluster.ok(&["get", "--raw", "/readyz"]).await, "ok");
+}

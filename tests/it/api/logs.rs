@@ -1,0 +1,154 @@
+//! `pods/log`: container choice, options, what is told where there is no log.
+
+use bytes::Bytes;
+use jobdock::model::object::Object;
+use jobdock::store::logs::{Line, LogKey};
+use serde_json::{Value, json};
+
+use super::face::Face;
+
+fn path(query: &str) -> String {
+    format!("/api/v1/namespaces/default/pods/x/log?{query}")
+}
+
+/// A pod of containers `a` and `b` (and init container `i` where asked for) whose `a` is in this state.
+fn pod(names: &[&str], status: Value) -> Object {
+    let containers: Vec<Value> = names.iter().map(|name| json!({"name": name, "image": "i"})).collect();
+    let mut status = status;
+    for (field, value) in [("name", json!("a")), ("ready", json!(false)), ("image", json!("")), ("imageID", json!(""))]
+    {
+        status[field] = value;
+    }
+    let pod = json!({
+        "metadata": {"name": "x", "namespace": "default", "uid": "u"},
+        "spec": {"nodeName": "n", "containers": containers},
+        "status": {"phase": "Running", "containerStatuses": [status]},
+    });
+    Object::from_value(jobdock::model::kind::Kind::find("", "Pod").unwrap(), pod).unwrap()
+}
+
+fn write(face: &Face, attempt: u32, lines: &[&str], finish: bool) {
+    let key = LogKey { pod_uid: "u".to_owned(), container: "a".to_owned(), attempt };
+    let mut writer = face.store.logs().writer(&key).unwrap();
+    for (second, text) in lines.iter().enumerate() {
+        let at = jiff::Timestamp::from_second(1_700_000_000 + second as i64).unwrap();
+        let text = Bytes::copy_from_slice(text.as_bytes());
+        writer.append(&Line { at, stderr: false, partial: false, text }).unwrap();
+    }
+    if finish {
+        writer.finish().unwrap();
+    }
+}
+
+fn running(restarts: i32) -> Value {
+    json!({"restartCount": restarts, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}})
+}
+
+fn ended(restarts: i32) -> Value {
+    json!({"restartCount": restarts, "state": {"terminated": {"exitCode": 0, "containerID": "docker://x"}}})
+}
+
+fn waiting(reason: &str) -> Value {
+    json!({"restartCount": 0, "state": {"waiting": {"reason": reason}}})
+}
+
+async fn refuses(names: &[&str], status: Value, query: &str, message: &str) {
+    let face = Face::new().await;
+    face.put(pod(names, status)).await;
+    face.get(&path(query)).await.fails(400, "BadRequest", message);
+}
+
+#[tokio::test]
+async fn the_log_of_the_only_container() {
+    let face = Face::new().await;
+    face.put(pod(&["a"], ended(0))).await;
+    write(&face, 0, &["one", "two", "three"], true);
+    let reply = face.get(&path("")).await;
+    assert_eq!((reply.code, reply.body.as_str()), (200, "one\ntwo\nthree\n"));
+    assert_eq!(reply.headers["content-type"], "text/plain");
+    assert_eq!(face.get(&path("tailLines=1")).await.body, "three\n");
+    assert_eq!(face.get(&path("limitBytes=2")).await.body, "on");
+    assert_eq!(face.get(&path("sinceTime=2023-11-14T22:13:21Z")).await.body, "two\nthree\n");
+    assert_eq!(face.get(&path("stream=Stderr")).await.body, "");
+    assert!(face.get(&path("timestamps=true&tailLines=1")).await.body.starts_with("2023-11-14T22:13:22"));
+    assert_eq!(face.get(&path("follow=true")).await.body, "one\ntwo\nthree\n");
+}
+
+#[tokio::test]
+async fn a_running_containers_log_is_followed_to_its_end() {
+    let face = Face::new().await;
+    face.put(pod(&["a"], running(0))).await;
+    let mut log = face.stream(&path("follow=true")).await;
+    write(&face, 0, &["one"], false);
+    assert_eq!(log.line().await.unwrap(), "one");
+    let key = LogKey { pod_uid: "u".to_owned(), container: "a".to_owned(), attempt: 0 };
+    face.store.logs().writer(&key).unwrap().finish().unwrap();
+    assert_eq!(log.line().await, None);
+}
+
+#[tokio::test]
+async fn following_ends_when_the_server_stops() {
+    let face = Face::new().await;
+    face.put(pod(&["a"], running(0))).await;
+    let mut log = face.stream(&path("follow=true")).await;
+    face.stop.cancel();
+    assert_eq!(log.line().await, None);
+}
+
+#[tokio::test]
+async fn earlier_attempts() {
+    let face = Face::new().await;
+    let mut status = running(2);
+    status["lastState"] = json!({"terminated": {"exitCode": 1, "containerID": "docker://y"}});
+    face.put(pod(&["a"], status)).await;
+    write(&face, 1, &["before"], true);
+    write(&face, 2, &["now"], false);
+    assert_eq!(face.get(&path("")).await.body, "now\n");
+    assert_eq!(face.get(&path("previous=true")).await.body, "before\n");
+}
+
+#[tokio::test]
+async fn while_it_waits_to_be_restarted_the_last_attempt_is_shown() {
+    let face = Face::new().await;
+    let mut status = waiting("CrashLoopBackOff");
+    status["restartCount"] = json!(1);
+    status["lastState"] = json!({"terminated": {"exitCode": 1, "containerID": "docker://y"}});
+    face.put(pod(&["a"], status)).await;
+    write(&face, 1, &["last"], true);
+    for query in ["", "previous=true", "follow=true"] {
+        assert_eq!(face.get(&path(query)).await.body, "last\n", "{query}");
+    }
+}
+
+#[tokio::test]
+async fn containers_that_have_no_log_yet() {
+    let says = |what: &str| format!("container \"a\" in pod \"x\" is waiting to start: {what}");
+    refuses(&["a"], waiting("ContainerCreating"), "", &says("ContainerCreating")).await;
+    refuses(&["a"], waiting("ErrImagePull"), "", &says("image can't be pulled")).await;
+    refuses(&["a"], waiting("ImagePullBackOff"), "", &says("trying and failing to pull image")).await;
+    refuses(&["a"], running(0), "previous=true", "previous terminated container \"a\" in pod \"x\" not found").await;
+    refuses(&["a", "b"], running(0), "container=b", "container \"b\" in pod \"x\" is not available").await;
+}
+
+#[tokio::test]
+async fn which_container_must_be_said_where_there_are_several() {
+    refuses(&["a", "b"], running(0), "", "a container name must be specified for pod x, choose one of: [a b]").await;
+    refuses(&["a"], running(0), "container=c", "container c is not valid for pod x").await;
+}
+
+#[tokio::test]
+async fn options_are_checked() {
+    let face = Face::new().await;
+    face.put(pod(&["a"], running(0))).await;
+    for (query, field) in
+        [("tailLines=-1", "tailLines"), ("limitBytes=0", "limitBytes"), ("sinceSeconds=0", "sinceSeconds")]
+    {
+        assert_eq!(face.get(&path(query)).await.is(422)["details"]["causes"][0]["field"], field);
+    }
+    assert_eq!(face.get(&path("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z")).await.code, 422);
+    assert_eq!(face.get(&path("stream=Sideways")).await.code, 422);
+    assert_eq!(face.get(&path("tailLines=x")).await.code, 400);
+    assert_eq!(face.get(&path("sinceTime=yesterday")).await.code, 400);
+    let nobody = face.get("/api/v1/namespaces/default/pods/y/log").await;
+    nobody.fails(404, "NotFound", "pods \"y\" not found");
+}

@@ -1,0 +1,17 @@
+//! The API's promises: the pure parts by tables, the handlers with `oneshot`, the listeners with the real kubectl.
+
+mod delete;
+mod discover;
+mod face;
+mod fields;
+mod kubectl;
+mod list;
+mod logs;
+mod negotiate;
+mod patch;
+mod protobuf;
+mod selector;
+mod serve;
+mod tables;
+mod watch;
+mod write;

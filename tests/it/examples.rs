@@ -1,0 +1,87 @@
+//! Every example runs, on the real engine, to the end that its head documents.
+
+use std::path::Path;
+
+use crate::support::cli::{Ended, Place};
+
+/// Runs an example and holds its end against its head's last words: `# Ends: Complete, …; exit code 0.`
+#[track_caller]
+fn check(name: &str) -> Ended {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let head = text.lines().find_map(|line| line.strip_prefix("# Ends: ")).expect("the head says how it ends");
+    let (condition, _) = head.split_once(',').unwrap();
+    let (_, code) = head.split_once("exit code ").unwrap();
+    let place = Place::docker();
+    let ended = place.jobdock(&["run", "--output", "json", file.to_str().unwrap()]);
+    assert_eq!(ended.code.to_string(), code.trim_end_matches('.'), "{ended:?}");
+    let result: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(result["jobs"][0]["result"], condition, "{ended:?}");
+    ended
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hello_retries_one_index() {
+    crate::support::image::ensure().await.unwrap();
+    let ended = check("hello.yaml");
+    assert!(ended.stderr.contains("| failing on purpose, once"), "{ended:?}");
+    assert!(ended.stderr.contains("| index 2 is done after 1 failures"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sweep_gives_each_index_its_parameter() {
+    crate::support::image::ensure().await.unwrap();
+    let ended = check("sweep.yaml");
+    for line in ["n=2 root=1.414214", "n=3 root=1.259921", "n=13 root=1.054766"] {
+        assert!(ended.stderr.contains(line), "{ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failure_policy_ends_the_job_at_the_first_42() {
+    crate::support::image::ensure().await.unwrap();
+    let ended = check("failure-policy.yaml");
+    assert!(ended.stderr.contains("rule 0 (FailJob) matched: container main exited with 42"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_queue_works_on_each_item_once() {
+    crate::support::image::ensure().await.unwrap();
+    let ended = check("work-queue.yaml");
+    for n in 1..=9 {
+        let line = format!("item-{n}: {n} squared is {}", n * n);
+        assert_eq!(ended.stderr.matches(&line).count(), 1, "{ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn init_volume_shares_what_was_prepared() {
+    crate::support::image::ensure().await.unwrap();
+    let ended = check("init-volume.yaml");
+    for line in ["prepare | prepared 100 numbers", "| the sum is 5050", "| the largest is 100"] {
+        assert!(ended.stderr.contains(line), "{ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn config_reaches_the_pod_as_variables_and_files() {
+    crate::support::image::ensure().await.unwrap();
+    let ended = check("config.yaml");
+    for line in [
+        "| reporter writes \"Numbers of the week\"",
+        "| title again: Numbers of the week",
+        "| width: 72",
+        "| the password has 14 characters and mode 400",
+    ] {
+        assert!(ended.stderr.contains(line), "{ended:?}");
+    }
+}
+
+#[test]
+fn every_example_is_run_by_a_test() {
+    let here = include_str!("examples.rs");
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(here.contains(&format!("check({name:?})")), "{name} is not run");
+    }
+}
