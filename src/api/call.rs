@@ -5,10 +5,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::Value;
 
 use super::encode::Encoder;
 use super::error::Problem;
-use super::negotiate;
+use super::negotiate::{self, Content, Format};
+use super::protobuf;
 use super::query::{ListOptions, Params};
 use super::route::Target;
 use super::table::Include;
@@ -109,6 +111,26 @@ pub async fn read_body(body: Body) -> Result<Bytes, Problem> {
             false => Problem::bad_request(format!("the request's body could not be read: {error}")),
         }
     })
+}
+
+/// A body as text, and the format of it: protobuf becomes JSON.
+pub fn text_body(headers: &HeaderMap, body: Bytes) -> Result<(Bytes, Format), Problem> {
+    match negotiate::content(text(headers, header::CONTENT_TYPE))? {
+        Content::Text(format) => Ok((body, format)),
+        Content::Protobuf => {
+            let value = protobuf::to_json(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
+            Ok((value.to_string().into(), Format::Json))
+        }
+    }
+}
+
+/// A body as a tree, for what is not an object of a kind: options and reviews.
+pub fn tree(headers: &HeaderMap, body: Bytes) -> Result<Value, Problem> {
+    let (text, format) = text_body(headers, body)?;
+    match format {
+        Format::Json => serde_json::from_slice(&text).map_err(|error| Problem::bad_request(error.to_string())),
+        Format::Yaml => serde_saphyr::from_slice(&text).map_err(|error| Problem::bad_request(error.to_string())),
+    }
 }
 
 /// Which objects of a collection are meant.

@@ -24,6 +24,7 @@ pub mod negotiate;
 pub mod openapi;
 pub mod pager;
 pub mod pki;
+pub mod protobuf;
 pub mod query;
 pub mod read;
 pub mod remove;
@@ -43,7 +44,6 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use k8s_openapi::api::core::v1::Namespace;
-use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -213,11 +213,7 @@ async fn review(
     if method != Method::POST {
         return Err(Problem::method_not_allowed());
     }
-    let body = call::read_body(body).await?;
-    let sent: Value = match negotiate::content(call::text(headers, header::CONTENT_TYPE))? {
-        Format::Json => serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))?,
-        Format::Yaml => serde_saphyr::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))?,
-    };
+    let sent = call::tree(headers, call::read_body(body).await?)?;
     let answer = review::answer(known.kind, &format!("{group}/{version}"), sent)?;
     call::encoder(headers, params)?.value(StatusCode::CREATED, &answer)
 }

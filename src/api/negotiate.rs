@@ -1,8 +1,8 @@
 //! Owns which form an answer takes: media types of `Accept` and `Content-Type`, and the transformations that clients
 //! ask for in them (`as=Table`, `as=PartialObjectMetadata`). PURE. Never encodes: see `encode`.
 //!
-//! Protobuf is not spoken: it is never chosen where anything else is acceptable, and is answered 406 or 415 else, so that
-//! clients fall back to JSON.
+//! Protobuf is read (see `protobuf`), because kubectl sends it unasked, but not written: it is never chosen where anything
+//! else is acceptable, and is answered 406 else.
 
 use super::error::Problem;
 use crate::model::patch::PatchKind;
@@ -131,11 +131,21 @@ pub fn accepts(accept: Option<&str>, media: &str) -> bool {
     clauses(accept.unwrap_or_default()).iter().any(|clause| clause.media == media)
 }
 
+/// The format of a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// JSON or YAML.
+    Text(Format),
+    /// Upstream's protobuf envelope.
+    Protobuf,
+}
+
 /// The format of a request's body; JSON where the client does not say.
-pub fn content(content_type: Option<&str>) -> Result<Format, Problem> {
+pub fn content(content_type: Option<&str>) -> Result<Content, Problem> {
     match media(content_type).as_str() {
-        "" | "application/json" => Ok(Format::Json),
-        "application/yaml" => Ok(Format::Yaml),
+        "" | "application/json" => Ok(Content::Text(Format::Json)),
+        "application/yaml" => Ok(Content::Text(Format::Yaml)),
+        "application/vnd.kubernetes.protobuf" => Ok(Content::Protobuf),
         _ => Err(Problem::unsupported_media(ACCEPTED)),
     }
 }

@@ -3,17 +3,17 @@
 
 use axum::response::Response;
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::StatusCode;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::{Value, json};
 
 use super::ApiState;
-use super::call::Call;
+use super::call::{self, Call};
 use super::encode::{self, Encoder};
 use super::error::Problem;
-use super::negotiate::{self, Format};
+use super::negotiate::Format;
 use super::pager::Pager;
 use super::query;
 use super::write;
@@ -206,10 +206,7 @@ fn from_query(call: &Call) -> Result<DeleteOptions, Problem> {
 }
 
 fn from_body(call: &Call, body: &Bytes) -> Result<DeleteOptions, Problem> {
-    let value: Value = match negotiate::content(call.header(header::CONTENT_TYPE))? {
-        Format::Json => serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))?,
-        Format::Yaml => serde_saphyr::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))?,
-    };
+    let value = call::tree(&call.headers, body.clone())?;
     match value.get("kind").and_then(Value::as_str) {
         None | Some("" | "DeleteOptions") => {}
         Some(other) => {

@@ -10,7 +10,7 @@ use http::{StatusCode, header};
 use k8s_openapi::api::core::v1::Namespace;
 
 use super::ApiState;
-use super::call::Call;
+use super::call::{self, Call};
 use super::encode;
 use super::error::Problem;
 use super::negotiate::{self, PatchForm};
@@ -29,7 +29,7 @@ const CONFLICT_TRIES: usize = 5;
 pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Response, Problem> {
     let encoder = call.encoder()?;
     let options = options(call, "CreateOptions")?;
-    let format = negotiate::content(call.header(header::CONTENT_TYPE))?;
+    let (body, format) = call::text_body(&call.headers, body)?;
     let mut tried = String::new();
     for _ in 0..NAME_TRIES {
         let minted = state.store.mint();
@@ -55,7 +55,7 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
 /// `update`, of an object or of its status.
 pub async fn update(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Result<Response, Problem> {
     let options = options(call, "UpdateOptions")?;
-    let format = negotiate::content(call.header(header::CONTENT_TYPE))?;
+    let (body, format) = call::text_body(&call.headers, body)?;
     change(state, call, options.dry_run, |old| {
         Ok(match part {
             Part::Main => admit::update(old, &body, format, &options)?,

@@ -55,8 +55,8 @@ pub(super) fn cells(node: &Node, row: Row<'_>) -> Vec<Value> {
 }
 
 fn state(node: &Node) -> String {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let ready = conditions.filter(|condition| condition.type_ == "Ready").next_back();
+    let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions.rfind(|condition| condition.type_ == "Ready");
     let mut state = match ready.map(|condition| condition.status.as_str()) {
         Some("True") => "Ready",
         Some(_) => "NotReady",

@@ -180,7 +180,8 @@ async fn bodies_that_are_not_what_they_should_be() {
     assert_eq!(face.send(Method::POST, JOBS, &json, "[]").await.code, 400);
     assert_eq!(face.send(Method::POST, JOBS, &json, "").await.code, 400);
     let protobuf = [("content-type", "application/vnd.kubernetes.protobuf")];
-    face.send(Method::POST, JOBS, &protobuf, "k8s").await.fails(
+    assert_eq!(face.send(Method::POST, JOBS, &protobuf, "k8s").await.code, 400);
+    face.send(Method::POST, JOBS, &[("content-type", "text/plain")], "{}").await.fails(
         415,
         "UnsupportedMediaType",
         "the body of the request was in an unknown format - accepted media types include: application/json, \
