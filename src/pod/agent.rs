@@ -98,6 +98,7 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
 async fn survey(core: &Core, stop: &CancellationToken) -> Option<u64> {
     persist(stop, "the first look failed", || async {
         sweep::everything(core).await?;
+        sweep::logs(core)?;
         sweep::pods(core)
     })
     .await

@@ -1,6 +1,8 @@
 //! Owns the look at everything: what the engine has of this store is compared with what the store knows, at the start,
-//! after every gap in the hints, and slowly ever after; so are the files and logs that are kept. Never removes by itself: a pod that the store no longer has is
-//! handed to the queue, whose run finds that and removes what is left of it.
+//! after every gap in the hints, and slowly ever after. Logs are looked at only at the start: there is one directory for
+//! each pod that ever ran, and whoever is there sees pods go.
+//! Never removes by itself: a pod that the store no longer has is handed to the queue, whose run finds that and removes
+//! what is left of it.
 
 use std::collections::BTreeSet;
 
@@ -35,11 +37,6 @@ pub async fn everything(core: &Core) -> Result<(), Error> {
         }
     }
     wake.extend(directories(core).await?);
-    for uid in core.store.logs().pods()? {
-        if core.store.by_uid(&uid)?.is_none() {
-            wake.insert(uid);
-        }
-    }
     wake.extend(core.memories.uids(|_| true));
     for uid in wake {
         core.memories.known(&uid, |memory| memory.stale = true);
@@ -60,6 +57,16 @@ async fn directories(core: &Core) -> Result<Vec<String>, Error> {
         out.extend(entry.file_name().into_string());
     }
     Ok(out)
+}
+
+/// Wakes the uids that have logs and no pod: it went while no agent ran.
+pub fn logs(core: &Core) -> Result<(), Error> {
+    for uid in core.store.logs().pods()? {
+        if core.store.by_uid(&uid)?.is_none() {
+            core.queue.add(uid);
+        }
+    }
+    Ok(())
 }
 
 /// Wakes every pod that is not over; returns the revision from which to watch.

@@ -1,8 +1,11 @@
 //! All integration tests in one binary: one link, one run.
 
 mod api;
+mod cli_cluster;
+mod cli_docker;
 mod cli_lifecycle;
 mod cli_run;
+mod cli_terminal;
 mod cli_usage;
 mod examples;
 mod gc;

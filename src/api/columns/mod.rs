@@ -1,7 +1,7 @@
 //! Owns what a table shows of each kind: its columns here, their cells in the files below. PURE.
 //! Never decides who is shown.
 //!
-//! Parity: upstream's `printers/internalversion`. Another kind is a row in [`PRINTERS`]; a kind without one shows its name
+//! Parity: upstream's `printers/internalversion`. Another kind is a row in `PRINTERS`; a kind without one shows its name
 //! and its age.
 
 mod batch;

@@ -72,13 +72,12 @@ fn title(value: &Value) -> String {
 fn words(finding: &Finding) -> String {
     let Finding { path, message, value, allowed, .. } = finding;
     let field = if path.is_empty() || message.starts_with(path) { String::new() } else { format!("{path}: ") };
-    let value = if value.is_empty() || allowed.is_empty() { String::new() } else { format!(": {value}") };
-    let allowed = match allowed.as_str() {
-        "" => String::new(),
-        question if question.ends_with('?') => format!("; {question}"),
-        allowed => format!("; allowed is {allowed}"),
-    };
-    format!("{field}{message}{value}{allowed}")
+    match allowed.as_str() {
+        "" | "the field once" => format!("{field}{message}"),
+        question if question.ends_with('?') => format!("{field}{message}; {question}"),
+        allowed if value.is_empty() => format!("{field}{message}; allowed is {allowed}"),
+        allowed => format!("{field}{message}: {value}; allowed is {allowed}"),
+    }
 }
 
 fn manifest(kind: &'static Kind, value: Value, origin: String, warnings: Vec<String>) -> Manifest {

@@ -59,7 +59,7 @@ impl FailedPod {
         let mut text = match (&self.container, self.exit_code) {
             (Some(container), Some(code)) => format!("container {container} exited with {code} ({reason})"),
             (Some(container), None) => format!("container {container}: {reason}"),
-            (None, Some(_) | None) => reason.to_owned(),
+            (None, Some(_) | None) => self.reason.clone().unwrap_or_else(|| "none of its containers failed".to_owned()),
         };
         if let Some(message) = self.message.as_deref().filter(|message| !message.trim().is_empty()) {
             text.push_str(": ");
@@ -82,6 +82,12 @@ pub fn phase(pod: &Pod) -> &str {
 /// Whether the pod will run no container any more.
 pub fn is_over(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Whether the pod was ended by something outside of it and of its Job: an eviction, a lost node.
+fn is_disrupted(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|it| it.type_ == "DisruptionTarget" && it.status == "True")
 }
 
 /// Whether output of this pod needs the container's name beside the pod's.
@@ -133,17 +139,18 @@ fn last_end(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
 /// again (which is how a Job with `restartPolicy: OnFailure` ends).
 pub fn failure(pod: &Pod, deleted: bool) -> Option<FailedPod> {
     let failed = phase(pod) == "Failed";
+    if !failed && !deleted {
+        return None;
+    }
     let failing = |status: &&ContainerStatus| last_end(status).is_some_and(|end| end.exit_code != 0);
     let restarted = |status: &&ContainerStatus| failing(status) && status.restart_count > 0;
-    // A container that was stopped because its pod is being deleted did not fail by itself.
-    let stopped = pod.metadata.deletion_timestamp.is_some() && !failed;
-    let culprit = match (failed, deleted) {
-        (true, true | false) => {
-            statuses(pod).filter(failing).min_by_key(|status| last_end(status).and_then(|end| end.finished_at.clone()))
-        }
-        (false, true) if stopped => Some(statuses(pod).find(restarted)?),
-        (false, true) => Some(statuses(pod).find(failing)?),
-        (false, false) => return None,
+    let culprit = if pod.metadata.deletion_timestamp.is_some() && !is_disrupted(pod) {
+        // A container that was stopped because its pod is being deleted did not fail by itself.
+        Some(statuses(pod).find(restarted)?)
+    } else if failed {
+        statuses(pod).filter(failing).min_by_key(|status| last_end(status).and_then(|end| end.finished_at.clone()))
+    } else {
+        Some(statuses(pod).find(failing)?)
     };
     let status = pod.status.as_ref();
     let end = culprit.and_then(last_end);

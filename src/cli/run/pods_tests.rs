@@ -97,12 +97,26 @@ fn a_pod_deleted_in_its_crash_loop_failed() {
     assert_eq!(failed.exit_code, Some(7));
 }
 
-#[test]
-fn a_pod_that_was_stopped_by_its_deletion_did_not_fail() {
-    let mut pod = pod("Running", json!([status(0, ended(143), json!({}))]));
+fn deleted(mut pod: Pod) -> Pod {
     pod.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
-    assert_eq!(failure(&pod, true), None);
+    pod
+}
+
+#[test]
+fn a_pod_that_was_stopped_by_its_deletion_did_not_fail() {
+    for phase in ["Running", "Failed"] {
+        let pod = deleted(pod(phase, json!([status(0, ended(143), json!({}))])));
+        assert_eq!(failure(&pod, true), None, "{phase}");
+    }
+}
+
+#[test]
+fn a_pod_that_was_evicted_failed_though_it_is_deleted() {
+    let mut pod = deleted(pod("Failed", json!([status(0, ended(143), json!({}))])));
+    let condition = json!([{"type": "DisruptionTarget", "status": "True"}]);
+    pod.status.as_mut().unwrap().conditions = serde_json::from_value(condition).unwrap();
+    assert_eq!(failure(&pod, false).unwrap().exit_code, Some(143));
 }
 
 #[test]
