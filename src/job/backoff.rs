@@ -8,6 +8,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+/// Doublings after which a nanosecond has become centuries: whatever has not reached its cap by then is zero.
+const DOUBLINGS: i32 = 64;
+
 /// The delays' bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delays {
@@ -72,11 +75,10 @@ fn delay(failures: i32, delays: Delays) -> SignedDuration {
         return SignedDuration::ZERO;
     }
     let mut delay = delays.base;
-    for _ in 1..failures {
+    for _ in 1..failures.min(DOUBLINGS) {
         delay = delay.saturating_mul(2);
-        // A base of zero never reaches the cap.
-        if delay >= delays.cap || delay.is_zero() {
-            return delay.min(delays.cap);
+        if delay >= delays.cap {
+            return delays.cap;
         }
     }
     delay

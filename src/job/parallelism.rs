@@ -53,7 +53,7 @@ pub fn muster<'m, 'a>(crew: &Crew<'_, 'm, 'a>, now: Timestamp) -> Muster<'m, 'a>
     }
     let ending = crew.members.iter().filter(|member| member.is_terminating() && crew.rules.replace_only_failed);
     let lacking = wanted - count(ending.count()) - running;
-    if crew.rules.suspended || lacking <= 0 {
+    if lacking <= 0 {
         return Muster::default();
     }
     recruit(crew, lacking, now)

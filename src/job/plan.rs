@@ -317,10 +317,9 @@ impl<'m, 'a> Sync<'_, 'm, 'a> {
             plan.wake(self.now);
             return;
         }
-        let listed = status.uncounted_terminated_pods.as_ref();
-        let uncounted = listed.is_some_and(|listed| listed.succeeded.is_some() || listed.failed.is_some());
-        // Pods that still ran are terminating by now, unless there is more than one commit's worth of them.
-        if more || uncounted || status.terminating != Some(0) {
+        // Nothing stays tracked or listed unless there is more than one commit's worth of it, and pods that still ran are
+        // terminating by now.
+        if more || status.terminating != Some(0) {
             return;
         }
         conditions::ensure(status, terminal, true, &ending.cause, self.now);

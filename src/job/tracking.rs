@@ -106,9 +106,6 @@ pub struct Counted<'m, 'a> {
 pub fn count<'m, 'a>(census: &Census<'_, 'm, 'a>) -> Counted<'m, 'a> {
     let mut due: Vec<&Member<'a>> =
         census.members.iter().filter(|member| member.tracked && may_leave(census, member)).collect();
-    if census.rules.indexed {
-        due.sort_by_key(|member| member.index);
-    }
     let more = due.len() > MAX_PODS_PER_COMMIT;
     due.truncate(MAX_PODS_PER_COMMIT);
     let mut counted = Counted { more, ..Counted::default() };

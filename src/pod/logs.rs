@@ -2,9 +2,9 @@
 //! Never serves a log: the API reads the store.
 //!
 //! ```text
-//!  last kept line --since--> engine's stream --skip what is kept--> append ... --stream ends--> container ended? --> finish
-//!        ^                                                  |                                       | no
-//!        +--------------- broken stream, engine restart ----+---------------------------------------+
+//!  last kept line --since--> stream --skip what is kept--> append ... --stream ends--> container ended? --> finish
+//!        ^                                         |                                       | no
+//!        +--------- broken stream, engine restart -+---------------------------------------+
 //! ```
 
 use std::sync::Arc;

@@ -109,6 +109,13 @@ fn the_delay_doubles_from_ten_seconds_to_ten_minutes() {
 }
 
 #[test]
+fn a_delay_of_nothing_stays_nothing() {
+    let now = Timestamp::from_second(1_000_000).unwrap();
+    let delays = Delays { base: SignedDuration::ZERO, ..Delays::default() };
+    assert_eq!(backoff::remaining(i32::MAX, now, delays, now), SignedDuration::ZERO);
+}
+
+#[test]
 fn a_clock_that_was_set_back_holds_nothing_up() {
     let now = Timestamp::from_second(1_000_000).unwrap();
     let left = |ahead| backoff::remaining(1, now + SignedDuration::from_secs(ahead), Delays::default(), now).as_secs();

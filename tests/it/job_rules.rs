@@ -12,7 +12,14 @@
 
 use jiff::ToSpan;
 use jobdock::job::case::Case;
+use jobdock::job::conditions::{self, Cause};
+use jobdock::job::facts::JobPlan;
 use jobdock::job::plan::plan;
+use jobdock::job::{claim, orphan};
+use jobdock::model::object::Object;
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 fn pod(text: &str) -> Value {
@@ -177,6 +184,7 @@ fn the_pod_that_is_least_missed_goes_first() {
         ("R", "R bound"),
         ("P bound", "R bound"),
         ("P", "R"),
+        ("R", "P bound"),
         ("R", "R ready"),
         ("R ready fresh", "R ready"),
         ("R ready fresh", "R ready r3"),
@@ -210,15 +218,192 @@ fn failures_are_remembered_once_counted() {
     assert_eq!(plan(&facts, case.now() + 6.seconds()).create.len(), 1);
 }
 
+/// The first plan for a Job of this spec and status with `count` pods of this phase.
+fn large(spec: &str, status: &str, count: usize, phase: &str) -> JobPlan {
+    let pods: Vec<Value> = (0..count).map(|number| pod(&format!("p{number} {phase}"))).collect();
+    let mut job: Value =
+        serde_saphyr::from_str(&format!("{{spec: {{{spec}}}, status: {{{status}}}}}")).expect("a Job as YAML");
+    job["spec"]["template"] = json!({});
+    let case = Case::from_value(json!({"job": job, "pods": pods})).expect("a case");
+    plan(&case.facts(), case.now())
+}
+
+/// When the cases above are looked at.
+fn now() -> jiff::Timestamp {
+    "2025-01-01T00:10:00Z".parse().expect("a time")
+}
+
 #[test]
-fn a_plan_that_is_too_large_for_one_commit_goes_on_at_once() {
-    let pods: Vec<Value> = (0..600).map(|number| pod(&format!("p{number} S"))).collect();
-    let case = json!({"job": {"spec": {"completions": 600, "parallelism": 600, "template": {}}}, "pods": pods});
-    let case = Case::from_value(case).expect("a case");
-    let first = plan(&case.facts(), case.now());
-    let status = first.status.expect("a status");
-    assert_eq!((first.pods.len(), status.succeeded, first.wake_at), (500, Some(500), Some(case.now())));
-    assert!(status.conditions.iter().flatten().all(|condition| condition.type_ == "SuccessCriteriaMet"));
+fn what_is_too_much_for_one_commit_goes_on_at_once() {
+    let counting = large("completions: 700, parallelism: 0", "", 600, "S");
+    let status = counting.status.expect("a status");
+    assert_eq!((counting.pods.len(), status.succeeded, counting.wake_at), (500, Some(500), Some(now())));
+    let creating = large("completions: 600, parallelism: 600", "", 0, "");
+    assert_eq!((creating.create.len(), creating.wake_at), (500, Some(now())));
+    let deleting = large("completions: 700, parallelism: 0", "", 600, "R");
+    let status = deleting.status.expect("a status");
+    assert_eq!((deleting.pods.len(), status.active, deleting.wake_at), (500, Some(100), Some(now())));
+    let announced = large("completions: 600", "conditions: [{type: SuccessCriteriaMet, status: 'True'}]", 600, "S");
+    let status = announced.status.expect("a status");
+    assert!(status.conditions.iter().flatten().all(|condition| condition.type_ == "SuccessCriteriaMet"), "{status:?}");
+    assert_eq!((status.succeeded, announced.wake_at), (Some(500), Some(now())));
+    let failing = large("completions: 600", "conditions: [{type: FailureTarget, status: 'True'}]", 600, "R");
+    let status = failing.status.expect("a status");
+    let deleted = failing.pods.iter().filter(|write| write.delete && write.untrack).count();
+    assert_eq!((deleted, status.active, status.failed, status.terminating), (500, Some(100), Some(500), Some(500)));
+}
+
+#[test]
+fn an_end_that_is_announced_is_looked_at_again_at_once() {
+    assert_eq!(large("backoffLimit: 0", "", 1, "F1").wake_at, Some(now()));
+    assert_eq!(large("", "", 1, "S").wake_at, Some(now()));
+}
+
+#[test]
+fn a_finished_job_adopts_nobody() {
+    let status = json!({"conditions": [{"type": "Failed", "status": "True"}]});
+    let case = Case::from_value(json!({"job": {"spec": {"template": {}}, "status": status}, "pods": [pod("a R")]}));
+    let mut facts = case.expect("a case").facts();
+    facts.claims.adopted = std::mem::take(&mut facts.claims.owned);
+    assert!(plan(&facts, now()).is_quiet());
+}
+
+#[test]
+fn suspension_clears_the_start_time_as_of_1_36() {
+    let job = json!({"spec": {"suspend": true, "template": {}}, "status": {"startTime": "2025-01-01T00:00:00Z"}});
+    let mut facts = Case::from_value(json!({"job": job})).expect("a case").facts();
+    for (clears, start) in [(true, None), (false, Some("2025-01-01T00:00:00Z"))] {
+        facts.options.suspend_clears_start_time = clears;
+        let status = plan(&facts, now()).status.expect("a status");
+        assert_eq!(status.start_time.map(|time| time.0.to_string()).as_deref(), start);
+    }
+}
+
+#[test]
+fn a_condition_that_says_something_else_is_written_anew() {
+    let mut status = JobStatus::default();
+    let mut ensure = |holds: bool, reason: &str, message: &str| {
+        let changed = conditions::ensure(&mut status, "Suspended", holds, &Cause::new(reason, message), now());
+        let all = status.conditions.iter().flatten();
+        (changed, all.map(|one| format!("{} {:?} {:?}", one.status, one.reason, one.message)).collect::<Vec<_>>())
+    };
+    let text =
+        |status: &str, reason: &str, message: &str| vec![format!("{status} {:?} {:?}", Some(reason), Some(message))];
+    assert_eq!(ensure(false, "a", "b"), (false, vec![]));
+    assert_eq!(ensure(true, "a", "b"), (true, text("True", "a", "b")));
+    assert_eq!(ensure(true, "a", "b"), (false, text("True", "a", "b")));
+    assert_eq!(ensure(true, "a", "c"), (true, text("True", "a", "c")));
+    assert_eq!(ensure(true, "x", "c"), (true, text("True", "x", "c")));
+    assert_eq!(ensure(false, "x", "c"), (true, text("False", "x", "c")));
+}
+
+/// A pod of the Job `u`, or of whom the owner says, with these labels.
+fn stray(owner: Option<(&str, &str)>, label: &str, tracked: bool, phase: &str) -> Object {
+    let owners: Vec<Value> = owner
+        .iter()
+        .map(|(kind, uid)| json!({"apiVersion": "batch/v1", "kind": kind, "name": "j", "uid": uid, "controller": true}))
+        .collect();
+    let finalizers = if tracked { json!(["batch.kubernetes.io/job-tracking"]) } else { Value::Null };
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {
+            "name": "p", "namespace": "n", "uid": "p", "labels": {"of": label}, "ownerReferences": owners,
+            "finalizers": finalizers,
+        },
+        "status": {"phase": phase},
+    }))
+    .expect("a pod");
+    Object::new(pod)
+}
+
+/// The Job `u`, which selects pods labelled `of: u`.
+fn owner(edit: impl Fn(&mut Value)) -> Object {
+    let mut job = json!({
+        "metadata": {"name": "j", "namespace": "n", "uid": "u"},
+        "spec": {"selector": {"matchLabels": {"of": "u"}}, "template": {}},
+    });
+    edit(&mut job);
+    Object::new(serde_json::from_value::<Job>(job).expect("a Job"))
+}
+
+#[test]
+fn pods_are_claimed_by_owner_and_label() {
+    let live = owner(|_| {});
+    let deleted = owner(|job| job["metadata"]["deletionTimestamp"] = json!("2025-01-01T00:00:00Z"));
+    let manual = owner(|job| job["spec"]["manualSelector"] = json!(true));
+    let blind = owner(|job| job["spec"]["selector"] = json!({}));
+    let (ours, theirs) = (Some(("Job", "u")), Some(("Job", "other")));
+    for (job, pod, wanted) in [
+        (&live, stray(ours, "u", true, "Running"), "owned"),
+        (&live, stray(ours, "u", false, "Succeeded"), "owned"),
+        (&live, stray(ours, "x", true, "Running"), "released"),
+        (&live, stray(theirs, "u", true, "Running"), "nothing"),
+        (&live, stray(None, "u", false, "Running"), "adopted"),
+        (&live, stray(None, "u", true, "Succeeded"), "adopted"),
+        (&live, stray(None, "u", false, "Succeeded"), "nothing"),
+        (&live, stray(None, "x", true, "Running"), "nothing"),
+        (&deleted, stray(ours, "u", true, "Running"), "owned"),
+        (&deleted, stray(ours, "x", true, "Running"), "nothing"),
+        (&deleted, stray(None, "u", true, "Running"), "nothing"),
+        (&manual, stray(None, "u", false, "Succeeded"), "adopted"),
+        (&blind, stray(None, "u", true, "Running"), "nothing"),
+    ] {
+        let claims = claim::sort(job, [pod.clone()]);
+        let found = match (claims.owned.len(), claims.adopted.len(), claims.released.len()) {
+            (1, 0, 0) => "owned",
+            (0, 1, 0) => "adopted",
+            (0, 0, 1) => "released",
+            _ => "nothing",
+        };
+        assert_eq!(found, wanted, "{:?}", pod.meta());
+    }
+}
+
+#[test]
+fn a_selector_of_expressions_picks_as_upstream_does() {
+    let meta = |labels: Value| serde_json::from_value::<ObjectMeta>(json!({"labels": labels})).expect("metadata");
+    for (expression, labels, picks) in [
+        (json!({"key": "a", "operator": "In", "values": ["1", "2"]}), json!({"a": "2"}), true),
+        (json!({"key": "a", "operator": "In", "values": ["1"]}), json!({"a": "2"}), false),
+        (json!({"key": "a", "operator": "In", "values": ["1"]}), json!({}), false),
+        (json!({"key": "a", "operator": "NotIn", "values": ["1"]}), json!({"a": "2"}), true),
+        (json!({"key": "a", "operator": "NotIn", "values": ["1"]}), json!({"a": "1"}), false),
+        (json!({"key": "a", "operator": "NotIn", "values": ["1"]}), json!({}), true),
+        (json!({"key": "a", "operator": "Exists"}), json!({"a": ""}), true),
+        (json!({"key": "a", "operator": "Exists"}), json!({}), false),
+        (json!({"key": "a", "operator": "DoesNotExist"}), json!({}), true),
+        (json!({"key": "a", "operator": "DoesNotExist"}), json!({"a": ""}), false),
+        (json!({"key": "a", "operator": "Near"}), json!({"a": ""}), false),
+    ] {
+        let selector = serde_json::from_value(json!({"matchExpressions": [expression]})).expect("a selector");
+        assert_eq!(claim::selects(&selector, &meta(labels.clone())), picks, "{expression} {labels}");
+    }
+}
+
+#[test]
+fn a_pod_is_forsaken_when_nobody_is_left_to_count_it() {
+    let live = owner(|_| {});
+    let finished = owner(|job| job["status"] = json!({"conditions": [{"type": "Failed", "status": "True"}]}));
+    let foreign = owner(|job| {
+        job["spec"]["managedBy"] = json!("example.com/x");
+        job["status"] = json!({"conditions": [{"type": "Failed", "status": "True"}]});
+    });
+    let ours = Some(("Job", "u"));
+    for (jobs, pod, forsaken) in [
+        (vec![live.clone()], stray(ours, "u", true, "Running"), false),
+        (vec![finished.clone()], stray(ours, "u", true, "Running"), true),
+        (vec![finished.clone()], stray(ours, "u", false, "Running"), false),
+        (vec![foreign.clone()], stray(ours, "u", true, "Running"), false),
+        (vec![], stray(ours, "u", true, "Running"), true),
+        (vec![live.clone()], stray(Some(("Job", "earlier")), "u", true, "Running"), true),
+        (vec![], stray(Some(("ReplicaSet", "r")), "u", true, "Running"), false),
+        (vec![], stray(None, "u", true, "Running"), true),
+        (vec![live.clone()], stray(None, "u", true, "Running"), false),
+        (vec![finished], stray(None, "u", true, "Running"), true),
+        (vec![foreign], stray(None, "u", true, "Running"), true),
+        (vec![live], stray(None, "x", true, "Running"), true),
+    ] {
+        assert_eq!(orphan::is_forsaken(&pod, &jobs), forsaken, "{:?} {jobs:?}", pod.meta());
+    }
 }
 
 #[test]
@@ -459,6 +644,9 @@ fn the_first_matching_rule_of_the_failure_policy_decides() {
     for (rules, pod, wanted) in cases {
         assert_eq!(decide(&policy(rules), "", &[pod]), *wanted, "{rules} {pod}");
     }
+    let limit =
+        "backoffLimit: 0, podFailurePolicy: {rules: [{action: FailJob, onExitCodes: {operator: In, values: [42]}}]}";
+    assert_eq!(decide(limit, "", &["a F42"]), "~a f1 >FailureTarget PodFailurePolicy !PodFailurePolicy");
     let rules = policy(
         "{action: FailJob, onExitCodes: {operator: In, values: [42]}}, {action: Ignore, onPodConditions: [{type: DisruptionTarget}]}",
     );
@@ -636,6 +824,7 @@ fn a_success_policy_ends_the_job_early() {
 #[test]
 fn what_others_left_as_uncounted_is_counted_once() {
     check(&[
+        ("completions: 3, parallelism: 1", "uncountedTerminatedPods: {failed: [uid-a]}", &["a S"], "+1 ~a a1 f1"),
         (
             "completions: 3, parallelism: 1",
             "uncountedTerminatedPods: {succeeded: [uid-x], failed: [uid-y]}",
