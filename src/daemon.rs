@@ -3,13 +3,14 @@
 //!
 //! ```text
 //!  start: lock the data directory -> store -> engine -> namespaces -> socket -> node agent, controllers, API
-//!  stop:  API takes nothing new and closes its watches -> controllers -> node agent finish what they are at
-//!         -> the store's last commit is on disk -> the lock is released
+//!  stop:  API takes nothing new and closes its watches -> controllers finish what they are at
+//!         -> (pods are ended, where that was asked for) -> node agent -> the last commit is on disk -> the lock goes
 //! ```
 //!
 //! The lock is the operating system's on an open file: it goes with the process, however that ends.
 
 mod directory;
+mod farewell;
 mod part;
 
 use std::net::SocketAddr;
@@ -108,8 +109,10 @@ pub enum Error {
 pub struct Daemon {
     address: Option<SocketAddr>,
     failures: Failures,
-    /// In the order in which they stop.
-    parts: Vec<Part>,
+    stop_pods_on_exit: bool,
+    api: Part,
+    controllers: Part,
+    node: Part,
     store: Store,
     _socket: Socket,
     /// Last, so that the lock is held until the database is closed.
@@ -143,7 +146,8 @@ impl Daemon {
         }
         let api = Part::new("API", &failures);
         api.spawn(|stop| api::serve(ApiState::new(store.clone(), stop.clone()), listeners, stop));
-        Ok(Self { address, failures, parts: vec![api, controllers, node], store, directory, _socket: socket })
+        let stop_pods_on_exit = config.stop_pods_on_exit;
+        Ok(Self { address, failures, stop_pods_on_exit, api, controllers, node, store, directory, _socket: socket })
     }
 
     /// Where the HTTPS API listens.
@@ -165,11 +169,17 @@ impl Daemon {
     /// Stops everything in order. Containers run on, for the next daemon to adopt, unless the daemon was started to
     /// stop them.
     pub async fn shutdown(self) -> Result<(), Error> {
-        for part in self.parts {
-            part.stop().await;
+        let Self { api, controllers, node, store, directory, .. } = self;
+        api.stop().await;
+        controllers.stop().await;
+        if self.stop_pods_on_exit
+            && let Err(error) = farewell::end_pods(&store).await
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "pods could not be ended and run on");
         }
-        drop(self.store);
-        drop(self.directory);
+        node.stop().await;
+        drop(store);
+        drop(directory);
         Ok(())
     }
 }

@@ -138,6 +138,11 @@ impl Home {
         }
     }
 
+    /// Whether the daemon runs in this process.
+    pub async fn is_here(&self) -> bool {
+        matches!(&*self.0.inside.lock().await, Inside::Here(_))
+    }
+
     /// Ends the daemon if it runs in this process.
     pub async fn leave(&self) -> Result<(), daemon::Error> {
         match std::mem::replace(&mut *self.0.inside.lock().await, Inside::Never) {

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::connect;
 use super::exit::{self, Failure};
 use super::local::Local;
-use super::log;
+use super::log::{self, Format};
 use crate::daemon::{Config, Daemon};
 
 /// Messages that a daemon shows unless told otherwise.
@@ -63,7 +63,12 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
         error = daemon.failed() => Some(error),
     };
     let _no_supervisor = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    daemon.shutdown().await?;
+    tokio::select! {
+        stopped = daemon.shutdown() => stopped?,
+        // Whoever asks twice does not want to wait; what is under way is found again at the next start.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     match failed {
         None => Ok(exit::OK),
         Some(error) => Err(error.into()),
@@ -75,6 +80,10 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
 fn greet(daemon: &Daemon, args: &Args) {
     let data = args.local.data.flag();
     let address = daemon.address().map(|address| format!("https://{address}")).unwrap_or_default();
+    if args.local.log_format == Format::Json {
+        tracing::info!(%address, data = %daemon.directory().display(), "serving");
+        return;
+    }
     eprintln!("jobdock {} serves {address}, data in {}", env!("CARGO_PKG_VERSION"), daemon.directory().display());
     if !args.listen.ip().is_loopback() {
         eprintln!(

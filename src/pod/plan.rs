@@ -154,8 +154,8 @@ fn disrupted(draft: &Draft<'_>) -> bool {
     draft.tracks.iter().any(doubtful) || already_disrupted(draft)
 }
 
-/// The condition stands already: it was seen before all containers had ended.
-fn already_disrupted(draft: &Draft<'_>) -> bool {
+/// The condition stands already: it was seen before all containers had ended, or the daemon is ending its pods.
+pub fn already_disrupted(draft: &Draft<'_>) -> bool {
     let conditions = draft.pod().status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| {
         condition.type_ == conditions::DISRUPTION_TARGET

@@ -14,7 +14,7 @@ use super::conditions::SHUTDOWN_MESSAGE;
 use super::draft::Draft;
 use super::facts::Action;
 use super::phase;
-use super::plan::Stopping;
+use super::plan::{self, Stopping};
 use super::restart::Role;
 use super::tracks::State;
 use crate::model::event::Severity;
@@ -86,6 +86,12 @@ fn stop_one(draft: &mut Draft<'_>, index: usize, kill_at: Timestamp) {
     }
 }
 
+/// The pod failed with its node.
+fn went_down(draft: &mut Draft<'_>) {
+    draft.outcome.phase = Some("Failed");
+    draft.outcome.reason = Some((SHUTDOWN_REASON, SHUTDOWN_MESSAGE));
+}
+
 /// The phase of a pod of which nothing runs any more.
 fn verdict(draft: &mut Draft<'_>, why: Stopping) {
     match why {
@@ -93,10 +99,9 @@ fn verdict(draft: &mut Draft<'_>, why: Stopping) {
             draft.outcome.phase = Some("Failed");
             draft.outcome.reason = Some((DEADLINE_REASON, DEADLINE_MESSAGE));
         }
-        Stopping::Disrupted { .. } => {
-            draft.outcome.phase = Some("Failed");
-            draft.outcome.reason = Some((SHUTDOWN_REASON, SHUTDOWN_MESSAGE));
-        }
+        Stopping::Disrupted { .. } => went_down(draft),
+        // A container that ends well when its node goes down has not done its work.
+        Stopping::Deleted { .. } if plan::already_disrupted(draft) => went_down(draft),
         // Parity: what the containers say, and Failed where they do not say enough. A pod that never ran keeps its
         // waiting containers: an exit code that nobody saw is not made up.
         Stopping::Deleted { .. } | Stopping::InitFailed { .. } | Stopping::Done { .. } => {

@@ -5,12 +5,23 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use crate::support::cli::{Place, job, until};
+use crate::support::daemon::Daemon;
 use crate::support::image;
 
 /// Names of the containers of a namespace's pods; each test has a namespace of its own.
 fn containers(namespace: &str) -> Vec<String> {
+    listed(namespace, &["--all"])
+}
+
+/// How many of them run.
+fn running(namespace: &str) -> usize {
+    listed(namespace, &[]).len()
+}
+
+fn listed(namespace: &str, which: &[&str]) -> Vec<String> {
     let filter = format!("label=io.jobdock.pod.namespace={namespace}");
-    let output = Command::new("docker").args(["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"]).output();
+    let arguments = ["ps", "--filter", &filter, "--format", "{{.Names}}"];
+    let output = Command::new("docker").args(arguments).args(which).output();
     let output = output.expect("these tests need the docker command");
     assert!(output.status.success(), "these tests need a Docker engine: {output:?}");
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
@@ -101,6 +112,29 @@ async fn a_run_that_is_killed_is_taken_up_by_the_next() {
     let again = place.jobdock(&["run", "-n", &namespace, "first.yaml"]);
     assert!(again.stderr.contains("has run already and is Complete"), "{again:?}");
     until("its container to be put away", || containers(&namespace).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_leaves_containers_running_unless_it_is_told_to_stop_them() {
+    image::ensure().await.unwrap();
+    for (flag, left) in [(None, 1), (Some("--stop-pods-on-exit"), 0)] {
+        let (place, namespace) = (Place::docker(), namespace(&format!("exit{left}")));
+        let flags: Vec<&str> = ["--backoff-base", "100ms"].into_iter().chain(flag).collect();
+        let mut daemon = Daemon::start(&place.data(), &flags).unwrap();
+        daemon.kubeconfig().unwrap();
+        let text = manifest("long", "", "trap 'exit 0' TERM\nwhile true; do sleep 0.1; done");
+        // A signal before the trap is set is ignored, and would cost the whole grace period.
+        let hasty = "      terminationGracePeriodSeconds: 1\n      restartPolicy";
+        place.file("job.yaml", &text.replace("      restartPolicy", hasty));
+        assert_eq!(place.jobdock(&["run", "-d", "-n", &namespace, "job.yaml"]).code, 0);
+        until("the container to run", || running(&namespace) == 1);
+        daemon.stop().unwrap();
+        assert_eq!(containers(&namespace).len(), left);
+        daemon.restart().unwrap();
+        until("the Job to have a container again", || running(&namespace) == 1);
+        assert_eq!(place.jobdock(&["run", "--replace", "--timeout", "100ms", "-n", &namespace, "job.yaml"]).code, 124);
+        assert_eq!(containers(&namespace), Vec::<String>::new());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,13 +31,15 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::Job;
-use kube::Client;
+use kube::api::ListParams;
+use kube::{Api, Client};
 use tokio::sync::watch;
 
 use self::manifests::Manifest;
 use self::report::{JobReport, Verdict};
 use self::screen::{Look, Screen};
 use self::session::{Outcome, Session, Wishes};
+use self::state::Run;
 use self::submit::Existing;
 use super::connect::{self, Target};
 use super::exit::{self, Failure};
@@ -143,6 +145,24 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
     code
 }
 
+/// Tells of Jobs that stay unfinished because the daemon ends with this run: left by a run that was killed, perhaps.
+async fn tell_of_others(client: &Client, home: &Home, mine: &Run, screen: &Screen) {
+    if !home.is_here().await {
+        return;
+    }
+    // A courtesy: where it cannot be asked, nothing is said.
+    let Ok(jobs) = Api::<Job>::all(client.clone()).list(&ListParams::default()).await else { return };
+    let is_mine = |job: &Job| job.metadata.uid.as_deref().is_some_and(|uid| mine.job(uid).is_some());
+    let suspended = |job: &Job| job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true);
+    for job in jobs.items.iter().filter(|job| !is_mine(job) && !suspended(job) && report::ending(job).is_none()) {
+        let meta = &job.metadata;
+        let (namespace, name) =
+            (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        let next = "the next `jobdock run` or `jobdock serve` on this data goes on with it";
+        screen.note(format!("jobdock: Job {namespace}/{name} has not finished: {next}")).await;
+    }
+}
+
 /// Waits until the daemon in this process, if there is one, ends by itself.
 async fn broken(target: &Target) -> String {
     match target {
@@ -209,7 +229,13 @@ async fn carry_out(
     if args.detach {
         return Ok(Ended::Detached(created));
     }
-    Ok(Ended::Followed(Box::new(session.finish().await)))
+    let outcome = session.finish().await;
+    if let Target::Local(home) = target
+        && !args.quiet
+    {
+        tell_of_others(&client, home, &outcome.run, &screen).await;
+    }
+    Ok(Ended::Followed(Box::new(outcome)))
 }
 
 /// Prints what came of the Jobs, and works out the exit code.

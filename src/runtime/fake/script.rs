@@ -15,7 +15,7 @@
 //! and for any container, how SIGTERM ends it (a real one as process 1 often ignores it; here it ends with 143):
 //! `FAKE_TERM=ignore`, `FAKE_TERM_MS`, `FAKE_TERM_EXIT`.
 //!
-//! Else by its command line: `sh -c TEXT` is read by [`super::shell`]; `true`, `false`, `echo`, `sleep` and `exit`
+//! Else by its command line: `sh -c TEXT` is read by `shell`; `true`, `false`, `echo`, `sleep` and `exit`
 //! mean what they say; a program whose name holds `missing` is not found; any other program ends with 0 at once.
 
 use std::collections::BTreeMap;
