@@ -28,9 +28,9 @@ fn facts(rule: &PodFailurePolicyRule, status: &PodStatus) -> String {
     match (&rule.on_exit_codes, &rule.on_pod_conditions) {
         (Some(wanted), _) => exit_codes(wanted, status),
         (None, Some(patterns)) => {
-            let wanted = patterns.iter().map(|pattern| {
-                format!("{}={}", pattern.type_, pattern.status.as_deref().unwrap_or("True"))
-            });
+            let wanted = patterns
+                .iter()
+                .map(|pattern| format!("{}={}", pattern.type_, pattern.status.as_deref().unwrap_or("True")));
             let shown = status.conditions.iter().flatten().map(|it| format!("{}={}", it.type_, it.status));
             format!("it asks for the condition {}, the pod has {}", either(wanted), listed(shown))
         }
