@@ -81,12 +81,15 @@ fn story(job: &Job, exits: &[(Option<String>, i32)], conditions: &[String]) -> R
     job_value["metadata"]["uid"] = json!(UID);
     let case = Case::from_value(json!({"job": job_value, "pods": [pod]}))?;
     let answer = case.answer();
+    let facts = case.facts();
     let mut lines = Vec::new();
     if !failed {
         lines.push("the pod succeeds: every container exited with 0 and no condition was given".to_owned());
-    } else if let (Some(policy), Some(pod)) =
-        (job.spec.as_ref().and_then(|spec| spec.pod_failure_policy.as_ref()), case.pods.first())
-    {
+    } else if let (Some(policy), Some(pod)) = (
+        // Of the Job as the plan sees it: with its defaults.
+        facts.job.typed::<Job>().and_then(|job| job.spec.as_ref()?.pod_failure_policy.as_ref()),
+        case.pods.first(),
+    ) {
         lines.extend(explain::rules(policy, pod));
         if answer["pods"][0]["action"].is_null() {
             lines.push("no rule matches".to_owned());

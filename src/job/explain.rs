@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 
 use super::policy;
 
-/// One line for each rule, in order: that it matches and why, why it does not, or that it is not looked at.
+/// One line for each rule of a defaulted policy, in order: that it matches and why, why it does not, or that it is not looked at.
 pub fn rules(policy: &PodFailurePolicy, pod: &Pod) -> Vec<String> {
     let matched = policy::judge(Some(policy), pod).rule;
     let status = pod.status.clone().unwrap_or_default();

@@ -4,6 +4,7 @@ mod api;
 mod cli_cluster;
 mod cli_docker;
 mod cli_lifecycle;
+mod cli_plan;
 mod cli_run;
 mod cli_terminal;
 mod cli_usage;
