@@ -45,7 +45,7 @@
 //! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile` |
 //! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `model`, `store`, `reconcile`, `runtime` |
 //! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `model`, `store`, `runtime` |
-//! | [`cli`] | one file per command; a Kubernetes client | `model`, `daemon` |
+//! | [`cli`] | one file per command; a Kubernetes client | `model`, `daemon`; `plan` the pure core of `job` |
 //! | [`daemon`] | wiring, start order, ordered shutdown | all but `cli` |
 //!
 //! A test (`tests/it/tidy.rs`) reads the sources and fails on an import that this table does not allow, and on I/O,

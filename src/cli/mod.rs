@@ -8,6 +8,7 @@ mod home;
 mod kubeconfig;
 mod local;
 mod log;
+mod plan;
 mod run;
 mod serve;
 
@@ -41,6 +42,8 @@ enum Command {
     Run(run::Args),
     /// Serve the Kubernetes API and run Jobs until stopped
     Serve(serve::Args),
+    /// Show what the Job controller would decide, and why
+    Plan(plan::Args),
     /// Print a kubeconfig for the daemon of this machine
     Kubeconfig(kubeconfig::Args),
 }
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Run(args) => run::run(args).await,
             Command::Serve(args) => serve::run(args).await,
+            Command::Plan(args) => plan::run(&args),
             Command::Kubeconfig(args) => kubeconfig::run(&args),
         }
     });

@@ -12,6 +12,7 @@ pub mod cron_plan;
 pub mod cronjob;
 pub mod ending;
 pub mod expiry;
+pub mod explain;
 pub mod facts;
 pub mod feed;
 pub mod index;

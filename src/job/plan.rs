@@ -323,9 +323,12 @@ impl<'m, 'a> Sync<'_, 'm, 'a> {
             return;
         }
         conditions::ensure(status, terminal, true, &ending.cause, self.now);
+        // A Job that was suspended all along has not started; one that has ended must have.
+        let start = status.start_time.get_or_insert_with(|| time::seconds(self.now)).0;
         match ending.outcome {
             Outcome::Success => {
-                status.completion_time = Some(time::seconds(self.now));
+                // Never before the start, also by a clock that has been set back: the API's validation says so.
+                status.completion_time = Some(time::seconds(start.max(self.now)));
                 let succeeded = status.succeeded.unwrap_or(0);
                 if self.rules.completions.is_some_and(|wanted| succeeded > wanted) {
                     plan.events.push(Said::warning(

@@ -17,9 +17,8 @@ use crate::store::{Error, Expected, Owner, Store, Write};
 
 /// Jobs deleted side by side: there is no hurry, and the writer is one.
 const WORKERS: usize = 2;
-/// What becomes of the pods. Differs: upstream deletes in the foreground, the Job last; a Job that nobody wants any
-/// more need not be seen until its last pod has ended.
-const PROPAGATION: Propagation = Propagation::Background;
+/// What becomes of the pods: they go first, the Job last. Parity: upstream's TTL controller.
+const PROPAGATION: Propagation = Propagation::Foreground;
 
 /// Runs until `stop`.
 pub async fn run(store: Store, stop: CancellationToken) {

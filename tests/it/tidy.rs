@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("job", &["model", "store", "reconcile"]),
     ("pod", &["model", "store", "reconcile", "runtime"]),
     ("api", &["model", "store", "runtime"]),
-    ("cli", &["model", "daemon"]),
+    ("cli", &["model", "daemon", "job"]),
     ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "pod", "api"]),
     ("main", &["cli"]),
     ("lib", &[]),

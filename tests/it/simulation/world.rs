@@ -11,6 +11,7 @@ use jobdock::job::orphan;
 use jobdock::job::plan::plan;
 use jobdock::model::deletion::{self, Deletion, Propagation};
 use jobdock::model::object::{Key, Object};
+use jobdock::model::strategy::Strategy;
 use jobdock::store::{Expected, Identity, Write};
 use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
 use k8s_openapi::api::core::v1::{
@@ -306,6 +307,14 @@ impl World {
     fn check(&mut self, facts: &JobFacts, plan: &JobPlan, before: &JobStatus) -> Result<(), String> {
         let status = self.status();
         let was_finished = is_finished(before);
+        let job = self.job();
+        let stored = Job { status: Some(before.clone()), ..job.clone() };
+        // An elastic Job that is no longer elastic when its lowered completions are seen: the rule forgets that case.
+        let problems = job.validate_status_update(&stored);
+        let mut problems = problems.iter().filter(|problem| !(self.shrunk && problem.field == "status.succeeded"));
+        if let Some(problem) = problems.next() {
+            return Err(format!("the API would refuse the status: {problem}: {status:?}"));
+        }
         let claim = |holds: bool, what: &str| if holds { Ok(()) } else { Err(format!("{what}: {status:?}")) };
         if !plan.create.is_empty() {
             let active = i32::try_from(self.alive(false)).expect("fits");
