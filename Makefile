@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 IMAGE ?= busybox:1.36
-JOBDOCK = target/debug/jobdock
+JOBDOCK = $(or $(CARGO_TARGET_DIR),target)/debug/jobdock
 
 .PHONY: help demo test lint build bench image need-docker need-kubectl
 

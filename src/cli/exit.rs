@@ -24,6 +24,8 @@ pub enum Failure {
     Usage(String),
     /// The caller must start a container engine, or say where it is.
     NoEngine(String),
+    /// The user interrupted the command before it had started anything.
+    Interrupted,
     /// Everything else; the caller may try again.
     Broken(anyhow::Error),
 }
@@ -34,6 +36,7 @@ impl Failure {
         match self {
             Self::Usage(_) => USAGE,
             Self::NoEngine(_) => NO_ENGINE,
+            Self::Interrupted => INTERRUPTED,
             Self::Broken(_) => FAILED,
         }
     }
@@ -49,6 +52,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(text) | Self::NoEngine(text) => out.write_str(text),
+            Self::Interrupted => out.write_str("interrupted before anything was started"),
             Self::Broken(error) => out.write_str(&with_causes(error)),
         }
     }

@@ -194,7 +194,12 @@ async fn carry_out(
     }
     let (jobs, needs): (Vec<&Manifest>, Vec<&Manifest>) = manifests.iter().partition(|manifest| manifest.is_job());
     let existing = if args.replace { Existing::Replace } else { Existing::Refuse };
-    submit::clear_way(&client, &jobs, existing, &screen).await?;
+    let mut interrupted = interrupts.clone();
+    tokio::select! {
+        cleared = submit::clear_way(&client, &jobs, existing, &screen) => cleared?,
+        // The pods of a Job that is being replaced may take their time.
+        Ok(_) = interrupted.wait_for(|count| *count > 0) => return Err(Failure::Interrupted),
+    }
     if matches!(target, Target::Local(_)) {
         for namespace in manifests::namespaces(manifests) {
             submit::make_namespace(&client, namespace).await?;
