@@ -4,13 +4,14 @@ CARGO ?= cargo
 IMAGE ?= busybox:1.36
 JOBDOCK = $(or $(CARGO_TARGET_DIR),target)/debug/jobdock
 
-.PHONY: help demo test lint build bench image need-docker need-kubectl
+.PHONY: help demo test lint parity build bench image need-docker need-kubectl
 
 help:
 	@echo 'make demo    run examples/hello.yaml with Docker, from a fresh clone to its end'
 	@echo 'make test    everything: formatting, lints, documentation, all tests (needs Docker and kubectl)'
 	@echo 'make build   the optimised binary: target/release/jobdock'
 	@echo 'make lint    formatting, lints and documentation only'
+	@echo 'make parity  compare with the answers of a real API server and Job controller in tests/samples'
 	@echo 'make bench   measure against the bare engine and docker run'
 	@echo 'make image   make sure that the engine has the image of the examples ($(IMAGE))'
 
@@ -25,6 +26,9 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --document-private-items
+
+parity:
+	$(CARGO) test --test it -- --nocapture every_sample every_policy_sample
 
 build:
 	$(CARGO) build --release
