@@ -57,19 +57,20 @@ impl Daemon {
         })
     }
 
-    /// A client of the daemon's TLS face, once it answers.
+    /// A client of the daemon's TLS face, once it answers. The kubeconfig is read anew for each try: right after a
+    /// restart it is still that of the process before, which had another port.
     pub async fn client(&self) -> Result<kube::Client> {
-        let config = Kubeconfig::from_yaml(&self.kubeconfig()?)?;
-        let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
-        let client = kube::Client::try_from(config)?;
         let deadline = Instant::now() + PATIENCE;
-        while let Err(error) = client.apiserver_version().await {
-            if Instant::now() > deadline {
-                return Err(error).context("the daemon does not answer");
+        loop {
+            let config = Kubeconfig::from_yaml(&self.kubeconfig()?)?;
+            let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+            let client = kube::Client::try_from(config)?;
+            match client.apiserver_version().await {
+                Ok(_) => return Ok(client),
+                Err(error) if Instant::now() > deadline => return Err(error).context("the daemon does not answer"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(client)
     }
 }
 
