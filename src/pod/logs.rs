@@ -60,8 +60,8 @@ pub async fn follow(engine: Arc<dyn Runtime>, logs: Logs, key: LogKey, name: Str
 /// One stream from where the log left off; true once the log is complete and marked so.
 async fn copy(engine: &dyn Runtime, logs: &Logs, key: &LogKey, name: &str) -> Result<bool, Error> {
     let mut writer = logs.writer(key)?;
-    let mut kept = Kept::new(writer.last());
-    match engine.logs(name, writer.last().map(|(at, _)| at), true).await {
+    let mut kept = Kept([writer.last(false), writer.last(true)]);
+    match engine.logs(name, kept.since(), true).await {
         Ok(stream) => {
             let mut batches = stream.ready_chunks(BATCH);
             while let Some(batch) = batches.next().await {
@@ -89,7 +89,7 @@ fn append(writer: &mut Writer, kept: &mut Kept, batch: Vec<Result<LogChunk, runt
     let mut failure = None;
     for chunk in batch {
         match chunk {
-            Ok(chunk) if kept.has(chunk.at) => {}
+            Ok(chunk) if kept.has(chunk.stderr, chunk.at) => {}
             Ok(LogChunk { at, stderr, line, partial }) => lines.push(Line { at, stderr, partial, text: line }),
             Err(error) => {
                 failure = Some(error);
@@ -103,26 +103,27 @@ fn append(writer: &mut Writer, kept: &mut Kept, batch: Vec<Result<LogChunk, runt
     failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// What an earlier stream has already given: everything before the last instant, and so many lines at it.
-struct Kept {
-    until: Option<Timestamp>,
-    at_it: u64,
-}
+/// What an earlier reading has already given of standard output and of standard error: everything before the last
+/// instant, and so many lines at it.
+struct Kept([Option<(Timestamp, u64)>; 2]);
 
 impl Kept {
-    fn new(last: Option<(Timestamp, u64)>) -> Self {
-        Self { until: last.map(|(at, _)| at), at_it: last.map_or(0, |(_, count)| count) }
+    /// The first instant of which something may be missing.
+    fn since(&self) -> Option<Timestamp> {
+        self.0.iter().flatten().map(|(at, _)| *at).min()
     }
 
-    fn has(&mut self, at: Timestamp) -> bool {
-        match self.until {
-            Some(until) if at < until => true,
-            Some(until) if at == until && self.at_it > 0 => {
-                self.at_it -= 1;
+    /// Whether the next line of this stream is one that was kept.
+    fn has(&mut self, stderr: bool, at: Timestamp) -> bool {
+        let last = &mut self.0[usize::from(stderr)];
+        match last {
+            Some((until, _)) if at < *until => true,
+            Some((until, count)) if at == *until && *count > 0 => {
+                *count -= 1;
                 true
             }
             Some(_) | None => {
-                self.until = None;
+                *last = None;
                 false
             }
         }

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use self::cri::Backwards;
@@ -199,36 +199,55 @@ fn part(name: &str) -> io::Result<&str> {
     Ok(name)
 }
 
-/// The length without a torn last line, the last instant, and how many lines have it.
-fn resume(file: &File) -> io::Result<(u64, Option<(Timestamp, u64)>)> {
+/// The length without a torn last line, and where each stream left off.
+fn resume(file: &File) -> io::Result<(u64, Ends)> {
     let length = file.metadata()?.len();
     let mut lines = Backwards::new(file, length);
     let whole = lines.skip_torn()?;
-    let mut last: Option<(Timestamp, u64)> = None;
+    let mut last = Ends::default();
+    let mut closed = [false; 2];
+    let mut newest = None;
     while let Some((_, line)) = lines.next()? {
-        let Some(at) = cri::parse(&line).and_then(|line| line.instant()) else { continue };
-        match &mut last {
-            None => last = Some((at, 1)),
+        let Some((at, stream)) = cri::parse(&line).and_then(|line| Some((line.instant()?, usize::from(line.stderr))))
+        else {
+            continue;
+        };
+        if at < *newest.get_or_insert(at) - LATE || closed == [true; 2] {
+            break;
+        }
+        match &mut last[stream] {
+            None => last[stream] = Some((at, 1)),
             Some((instant, count)) if *instant == at => *count += 1,
-            Some(_) => break,
+            Some(_) => closed[stream] = true,
         }
     }
     Ok((whole, last))
 }
 
+/// By how much a line of one stream may be older than one of the other that was kept before it: an engine stamps a line
+/// when it reads it, so only its own scheduling comes between.
+const LATE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Where standard output and standard error left off: the last instant, and how many lines have it.
+type Ends = [Option<(Timestamp, u64)>; 2];
+
 /// Appends to one log. Dropping it without `finish` leaves the log open for a later writer.
 pub struct Writer {
     file: File,
     done: PathBuf,
-    last: Option<(Timestamp, u64)>,
+    last: Ends,
     tail: Arc<Tail>,
     line: Vec<u8>,
 }
 
 impl Writer {
-    /// The last instant kept, and how many lines were kept at that very instant: a resumed copy skips those.
-    pub fn last(&self) -> Option<(Timestamp, u64)> {
-        self.last
+    /// The last instant kept of a stream (standard error: true), and how many of its lines were kept at that very
+    /// instant: a resumed copy skips those and what is older. Each stream has its own, since an engine stamps them side
+    /// by side and may give a line of one after a newer one of the other. None where the stream has kept nothing, or
+    /// nothing as late as the other's end.
+    pub fn last(&self, stderr: bool) -> Option<(Timestamp, u64)> {
+        let newest = self.last.iter().flatten().map(|(at, _)| *at).max()?;
+        self.last[usize::from(stderr)].filter(|(at, _)| *at >= newest - LATE)
     }
 
     /// Appends and wakes followers.
@@ -244,7 +263,8 @@ impl Writer {
         }
         self.file.write_all(&self.line)?;
         for line in lines {
-            self.last = match self.last {
+            let last = &mut self.last[usize::from(line.stderr)];
+            *last = match *last {
                 Some((at, count)) if at == line.at => Some((at, count + 1)),
                 _ => Some((line.at, 1)),
             };

@@ -43,50 +43,68 @@ fn check(arguments: &[&str], expected: Expect) {
 
 #[test]
 fn the_rule_that_matches_is_named_and_why_the_others_did_not() {
-    check(&["--exit", "main=42"], expect![[r#"
+    check(
+        &["--exit", "main=42"],
+        expect![[r#"
         rule 0 (Ignore) does not match: it asks for the condition DisruptionTarget=True, the pod has none
         rule 1 matches: FailJob: it asks for an exit code of container main in [42]; main exited with 42
         rule 2 (Count) is not looked at: rule 1 came first
         the failure counts
         the Job gets the condition FailureTarget: PodFailurePolicy: Container main for pod default/told-pod failed with exit code 42 matching FailJob rule at index 1
-    "#]]);
-    check(&["--exit", "42", "--condition", "DisruptionTarget"], expect![[r#"
+    "#]],
+    );
+    check(
+        &["--exit", "42", "--condition", "DisruptionTarget"],
+        expect![[r#"
         rule 0 matches: Ignore: it asks for the condition DisruptionTarget=True, the pod has DisruptionTarget=True
         rule 1 (FailJob) is not looked at: rule 0 came first
         rule 2 (Count) is not looked at: rule 0 came first
         the failure does not count
         the Job goes on: the next pod is created after the back-off of 10s
-    "#]]);
-    check(&["--exit", "1"], expect![[r#"
+    "#]],
+    );
+    check(
+        &["--exit", "1"],
+        expect![[r#"
         rule 0 (Ignore) does not match: it asks for the condition DisruptionTarget=True, the pod has none
         rule 1 (FailJob) does not match: it asks for an exit code of container main in [42]; main exited with 1
         rule 2 (Count) does not match: it asks for an exit code not in [1]; main exited with 1, side exited with 0 (0 never matches)
         no rule matches
         the failure counts
         the Job goes on: the next pod is created after the back-off of 10s
-    "#]]);
-    check(&["--exit", "side=7"], expect![[r#"
+    "#]],
+    );
+    check(
+        &["--exit", "side=7"],
+        expect![[r#"
         rule 0 (Ignore) does not match: it asks for the condition DisruptionTarget=True, the pod has none
         rule 1 (FailJob) does not match: it asks for an exit code of container main in [42]; main exited with 0 (0 never matches)
         rule 2 matches: Count: it asks for an exit code not in [1]; main exited with 0 (0 never matches), side exited with 7
         the failure counts
         the Job goes on: the next pod is created after the back-off of 10s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_pod_that_ends_well_completes_the_job() {
-    check(&[], expect![[r#"
+    check(
+        &[],
+        expect![[r#"
         the pod succeeds: every container exited with 0 and no condition was given
         the Job gets the condition SuccessCriteriaMet: CompletionsReached: Reached expected number of succeeded pods
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_container_that_is_not_there_is_refused() {
-    check(&["--exit", "nope=3"], expect![[r#"
+    check(
+        &["--exit", "nope=3"],
+        expect![[r#"
         error: --exit nope: the pod has no such container; it has main, side
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -114,7 +114,7 @@ async fn a_line_of_many_mebibytes_and_any_bytes_passes() {
         writer.append(&Line { at: at(1), stderr: false, partial: true, text: part.clone().into() }).unwrap();
     }
     writer.append(&line("1 out end")).unwrap();
-    assert_eq!(writer.last(), Some((at(1), 301)));
+    assert_eq!(writer.last(false), Some((at(1), 301)));
     let stream = store.logs().read(&key("uid"), LogQuery::default()).unwrap().unwrap();
     let bytes: Vec<u8> = stream.map(Result::unwrap).collect::<Vec<_>>().await.concat();
     assert_eq!(bytes.len(), 300 * (16 << 10) + 4);
@@ -147,10 +147,27 @@ async fn a_torn_last_line_is_cut_by_the_next_writer() {
     file.write_all(b"1970-01-01T00:00:02.000000000Z stdout F to").unwrap();
     assert_eq!(rest(store.logs().read(&key("uid"), LogQuery::default()).unwrap()).await, "a\nb\nc\n");
     let mut writer = store.logs().writer(&key("uid")).unwrap();
-    assert_eq!(writer.last(), Some((at(2), 2)), "two lines have the last instant");
+    assert_eq!(writer.last(false), Some((at(2), 1)));
+    assert_eq!(writer.last(true), Some((at(2), 1)), "each stream has its own end");
     writer.append(&line("3 out d")).unwrap();
-    assert_eq!(writer.last(), Some((at(3), 1)));
+    assert_eq!(writer.last(false), Some((at(3), 1)));
     assert_eq!(rest(store.logs().read(&key("uid"), LogQuery::default()).unwrap()).await, "a\nb\nc\nd\n");
+}
+
+#[tokio::test]
+async fn each_stream_is_resumed_where_it_left_off() {
+    let store = Store::in_memory().unwrap();
+    write(&store, &["1 err a", "5 out b", "5 out c", "3 err d"]);
+    let writer = store.logs().writer(&key("uid")).unwrap();
+    assert_eq!((writer.last(false), writer.last(true)), (Some((at(5), 2)), Some((at(3), 1))));
+}
+
+#[tokio::test]
+async fn a_stream_long_silent_does_not_make_a_resumed_copy_read_everything_again() {
+    let store = Store::in_memory().unwrap();
+    write(&store, &["1 err a", "100 out b"]);
+    let writer = store.logs().writer(&key("uid")).unwrap();
+    assert_eq!((writer.last(false), writer.last(true)), (Some((at(100), 1)), None));
 }
 
 #[tokio::test]
@@ -161,7 +178,7 @@ async fn a_log_of_nothing_but_a_torn_line_begins_anew() {
     std::fs::create_dir_all(&path).unwrap();
     std::fs::write(path.join("0.log"), "1970-01-01T00").unwrap();
     let writer = store.logs().writer(&key("uid")).unwrap();
-    assert_eq!(writer.last(), None);
+    assert_eq!((writer.last(false), writer.last(true)), (None, None));
     assert_eq!(std::fs::read(path.join("0.log")).unwrap(), b"");
 }
 
