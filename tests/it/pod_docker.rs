@@ -307,6 +307,23 @@ async fn a_flood_of_output_is_kept_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_that_come_faster_than_they_are_copied_are_not_lost() {
+    with_house(|house, _| async move {
+        let house = house.lock().await;
+        // Some 28 MiB of the engine's log, written at once, before much of it is copied.
+        let script = "yes $(head -c 280 /dev/zero | tr '\\0' x) | head -n 80000 | cat -n";
+        let object = house.pod(&shell("burst", script, "")).await;
+        house.until_phase("burst", "Succeeded").await;
+        house.until_empty().await;
+        let log = house.log(&object, "main", 0).await;
+        let number = |line: &str| line.split_whitespace().next().and_then(|word| word.parse::<u32>().ok());
+        let lost = (1..=80_000).zip(log.lines()).find(|(expected, line)| number(line) != Some(*expected));
+        assert_eq!((lost, log.lines().count()), (None, 80_000));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_container_is_restarted_in_its_pod() {
     with_house(|house, _| async move {
         let house = house.lock().await;

@@ -15,13 +15,15 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{AsyncBufRead, AsyncBufReadExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::error::Elapsed;
 
 use super::log_request::{self, Answer};
 use super::pods::{self, ContainerSeen};
@@ -64,6 +66,8 @@ pub struct Followers {
     failed: HashSet<String>,
     tasks: JoinSet<Follower>,
     tails: Tails,
+    /// Lines shown so far.
+    shown: Arc<AtomicU64>,
 }
 
 impl Followers {
@@ -77,6 +81,7 @@ impl Followers {
             failed: HashSet::new(),
             tasks: JoinSet::new(),
             tails: HashMap::new(),
+            shown: Arc::default(),
         }
     }
 
@@ -120,6 +125,7 @@ impl Followers {
             container,
             seen,
             tail: VecDeque::new(),
+            shown: self.shown.clone(),
         };
         self.tasks.spawn(follower.run(first));
     }
@@ -131,30 +137,46 @@ impl Followers {
         }
     }
 
-    fn done(&mut self, done: Result<Follower, tokio::task::JoinError>) {
+    fn done(&mut self, done: Result<Follower, JoinError>) {
         let Ok(follower) = done else { return };
         if self.failed.contains(&follower.pod_uid) {
             self.tails.insert((follower.pod_uid, follower.container.to_string()), follower.tail.into());
         }
     }
 
-    /// Waits until all output is shown; false where some container's was still coming when `limit` had passed.
-    pub async fn drain(&mut self, limit: Duration) -> bool {
+    /// Waits until all output is shown; false where something was still to come and nothing came for `silence`.
+    pub async fn drain(&mut self, silence: Duration) -> bool {
         // Whoever still waits for a next attempt learns that there is none.
         for (_, news) in self.following.drain() {
             news.send_modify(|seen| seen.last = true);
         }
-        let all = async {
-            while let Some(done) = self.tasks.join_next().await {
-                self.done(done);
+        loop {
+            match next_end(&mut self.tasks, &self.shown, silence).await {
+                Ok(Some(done)) => self.done(done),
+                Ok(None) => return true,
+                Err(_silent) => return false,
             }
-        };
-        tokio::time::timeout(limit, all).await.is_ok()
+        }
     }
 
     /// The last lines of a container of a failed pod.
     pub fn tail(&self, pod_uid: &str, container: &str) -> Vec<String> {
         self.tails.get(&(pod_uid.to_owned(), container.to_owned())).cloned().unwrap_or_default()
+    }
+}
+
+/// The next task to end; an error where none did and `shown` stood still for `silence`.
+async fn next_end<T: 'static>(
+    tasks: &mut JoinSet<T>,
+    shown: &AtomicU64,
+    silence: Duration,
+) -> Result<Option<Result<T, JoinError>>, Elapsed> {
+    loop {
+        let before = shown.load(Ordering::Relaxed);
+        let ended = tokio::time::timeout(silence, tasks.join_next()).await;
+        if ended.is_ok() || shown.load(Ordering::Relaxed) == before {
+            return ended;
+        }
     }
 }
 
@@ -169,6 +191,7 @@ struct Follower {
     shown_container: Option<Arc<str>>,
     seen: watch::Receiver<ContainerSeen>,
     tail: VecDeque<String>,
+    shown: Arc<AtomicU64>,
 }
 
 /// How a reading ended.
@@ -296,6 +319,7 @@ impl Follower {
         let end = text.len().min(TAIL_LINE);
         self.tail.push_back(text::safe(&text[..end], false));
         self.screen.output(Output { pod: self.pod.clone(), container: self.shown_container.clone(), text }).await;
+        self.shown.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -333,5 +357,33 @@ async fn read_line(body: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -
         if line.len() == MAX_LINE {
             return Ok(Line::Part);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn output_that_keeps_coming_is_waited_for_however_long_it_takes() {
+        let (mut tasks, shown) = (JoinSet::new(), Arc::<AtomicU64>::default());
+        let count = shown.clone();
+        tasks.spawn(async move {
+            for _ in 0..20 {
+                tokio::time::sleep(SILENCE / 2).await;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        assert!(matches!(next_end(&mut tasks, &shown, SILENCE).await, Ok(Some(Ok(())))));
+        assert!(matches!(next_end(&mut tasks, &shown, SILENCE).await, Ok(None)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn output_that_has_stopped_coming_is_given_up() {
+        let (mut tasks, shown) = (JoinSet::new(), AtomicU64::new(0));
+        tasks.spawn(std::future::pending::<()>());
+        assert!(next_end(&mut tasks, &shown, SILENCE).await.is_err());
     }
 }

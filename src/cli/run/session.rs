@@ -28,8 +28,9 @@ use super::stop;
 
 /// How often progress lines move and pods that cannot start are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// How long the output of containers that have ended may take to arrive after the last Job's end.
-const DRAIN: Duration = Duration::from_secs(60);
+/// How long nothing may come of the output of containers that have ended, before it is given up. No limit for all of
+/// it: a flood takes minutes, and ending before it would lose its end and leave the container behind.
+const SILENCE: Duration = Duration::from_secs(60);
 /// How often the Events of one suspicious pod are asked for.
 const ASK_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// Tries in a row that have to fail before the user is told that the server cannot be reached.
@@ -228,9 +229,16 @@ impl Session {
             }
             Err(error) => self.screen.note(format!("warning: the last output may be missing: {error}")).await,
         }
-        if !self.followers.drain(DRAIN).await {
-            let text = format!("warning: some output did not arrive within {} s of the end", DRAIN.as_secs());
-            self.screen.note(text).await;
+        let mut interrupts = self.interrupts.clone();
+        interrupts.mark_unchanged();
+        tokio::select! {
+            complete = self.followers.drain(SILENCE) => if !complete {
+                let text = format!("warning: some output is missing: none came for {} s", SILENCE.as_secs());
+                self.screen.note(text).await;
+            },
+            Ok(()) = interrupts.changed() => {
+                self.screen.note("jobdock: interrupted: the rest of the output is not shown").await;
+            }
         }
     }
 }
