@@ -33,12 +33,13 @@ pub(super) fn generated_name(base: &str, suffix: &str) -> String {
     format!("{}{suffix}", cut(base, NAME_MAX - SUFFIX))
 }
 
-/// The same message about the same object has the same name.
+/// The same message about the same object, or part of it, has the same name.
 pub(super) fn event_name(event: &Event) -> String {
     let involved = &event.involved_object;
     let component = event.source.as_ref().and_then(|source| source.component.as_deref());
     let said = [
         involved.uid.as_deref(),
+        involved.field_path.as_deref(),
         event.reason.as_deref(),
         event.message.as_deref(),
         component.or(event.reporting_component.as_deref()),
