@@ -118,7 +118,8 @@ fn a_patch_is_refused_with_what_it_is_or_makes() {
     let mut new = old.to_value();
     new["spec"]["parallelism"] = "two".into();
     let patch = json!({"spec": {"parallelism": "two"}});
-    let refusal = update_value(&old, &new, Patched::Strategic(&patch), &OPTIONS, Part::Main).expect_err("no number");
+    let refusal = update_value(&old, &new, Patched::Strategic { patch: &patch, strict: &[] }, &OPTIONS, Part::Main)
+        .expect_err("no number");
     let expected =
         " \"\" is invalid: patch: Invalid value: \"map[spec:map[parallelism:two]]\": unrecognized type: int32";
     assert_eq!(refusal.message(), expected);
