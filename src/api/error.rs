@@ -241,10 +241,9 @@ impl Problem {
     }
 
     /// 422 for a patch that does not fit its object.
-    fn patch_does_not_fit(why: &str) -> Self {
+    fn patch_does_not_fit() -> Self {
         let message = "the server rejected our request due to an error in our request";
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
-            .about(Details { causes: vec![json!({"message": why})], ..Details::default() })
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).about(Details::default())
     }
 
     /// 500 whose message upstream sends without a reason.
@@ -347,8 +346,10 @@ impl From<PatchError> for Problem {
     fn from(error: PatchError) -> Self {
         match error {
             PatchError::Malformed(why) => Self::bad_request(why),
-            PatchError::Inapplicable(why) => Self::patch_does_not_fit(&why),
-            PatchError::TooLong(_) => Self::too_large(error.to_string()),
+            // Parity: the answer does not say why.
+            PatchError::Inapplicable(_) => Self::patch_does_not_fit(),
+            PatchError::TooLong(_) => Self::too_large(format!("Request entity too large: {error}")),
+            PatchError::Unmergeable(why) => Self::unknown(why),
         }
     }
 }

@@ -72,10 +72,10 @@ pub async fn patch(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Re
         PatchForm::Document(how) => how,
         PatchForm::Apply => return Err(Problem::not_implemented("server-side apply")),
     };
-    let patch = patch::read(&body)?;
+    let patch::Read { patch, strict } = patch::read(how, &body)?;
     let patched = match how {
-        PatchKind::Json | PatchKind::Merge => Patched::Json,
-        PatchKind::Strategic => Patched::Strategic(&patch),
+        PatchKind::Json | PatchKind::Merge => Patched::Json { strict: &strict },
+        PatchKind::Strategic => Patched::Strategic { patch: &patch, strict: &strict },
     };
     change(state, call, options.dry_run, |old| {
         let mut value = old.to_value();

@@ -134,9 +134,17 @@ fn put(old: &Object, body: &[u8], format: Format, options: &Options<'_>, part: P
 #[derive(Clone, Copy, Debug)]
 pub enum Patched<'a> {
     /// A JSON patch or a JSON merge patch.
-    Json,
-    /// A strategic merge patch: this one.
-    Strategic(&'a Value),
+    Json {
+        /// What strict validation refuses of the patch's own text.
+        strict: &'a [String],
+    },
+    /// A strategic merge patch.
+    Strategic {
+        /// The patch.
+        patch: &'a Value,
+        /// What strict validation refuses of the patch's own text.
+        strict: &'a [String],
+    },
 }
 
 /// Admits what a patch made of `old`: `new` is `old`'s JSON with the patch applied, before defaults.
@@ -150,20 +158,28 @@ pub fn update_value(
     let kind = old.kind();
     let walked = decode::value(kind, new);
     let shown = || match patched {
-        Patched::Json => canonical::go_json(new, Some(&old.to_value()), schema::of(kind)),
-        Patched::Strategic(patch) => go_text::plus_v(patch),
+        Patched::Json { .. } => canonical::go_json(new, Some(&old.to_value()), schema::of(kind)),
+        Patched::Strategic { patch, .. } => go_text::plus_v(patch),
     };
+    if let Some(why) = misnamed(kind, new, patched) {
+        return Err(Refusal::bad_patch(&shown(), &why));
+    }
     if let Some(problem) = walked.refusal() {
         let why = match patched {
-            Patched::Json => &problem.message,
-            Patched::Strategic(_) => &problem.converter,
+            Patched::Json { .. } => &problem.message,
+            Patched::Strategic { .. } => &problem.converter,
         };
         return Err(Refusal::bad_patch(&shown(), why));
     }
-    let mut strict = walked.strict();
-    if matches!(patched, Patched::Strategic(_)) {
-        strict.sort();
-    }
+    let mut found = walked.strict();
+    let strict = match patched {
+        Patched::Json { strict } => strict,
+        Patched::Strategic { strict, .. } => {
+            found.sort();
+            strict
+        }
+    };
+    let strict: Vec<String> = strict.iter().cloned().chain(found).collect();
     let warnings = match options.field_validation {
         FieldValidation::Strict if !strict.is_empty() => {
             return Err(Refusal::bad_patch(&shown(), &format!("strict decoding error: {}", strict.join(", "))));
@@ -175,6 +191,15 @@ pub fn update_value(
     let object = metadata::in_namespace(&(kind.ops.default)(&object), options.namespace)?;
     metadata::same_name(&object, old)?;
     replace(old, &object, warnings, part)
+}
+
+/// Why upstream cannot read what a patch made of an object's `kind` and `apiVersion`.
+/// Parity: a strategic merge is not decoded again, so it cannot change them.
+fn misnamed(kind: &'static Kind, new: &Value, patched: Patched<'_>) -> Option<String> {
+    match patched {
+        Patched::Json { .. } => decode::misnamed(kind, new),
+        Patched::Strategic { .. } => None,
+    }
 }
 
 /// Admits an object that is typed already in the place of `old` (made by server-side apply, or by a controller).

@@ -23,7 +23,7 @@ use super::schema;
 use super::tree::{Node, Tree};
 use super::yaml::{self, Document, Duplicate};
 
-pub use self::walk::{Problem, Sort, Walked, walk};
+pub use self::walk::{Problem, Sort, Walked, name_of, walk};
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,14 +149,37 @@ pub fn typed(kind: &'static Kind, mut value: Value) -> Result<Object, serde_json
     Object::from_value(kind, value)
 }
 
+/// Why an object that is JSON already is none of `kind`, by what it says it is.
+/// Differs: another served version of the kind, which upstream converts, is taken as it is.
+pub fn misnamed(kind: &'static Kind, value: &Value) -> Option<String> {
+    let named = match interpret(&Node::from_value(value)) {
+        Ok(named) => named.or(kind),
+        Err(why) => return Some(why),
+    };
+    if named.is(kind) {
+        return None;
+    }
+    unregistered(&named).or_else(|| (named.kind != kind.kind).then(|| no_conversion(kind, &named)))
+}
+
+fn unregistered(named: &Named) -> Option<String> {
+    let version = named.api_version();
+    let scheme = quote("pkg/api/legacyscheme/scheme.go:30");
+    (!registered::knows(&version, &named.kind)).then(|| {
+        format!("no kind {} is registered for version {} in scheme {scheme}", quote(&named.kind), quote(&version))
+    })
+}
+
+fn no_conversion(kind: &Kind, named: &Named) -> String {
+    let (from, to, version) = (&named.kind, kind.kind, &named.version);
+    format!("converting ({version}.{from}) to ({}.{to}): unknown conversion", schema::group_package(kind.group))
+}
+
 /// Why an object of another kind, or of another version of this kind, is refused.
 fn foreign(kind: &Kind, node: &Node, named: &Named) -> String {
     let api_version = named.api_version();
-    if !registered::knows(&api_version, &named.kind) {
-        let scheme = quote("pkg/api/legacyscheme/scheme.go:30");
-        let (name, version) = (quote(&named.kind), quote(&api_version));
-        return named
-            .unhandled(kind, &format!("no kind {name} is registered for version {version} in scheme {scheme}"));
+    if let Some(why) = unregistered(named) {
+        return named.unhandled(kind, &why);
     }
     let served = KINDS.iter().find(|row| row.kind == named.kind && row.api_version() == api_version);
     if let Some(problem) = served.and_then(|row| walk(node, schema::of(row)).refusal().cloned()) {
@@ -168,9 +191,7 @@ fn foreign(kind: &Kind, node: &Node, named: &Named) -> String {
             "the API version in the data ({api_version}) does not match the expected API version ({expected})"
         );
     }
-    let (from, to) = (&named.kind, kind.kind);
-    let (version, package) = (&named.version, schema::group_package(kind.group));
-    named.unhandled(kind, &format!("converting ({version}.{from}) to ({package}.{to}): unknown conversion"))
+    named.unhandled(kind, &no_conversion(kind, named))
 }
 
 /// What an object says it is.

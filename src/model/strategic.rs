@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use super::go_text::plus_v;
 use super::kind::Kind;
 use super::patch::PatchError;
 use super::schema::{self, GoType, Struct};
@@ -18,7 +19,12 @@ const REMOVE: &str = "$deleteFromPrimitiveList/";
 
 /// Applies a strategic merge patch to an object of `kind`.
 pub fn apply(kind: &Kind, document: &mut Value, patch: Value) -> Result<(), PatchError> {
-    let Value::Object(patch) = patch else { return Err(malformed("invalid JSON document")) };
+    let patch = match patch {
+        Value::Object(patch) => patch,
+        // Parity: Go reads `null` as an empty map.
+        Value::Null => Fields::new(),
+        _ => return Err(malformed("invalid JSON document")),
+    };
     let Value::Object(original) = document else { return Err(malformed("invalid JSON document")) };
     let merged = merge_map(std::mem::take(original), patch, Owner::Struct(schema::of(kind)))?;
     *document = Value::Object(merged);
@@ -70,11 +76,11 @@ fn field(owner: Owner, name: &str) -> Field {
 }
 
 fn merge_map(mut original: Fields, mut patch: Fields, owner: Owner) -> Result<Fields, PatchError> {
-    match patch.remove(DIRECTIVE).as_ref().map(|directive| directive.as_str().unwrap_or_default()) {
-        None | Some("merge") => {}
+    match patch.get(DIRECTIVE).map(|directive| directive.as_str().unwrap_or_default()) {
+        None => {}
         Some("replace") => return Ok(without_directives(patch)),
         Some("delete") => return Ok(Fields::new()),
-        Some(other) => return Err(inapplicable(format!("unknown patch type found: {other}"))),
+        Some(other) => return Err(unknown_directive(other, &Value::Object(patch.clone()))),
     }
     retain_keys(&mut original, &mut patch)?;
     let orders = take_prefixed(&mut patch, ORDER)?;
@@ -85,7 +91,7 @@ fn merge_map(mut original: Fields, mut patch: Fields, owner: Owner) -> Result<Fi
         }
     }
     for (name, order) in &orders {
-        check_order(name, order, patch.get(name), &field(owner, name))?;
+        check_order(order, patch.get(name), &field(owner, name))?;
     }
     for (name, value) in patch {
         let before = original.remove(&name);
@@ -130,6 +136,7 @@ fn merge_value(
 }
 
 fn merge_list(original: Vec<Value>, patch: Vec<Value>, field: &Field) -> Result<Vec<Value>, PatchError> {
+    of_one_type(original.iter().chain(&patch))?;
     if !patch.iter().chain(&original).any(Value::is_object) {
         let mut merged: Vec<Value> = Vec::with_capacity(original.len() + patch.len());
         for item in original.into_iter().chain(patch) {
@@ -142,7 +149,7 @@ fn merge_list(original: Vec<Value>, patch: Vec<Value>, field: &Field) -> Result<
     let (mut merged, rest) = obey_element_directives(original, patch, field.key)?;
     for item in rest {
         let key = key_of(&item, field.key)?.clone();
-        let Value::Object(patch) = item else { return Err(malformed("list elements differ in type")) };
+        let Value::Object(patch) = item else { continue };
         let place = merged.iter().position(|item| item.get(field.key) == Some(&key));
         match place.map(|place| (place, merged[place].take())) {
             Some((place, Value::Object(before))) => {
@@ -152,6 +159,28 @@ fn merge_list(original: Vec<Value>, patch: Vec<Value>, field: &Field) -> Result<
         }
     }
     Ok(merged)
+}
+
+/// Parity: lists whose elements differ in type are not merged; Go's names say which types differ.
+fn of_one_type<'a>(items: impl Iterator<Item = &'a Value>) -> Result<(), PatchError> {
+    let name = |item: &Value| match item {
+        Value::Object(_) => "map[string]interface {}",
+        Value::Array(_) => "[]interface {}",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::Null => "<nil>",
+    };
+    let mut names = items.map(name);
+    let Some(first) = names.next() else { return Ok(()) };
+    if first == "[]interface {}" {
+        return Err(PatchError::Inapplicable("lists of lists are not supported".to_owned()));
+    }
+    match names.find(|name| *name != first) {
+        Some(other) => Err(unmergeable(format!("list element types are not identical: {first} {other}"))),
+        None => Ok(()),
+    }
 }
 
 /// Carries out `$patch: delete` and `$patch: replace` elements; answers what is left of the list and of the patch.
@@ -170,8 +199,8 @@ fn obey_element_directives(
                 original.retain(|item| item.get(key) != Some(gone));
             }
             Some("replace") => replace = true,
-            Some("merge") => return Err(inapplicable("merging lists cannot yet be specified in the patch".to_owned())),
-            Some(other) => return Err(inapplicable(format!("unknown patch type found: {other}"))),
+            Some("merge") => return Err(unmergeable("merging lists cannot yet be specified in the patch".to_owned())),
+            Some(other) => return Err(unknown_directive(other, &item)),
         }
     }
     if replace {
@@ -181,7 +210,8 @@ fn obey_element_directives(
 }
 
 fn key_of<'a>(item: &'a Value, key: &str) -> Result<&'a Value, PatchError> {
-    item.get(key).ok_or_else(|| inapplicable(format!("map: {item} does not contain declared merge key: {key}")))
+    item.get(key)
+        .ok_or_else(|| unmergeable(format!("map: {} does not contain declared merge key: {key}", plus_v(item))))
 }
 
 /// `$retainKeys`: what the patch does not list is cleared.
@@ -189,10 +219,8 @@ fn retain_keys(original: &mut Fields, patch: &mut Fields) -> Result<(), PatchErr
     let Some(keys) = patch.remove(RETAIN) else { return Ok(()) };
     let Some(keys) = keys.as_array() else { return Err(malformed("invalid patch format of retainKeys")) };
     let listed = |name: &str| keys.iter().any(|key| key.as_str() == Some(name));
-    if let Some((name, _)) =
-        patch.iter().find(|(name, value)| !name.starts_with('$') && !value.is_null() && !listed(name))
-    {
-        return Err(malformed(&format!("invalid patch format of retainKeys: {name} is not in the list")));
+    if patch.iter().any(|(name, value)| !name.starts_with('$') && !value.is_null() && !listed(name)) {
+        return Err(PatchError::Inapplicable("patch content doesn't match retainKeys list".to_owned()));
     }
     original.retain(|name, _| listed(name));
     Ok(())
@@ -205,20 +233,31 @@ fn take_prefixed(patch: &mut Fields, prefix: &str) -> Result<Vec<(String, Vec<Va
     for name in names {
         match patch.remove(&name) {
             Some(Value::Array(list)) => taken.push((name[prefix.len()..].to_owned(), list)),
-            Some(_) | None => return Err(malformed(&format!("invalid patch format of {name}: not a list"))),
+            Some(_) | None => {
+                let what = if prefix == ORDER { "setElementOrder" } else { "primitive" };
+                return Err(malformed(&format!("invalid patch format of {what} list")));
+            }
         }
     }
     Ok(taken)
 }
 
 /// What the patch adds or changes must stand in the order it asks for.
-fn check_order(name: &str, order: &[Value], patch: Option<&Value>, field: &Field) -> Result<(), PatchError> {
-    for item in patch.and_then(Value::as_array).into_iter().flatten() {
-        if item.get(DIRECTIVE).is_none() && !order.iter().any(|one| same(one, item, field.key)) {
-            return Err(malformed(&format!("the order in patch list doesn't match {ORDER}{name} list")));
-        }
+fn check_order(order: &[Value], patch: Option<&Value>, field: &Field) -> Result<(), PatchError> {
+    let Some(patch) = patch.and_then(Value::as_array).filter(|patch| !patch.is_empty() && !order.is_empty()) else {
+        return Ok(());
+    };
+    let mut asked = order.iter();
+    let stays = |item: &&Value| item.get(DIRECTIVE).is_none();
+    if patch.iter().filter(stays).all(|item| asked.any(|one| same(one, item, field.key))) {
+        return Ok(());
     }
-    Ok(())
+    let shown = |list: &[Value]| plus_v(&Value::Array(list.to_vec()));
+    Err(unmergeable(format!(
+        "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
+        shown(patch),
+        shown(order)
+    )))
 }
 
 fn same(left: &Value, right: &Value, key: &str) -> bool {
@@ -274,6 +313,10 @@ fn malformed(why: &str) -> PatchError {
     PatchError::Malformed(why.to_owned())
 }
 
-fn inapplicable(why: String) -> PatchError {
-    PatchError::Inapplicable(why)
+fn unmergeable(why: String) -> PatchError {
+    PatchError::Unmergeable(why)
+}
+
+fn unknown_directive(directive: &str, map: &Value) -> PatchError {
+    unmergeable(format!("unknown patch type: {directive} in map: {}", plus_v(map)))
 }

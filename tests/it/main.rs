@@ -17,6 +17,7 @@ mod job_properties;
 mod job_rules;
 mod parity;
 mod parity_decode;
+mod parity_http;
 mod parity_validate;
 mod pod_agent;
 mod pod_docker;

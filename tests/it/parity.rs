@@ -55,7 +55,8 @@ pub struct Sample {
     pub name: String,
     /// What upstream answers.
     pub answer: Value,
-    request: Request,
+    /// What is sent.
+    pub request: Request,
     /// The case's files begin with this.
     case: PathBuf,
 }
@@ -87,7 +88,8 @@ pub fn folder(name: &str, request: Request) -> Vec<Sample> {
 }
 
 impl Sample {
-    fn file(&self, extension: &str) -> Vec<u8> {
+    /// A file of the case.
+    pub fn file(&self, extension: &str) -> Vec<u8> {
         let path = PathBuf::from(format!("{}.{extension}", self.case.display()));
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
@@ -106,12 +108,15 @@ impl Sample {
             }
             Request::Update => admit::update(&self.stored(), body().as_bytes(), Format::Json, &OPTIONS),
             Request::UpdateStatus => admit::update_status(&self.stored(), body().as_bytes(), Format::Json, &OPTIONS),
-            Request::MergePatch => self.patched(merge, |_| Patched::Json),
-            Request::StrategicPatch => self.patched(merge_containers, |patch| Patched::Strategic(patch)),
+            Request::MergePatch => self.patched(merge, |_| Patched::Json { strict: &[] }),
+            Request::StrategicPatch => {
+                self.patched(merge_containers, |patch| Patched::Strategic { patch, strict: &[] })
+            }
         }
     }
 
-    fn stored(&self) -> Object {
+    /// The object that is there before an update.
+    pub fn stored(&self) -> Object {
         let old = &self.answer["old"];
         let kind = old["kind"].as_str().expect("the old object has a kind");
         let kind = Kind::find("batch", kind).expect("the kind is served");
@@ -171,7 +176,7 @@ fn merge_containers(target: &mut Value, patch: &Value) {
 }
 
 /// Nulls and absent fields are the same.
-fn without_nulls(value: &Value) -> Value {
+pub fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(members) => Value::Object(
             members.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), without_nulls(v))).collect(),
@@ -212,7 +217,7 @@ fn our_code(ours: &Result<Admitted, Refusal>, create: bool) -> u64 {
 }
 
 /// Whether a message dumps a Go struct: those are matched on field and reason alone.
-fn dumps_struct(message: &str) -> bool {
+pub fn dumps_struct(message: &str) -> bool {
     ["core.", "batch.", "v1.", "resource."]
         .iter()
         .any(|package| message.starts_with(&format!("Invalid value: {package}")))

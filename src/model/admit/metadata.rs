@@ -3,6 +3,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
+use super::super::go_text::quote;
 use super::super::object::Object;
 use super::super::time;
 use super::{Identity, Refusal};
@@ -84,6 +85,10 @@ pub fn same_object(new: &Object, old: &Object) -> Result<(), Refusal> {
     }
     let read = new.meta().resource_version.as_deref().unwrap_or_default();
     let stored = old.meta().resource_version.as_deref().unwrap_or_default();
+    if !read.is_empty() && read.parse::<u64>().is_err() {
+        // Parity: the storage layer parses it, and its error is not turned into a Status of its own.
+        return Err(Refusal::Internal(format!("strconv.ParseUint: parsing {}: invalid syntax", quote(read))));
+    }
     if !matches!(read, "" | "0") && read != stored {
         return conflict(CHANGED.to_owned());
     }

@@ -106,6 +106,13 @@ fn a_deletion_under_way_is_kept() {
 }
 
 #[test]
+fn a_revision_that_is_no_number_is_upstreams_bare_500() {
+    let refusal = update(&stored(), br#"metadata: {name: x, resourceVersion: "a"}"#, Format::Yaml, &OPTIONS);
+    let message = r#"strconv.ParseUint: parsing "a": invalid syntax"#;
+    assert_eq!(refusal.map(|_| ()), Err(Refusal::Internal(message.to_owned())));
+}
+
+#[test]
 fn a_patch_is_refused_with_what_it_is_or_makes() {
     let old = create(Kind::of::<Job>(), b"metadata: {name: x}", Format::Yaml, &OPTIONS, &IDENTITY);
     let old = old.map(|admitted| admitted.object).unwrap_or_else(|_| {
@@ -118,7 +125,8 @@ fn a_patch_is_refused_with_what_it_is_or_makes() {
     let mut new = old.to_value();
     new["spec"]["parallelism"] = "two".into();
     let patch = json!({"spec": {"parallelism": "two"}});
-    let refusal = update_value(&old, &new, Patched::Strategic(&patch), &OPTIONS, Part::Main).expect_err("no number");
+    let refusal = update_value(&old, &new, Patched::Strategic { patch: &patch, strict: &[] }, &OPTIONS, Part::Main)
+        .expect_err("no number");
     let expected =
         " \"\" is invalid: patch: Invalid value: \"map[spec:map[parallelism:two]]\": unrecognized type: int32";
     assert_eq!(refusal.message(), expected);

@@ -67,6 +67,13 @@ fn in_context(text: &str, kind: &ErrorKind, at: Mark, inside: Inside) -> (By, &'
         (K::MisplacedFlowCollectionEnd, None) if first_on_line && at.line > 1 => (By::Parser, EXPECTED_KEY),
         _ if matches!(by, By::Parser) && at_comma(text, at) => (By::Parser, node_content),
         (
+            K::UnclosedFlowCollection { .. }
+            | K::UnexpectedEofFlowMapping
+            | K::UnexpectedEofFlowSequence
+            | K::UnexpectedEofImplicitFlowMapping,
+            _,
+        ) if text.trim_end().ends_with(['{', '[', ',', ':']) => (By::Parser, node_content),
+        (
             K::MappingValueNotAllowed
             | K::InvalidColonPlacement
             | K::InvalidSimpleKey

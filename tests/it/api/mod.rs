@@ -2,7 +2,7 @@
 
 mod delete;
 mod discover;
-mod face;
+pub mod face;
 mod fields;
 mod kubectl;
 mod list;

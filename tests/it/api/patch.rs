@@ -1,7 +1,7 @@
 //! Patches: document, patch, result.
 
 use jobdock::model::kind::Kind;
-use jobdock::model::patch::{PatchError, PatchKind, apply};
+use jobdock::model::patch::{PatchError, PatchKind, apply, read};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use serde_json::{Value, json};
@@ -51,7 +51,14 @@ fn json_patches() {
     refuses(config, PatchKind::Json, json!({"a": 1}), json!([{"op": "test", "path": "/a", "value": 2}]), true);
     refuses(config, PatchKind::Json, json!({}), json!([{"op": "remove", "path": "/a"}]), true);
     refuses(config, PatchKind::Json, json!({}), json!({"a": 1}), false);
-    refuses(config, PatchKind::Json, json!({}), json!([{"op": "fly", "path": "/a"}]), false);
+    refuses(config, PatchKind::Json, json!({}), json!([{"op": "fly", "path": "/a"}]), true);
+    refuses(config, PatchKind::Json, json!({}), json!([{"op": "add", "path": "a", "value": 1}]), true);
+    refuses(config, PatchKind::Json, json!({}), json!([{"op": "add", "path": "/a/b", "value": 1}]), true);
+    refuses(config, PatchKind::Json, json!({}), json!([{"op": "copy", "path": "/a"}]), true);
+    json_patch(json!({}), json!([{"op": "replace", "path": "/a", "value": 1}]), json!({"a": 1}));
+    json_patch(json!({"a": 1}), json!([{"op": "replace", "path": "", "value": {}}]), json!({}));
+    json_patch(json!({}), json!([{"op": "test", "path": "/a", "value": null}]), json!({}));
+    json_patch(json!({"a": 1}), Value::Null, json!({"a": 1}));
     let long = json!(vec![json!({"op": "test", "path": ""}); 10_001]);
     assert_eq!(run(config, PatchKind::Json, json!({}), long), Err(PatchError::TooLong(10_001)));
 }
@@ -149,7 +156,7 @@ fn retain_keys_clears_what_is_not_listed() {
     );
     let patch = json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}, "$retainKeys": ["name"]}]}});
     let document = json!({"spec": {"volumes": [{"name": "v"}]}});
-    refuses(Kind::of::<Pod>(), PatchKind::Strategic, document, patch, false);
+    refuses(Kind::of::<Pod>(), PatchKind::Strategic, document, patch, true);
 }
 
 #[test]
@@ -164,8 +171,6 @@ fn the_order_of_elements_can_be_set() {
         json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]}),
         json!({"containers": [{"name": "b"}, {"name": "a"}]}),
     );
-    let patch = json!({"spec": {"$setElementOrder/containers": [{"name": "b"}], "containers": [{"name": "a"}]}});
-    refuses(Kind::of::<Pod>(), PatchKind::Strategic, json!({"spec": {"containers": []}}), patch, false);
 }
 
 #[test]
@@ -184,15 +189,70 @@ fn scalars_are_added_once_and_removed_by_directive() {
     );
 }
 
+#[track_caller]
+fn unread(how: PatchKind, patch: &str, message: &str) {
+    assert_eq!(read(how, patch.as_bytes()), Err(PatchError::Malformed(message.to_owned())));
+}
+
+#[test]
+fn what_is_no_patch_is_told_in_gos_words() {
+    use PatchKind::{Json, Merge, Strategic};
+    unread(Json, "", "error decoding patch: unexpected end of JSON input");
+    unread(
+        Json,
+        "{}",
+        "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+    );
+    unread(
+        Json,
+        "[1]",
+        "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp",
+    );
+    unread(
+        Json,
+        r#"[{"op":1}]"#,
+        "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string",
+    );
+    let no_map = "json: cannot unmarshal array into Go value of type map[string]interface {}";
+    unread(Merge, "[]", &format!("error decoding patch: {no_map}"));
+    unread(Strategic, "[]", no_map);
+    unread(Strategic, "{", "unexpected end of JSON input");
+}
+
+#[test]
+fn what_stands_twice_in_a_patch_is_noticed() {
+    let strict = |how, patch: &str| read(how, patch.as_bytes()).unwrap().strict;
+    assert_eq!(strict(PatchKind::Merge, r#"{"a":{"b":1,"b":2}}"#), ["duplicate field \"a.b\""]);
+    assert_eq!(strict(PatchKind::Json, r#"[{"op":"add","op":"add"}]"#), ["json patch duplicate field \"[0].op\""]);
+    assert_eq!(strict(PatchKind::Json, r#"[{"op":"add","x":1}]"#), ["json patch unknown field \"[0].x\""]);
+}
+
+#[track_caller]
+fn unmergeable(patch: Value, message: &str) {
+    let document = json!({"spec": {"containers": [{"name": "a"}]}});
+    let result = run(Kind::of::<Pod>(), PatchKind::Strategic, document, json!({"spec": patch}));
+    assert_eq!(result, Err(PatchError::Unmergeable(message.to_owned())));
+}
+
 #[test]
 fn what_strategic_merge_does_not_know_is_refused() {
     let document = || json!({"spec": {"containers": [{"name": "a"}]}});
-    let containers = |item: Value| json!({"spec": {"containers": [item]}});
     let pod = Kind::of::<Pod>();
-    refuses(pod, PatchKind::Strategic, document(), containers(json!({"image": "x"})), true);
-    refuses(pod, PatchKind::Strategic, document(), containers(json!({"name": "a", "$patch": "fly"})), true);
-    refuses(pod, PatchKind::Strategic, document(), containers(json!({"name": "a", "$patch": "merge"})), true);
-    refuses(pod, PatchKind::Strategic, document(), json!({"spec": {"$patch": "fly"}}), true);
+    unmergeable(json!({"containers": [{"image": "x"}]}), "map: map[image:x] does not contain declared merge key: name");
+    unmergeable(json!({"containers": ["x"]}), "list element types are not identical: map[string]interface {} string");
+    unmergeable(
+        json!({"containers": [{"name": "a", "$patch": "fly"}]}),
+        "unknown patch type: fly in map: map[$patch:fly name:a]",
+    );
+    unmergeable(
+        json!({"containers": [{"name": "a", "$patch": "merge"}]}),
+        "merging lists cannot yet be specified in the patch",
+    );
+    unmergeable(json!({"$patch": "fly"}), "unknown patch type: fly in map: map[$patch:fly]");
+    unmergeable(
+        json!({"$setElementOrder/containers": [{"name": "b"}], "containers": [{"name": "a"}]}),
+        "The order in patch list:\n[map[name:a]]\n doesn't match $setElementOrder list:\n[map[name:b]]\n",
+    );
     refuses(pod, PatchKind::Strategic, document(), json!([]), false);
     refuses(pod, PatchKind::Strategic, document(), json!({"spec": {"$retainKeys": "x"}}), false);
 }
