@@ -7,6 +7,7 @@
 //!
 //! Never decides: it calls the plan that the daemon calls.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -46,7 +47,6 @@ fn exit_of(text: &str) -> Result<(Option<String>, i32), String> {
 }
 
 /// Prints the decision on standard output.
-#[expect(clippy::print_stdout, reason = "the decision is this command's result")]
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let sources = sources::read(std::slice::from_ref(&args.file))?;
     let [source] = sources.as_slice() else {
@@ -60,8 +60,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         }
         let case = Case::from_value(document)
             .map_err(|why| Failure::Usage(format!("{}: this is not a case: {why}", source.name)))?;
-        println!("{}", serde_json::to_string_pretty(&case.answer())?);
-        return Ok(exit::OK);
+        return told(&(serde_json::to_string_pretty(&case.answer())? + "\n"));
     }
     let manifests = manifests::read(&sources, None)?;
     let jobs: Vec<Job> = manifests.iter().filter_map(manifests::Manifest::job).collect();
@@ -69,7 +68,12 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         let found = jobs.len();
         return Err(Failure::Usage(format!("{}: {found} Jobs found: one case or one Job at a time", source.name)));
     };
-    print!("{}", story(job, &args.exit, &args.condition)?);
+    told(&story(job, &args.exit, &args.condition)?)
+}
+
+/// Prints the result; a reader that has gone (`| head`) is an error, not a panic.
+fn told(text: &str) -> Result<u8, Failure> {
+    std::io::stdout().write_all(text.as_bytes())?;
     Ok(exit::OK)
 }
 
