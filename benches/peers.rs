@@ -6,7 +6,10 @@
 //! Peers: the *bare engine* (create, start, wait, inspect, remove of one container through the Engine API, kept-alive
 //! connections, N workers) and `docker run --rm` (N at a time). Workload: a static `true`, the image present.
 //!
-//! `JOBDOCK_BENCH_ROUNDS` (5) and `JOBDOCK_BENCH_PODS` (30) set the size.
+//! Then the control plane alone, on the fake runtime: one Job of many pods, and whether its last tenth costs more than
+//! its first (a ratio to itself: nothing may grow with what is finished).
+//!
+//! `JOBDOCK_BENCH_ROUNDS` (5), `JOBDOCK_BENCH_PODS` (30) and `JOBDOCK_BENCH_COMPLETIONS` (10000) set the size.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -36,12 +39,12 @@ async fn main() -> Result<()> {
     let pods = setting("JOBDOCK_BENCH_PODS", 30)?;
     let docker = Docker::connect_with_defaults()?.negotiate_version().await?;
     docker.inspect_image(IMAGE).await.with_context(|| format!("no image {IMAGE}: run `make image` first"))?;
-    let daemon = Daemon::start().await?;
+    let daemon = Daemon::start("docker").await?;
 
     let mut latency = Peers::default();
     for _ in 0..rounds {
         latency.engine.push(engine(&docker, 1, 1).await?);
-        latency.jobdock.push(daemon.run_job(1, 1).await?);
+        latency.jobdock.push(daemon.time_job(1, 1).await?);
         latency.docker_run.push(docker_run(1, 1).await?);
     }
     println!("one-pod Job, create to Complete at a watcher ({rounds} rounds)");
@@ -51,13 +54,37 @@ async fn main() -> Result<()> {
         let mut rate = Peers::default();
         for _ in 0..rounds {
             rate.engine.push(engine(&docker, pods, parallelism).await?);
-            rate.jobdock.push(daemon.run_job(pods, parallelism).await?);
+            rate.jobdock.push(daemon.time_job(pods, parallelism).await?);
             rate.docker_run.push(docker_run(pods, parallelism).await?);
         }
         println!("\n{pods} pods, {parallelism} at a time ({rounds} rounds)");
         rate.print(pods);
     }
-    daemon.stop().await
+    daemon.stop().await?;
+    growth(setting("JOBDOCK_BENCH_COMPLETIONS", 10_000)?).await
+}
+
+/// Pods side by side in the Job that measures growth.
+const WIDTH: usize = 50;
+
+/// The first and the last tenth of one large Job, through the API, the controllers and SQLite with its fsync.
+async fn growth(pods: usize) -> Result<()> {
+    let daemon = Daemon::start("fake").await?;
+    let start = Instant::now();
+    let marks = daemon.run_job(pods, WIDTH).await?;
+    daemon.stop().await?;
+    let at = |share: usize| {
+        let reached = |mark: &&(usize, Instant)| mark.0 >= pods * share / 10;
+        marks
+            .iter()
+            .find(reached)
+            .map(|(_, at)| at.duration_since(start).as_secs_f64())
+            .context("the Job went that far")
+    };
+    let (first, nine, all) = (at(1)?, at(9)?, at(10)?);
+    println!("\n{pods} pods, {WIDTH} at a time, fake runtime: {:.0} pods/s", pods as f64 / all);
+    println!("  last tenth {:.3} s, first tenth {first:.3} s: {:.2} x", all - nine, (all - nine) / first);
+    Ok(())
 }
 
 fn setting(name: &str, default: usize) -> Result<usize> {
@@ -153,10 +180,10 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start() -> Result<Self> {
+    async fn start(runtime: &str) -> Result<Self> {
         let dir = Arc::new(tempfile::tempdir()?);
         let process = Command::new(env!("CARGO_BIN_EXE_jobdock"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-level", "warn", "--data-dir"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-level", "warn", "--runtime", runtime, "--data-dir"])
             .arg(dir.path())
             .stdout(Stdio::null())
             .kill_on_drop(true)
@@ -168,7 +195,15 @@ impl Daemon {
     }
 
     /// From the POST of a Job to the event that shows it Complete.
-    async fn run_job(&self, pods: usize, parallelism: usize) -> Result<Duration> {
+    async fn time_job(&self, pods: usize, parallelism: usize) -> Result<Duration> {
+        let start = Instant::now();
+        let marks = self.run_job(pods, parallelism).await?;
+        let (_, end) = marks.last().context("a Job that ended was seen")?;
+        Ok(end.duration_since(start))
+    }
+
+    /// How many pods had succeeded when, as a watcher sees it; the last mark is the Job's completion.
+    async fn run_job(&self, pods: usize, parallelism: usize) -> Result<Vec<(usize, Instant)>> {
         let job: Job = serde_json::from_value(serde_json::json!({
             "metadata": {"generateName": "bench-"},
             "spec": {"completions": pods, "parallelism": parallelism, "template": {"spec": {
@@ -176,19 +211,20 @@ impl Daemon {
                 "containers": [{"name": "main", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["true"]}],
             }}},
         }))?;
-        let start = Instant::now();
         let made = self.jobs.create(&PostParams::default(), &job).await?;
         let name = made.metadata.name.context("a created Job has a name")?;
         let from = made.metadata.resource_version.context("a created Job has a revision")?;
         let mut events =
             self.jobs.watch(&WatchParams::default().fields(&format!("metadata.name={name}")), &from).await?.boxed();
+        let mut marks = Vec::new();
         while let Some(event) = events.try_next().await? {
             let WatchEvent::Modified(job) = event else { continue };
+            let succeeded = job.status.as_ref().and_then(|status| status.succeeded).unwrap_or(0);
+            marks.push((usize::try_from(succeeded)?, Instant::now()));
             match finished(&job) {
                 Some("Complete") => {
-                    let elapsed = start.elapsed();
                     self.jobs.delete(&name, &DeleteParams::background()).await?;
-                    return Ok(elapsed);
+                    return Ok(marks);
                 }
                 Some(other) => bail!("the benchmark's Job {name} ended {other}"),
                 None => {}

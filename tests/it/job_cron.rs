@@ -435,7 +435,9 @@ async fn a_finished_job_goes_when_its_time_is_over_and_not_before() {
         store.commit(vec![Write::Create(Object::new(job))]).await.expect("created");
     }
     let stop = CancellationToken::new();
+    // The Job is deleted in the foreground, so it takes garbage collection to let it go.
     let running = tokio::spawn(ttl::run(store.clone(), stop.clone()));
+    let collecting = tokio::spawn(jobdock::gc::run(store.clone(), stop.clone()));
     until("the old Job's end", || jobs(&store).len() == 1).await;
     assert_eq!(jobs(&store)[0].meta().name.as_deref(), Some("new"));
     let key = Key::of::<Job>("n", "new");
@@ -447,4 +449,5 @@ async fn a_finished_job_goes_when_its_time_is_over_and_not_before() {
     until("the new Job's end", || jobs(&store).is_empty()).await;
     stop.cancel();
     running.await.expect("the loop ends");
+    collecting.await.expect("the loop ends");
 }
