@@ -27,7 +27,7 @@ use crate::model::deletion::{self, Deletion, FINALIZER_FOREGROUND, FINALIZER_ORP
 use crate::model::kind::{KINDS, Kind};
 use crate::model::object::{Key, Object};
 use crate::reconcile::Queue;
-use crate::store::{Change, Error, Expected, Owner, Query, Store, Write};
+use crate::store::{Change, Error, Expected, Query, Store, Write};
 
 /// Owners and namespaces worked on at the same time. They wait for the store's writer, which is one.
 const WORKERS: usize = 4;
@@ -124,12 +124,12 @@ fn look(
         queue.add(Subject::Owner(uid));
     }
     for kind in kinds {
-        let held = store.list(&Query { with_finalizers: true, ..all(kind) })?;
+        let held = store.list(&Query { with_finalizers: true, ..Query::all(kind) })?;
         for object in held.objects.iter().filter(|object| concerns_dependents(object)) {
             queue.add(Subject::Owner(object.uid().to_owned()));
         }
     }
-    for namespace in store.list(&all(Kind::of::<Namespace>()))?.objects {
+    for namespace in store.list(&Query::all(Kind::of::<Namespace>()))?.objects {
         if is_terminating(&namespace) {
             let name = namespace.key().name;
             terminating.insert(name.clone());
@@ -371,7 +371,7 @@ async fn empty(store: &Store, namespace: &str) -> Result<bool, Error> {
         let mut after: Option<Key> = None;
         loop {
             let after_key = after.as_ref().map(|key| (key.namespace.as_str(), key.name.as_str()));
-            let query = Query { namespace: Some(namespace), limit: Some(PAGE), after: after_key, ..all(kind) };
+            let query = Query { namespace: Some(namespace), limit: Some(PAGE), after: after_key, ..Query::all(kind) };
             let page = store.list(&query)?;
             let Some(last) = page.objects.last() else { break };
             let next = last.key();
@@ -382,7 +382,7 @@ async fn empty(store: &Store, namespace: &str) -> Result<bool, Error> {
             .await?;
             after = Some(next);
         }
-        let left = store.list(&Query { namespace: Some(namespace), limit: Some(1), ..all(kind) })?;
+        let left = store.list(&Query { namespace: Some(namespace), limit: Some(1), ..Query::all(kind) })?;
         nothing_left &= left.objects.is_empty();
     }
     Ok(nothing_left)
@@ -401,10 +401,6 @@ fn delete(object: &Object, propagation: Propagation) -> Option<Write> {
 fn update(object: Object) -> Write {
     let expected = Expected::Revision(object.revision());
     Write::Update { object, expected }
-}
-
-fn all(kind: &'static Kind) -> Query<'static> {
-    Query { kind, namespace: None, owner: Owner::Any, with_finalizers: false, limit: None, after: None, at: None }
 }
 
 fn references(object: &Object) -> impl Iterator<Item = &OwnerReference> {

@@ -13,7 +13,7 @@ use crate::model::kind::Kind;
 use crate::model::object::Object;
 use crate::model::time;
 use crate::pod::conditions;
-use crate::store::{Error, Expected, Owner, Query, Store, Write};
+use crate::store::{Error, Expected, Query, Store, Write};
 
 /// Time beyond the longest grace period: for the engine, and for what is recorded afterwards.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -53,15 +53,7 @@ pub async fn end_pods(store: &Store) -> Result<(), Error> {
 
 /// Pods of this node that have not ended.
 fn running(store: &Store) -> Result<Vec<Object>, Error> {
-    let query = Query {
-        kind: Kind::of::<Pod>(),
-        namespace: None,
-        owner: Owner::Any,
-        with_finalizers: false,
-        limit: None,
-        after: None,
-        at: None,
-    };
+    let query = Query::all(Kind::of::<Pod>());
     let runs = |object: &Object| {
         let Some(pod) = object.typed::<Pod>() else { return false };
         let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_ref().is_some_and(|name| !name.is_empty()));

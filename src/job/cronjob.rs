@@ -83,15 +83,8 @@ async fn sync(store: Store, key: Key) -> Result<Option<Duration>, Error> {
 
 fn observe(store: &Store, cron_job: Object) -> Result<CronFacts, Error> {
     let namespace = cron_job.meta().namespace.clone().unwrap_or_default();
-    let controlled = Query {
-        kind: Kind::of::<Job>(),
-        namespace: Some(&namespace),
-        owner: Owner::Uid(cron_job.uid()),
-        with_finalizers: false,
-        limit: None,
-        after: None,
-        at: None,
-    };
+    let controlled =
+        Query { namespace: Some(&namespace), owner: Owner::Uid(cron_job.uid()), ..Query::all(Kind::of::<Job>()) };
     let jobs = store.list(&controlled)?.objects;
     let status = cron_job.typed::<CronJob>().and_then(|cron_job| cron_job.status.as_ref());
     let active = status.and_then(|status| status.active.as_ref()).into_iter().flatten();

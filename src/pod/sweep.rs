@@ -12,7 +12,7 @@ use super::core::{Core, Error};
 use super::phase;
 use crate::model::kind::Kind;
 use crate::runtime::LABEL_POD_UID;
-use crate::store::{Owner, Query};
+use crate::store::Query;
 
 /// Pods read at a time when the agent begins.
 const PAGE: usize = 500;
@@ -75,13 +75,9 @@ pub fn pods(core: &Core) -> Result<u64, Error> {
     let mut revision = None;
     loop {
         let page = core.store.list(&Query {
-            kind: Kind::of::<Pod>(),
-            namespace: None,
-            owner: Owner::Any,
-            with_finalizers: false,
             limit: Some(PAGE),
             after: after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str())),
-            at: None,
+            ..Query::all(Kind::of::<Pod>())
         })?;
         let from = *revision.get_or_insert(page.revision);
         for object in &page.objects {

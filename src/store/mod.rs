@@ -147,6 +147,13 @@ pub struct Query<'a> {
     pub at: Option<u64>,
 }
 
+impl Query<'_> {
+    /// Every object of a kind; what is to be narrower says so with `..Query::all(kind)`.
+    pub fn all(kind: &'static Kind) -> Self {
+        Self { kind, namespace: None, owner: Owner::Any, with_finalizers: false, limit: None, after: None, at: None }
+    }
+}
+
 /// A filter on the controlling owner (`ownerReferences` with `controller: true`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner<'a> {

@@ -1,6 +1,8 @@
 //! Owns what can be done at which address, with which parameters: the operations of every kind and review, as data.
 //! Never writes a document: `v2` and `v3` do, each in its form.
 
+use serde_json::{Map, Value, json};
+
 use super::super::discovery::{self, REVIEWS, Review};
 use super::types;
 use crate::model::kind::{KINDS, Kind};
@@ -33,6 +35,20 @@ pub struct Path {
     pub placeholders: Vec<&'static Param>,
     /// What can be done.
     pub operations: Vec<Operation>,
+}
+
+impl Path {
+    /// The address as a document lists it; how a parameter (with its place) and an operation are written is the
+    /// version's own matter.
+    pub fn entry(&self, parameter: fn(&Param, &str) -> Value, operation: fn(&Operation) -> Value) -> Value {
+        let mut entry = Map::new();
+        if !self.placeholders.is_empty() {
+            let placeholders: Vec<Value> = self.placeholders.iter().map(|param| parameter(param, "path")).collect();
+            entry.insert("parameters".to_owned(), json!(placeholders));
+        }
+        entry.extend(self.operations.iter().map(|it| (it.method.to_owned(), operation(it))));
+        Value::Object(entry)
+    }
 }
 
 /// A parameter.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::discovery;
-use super::operations::{self, Operation, Param, Path};
+use super::operations::{self, Operation, Param};
 use super::types::{self, INT_OR_STRING, PREFIX, QUANTITY};
 
 /// How definitions refer to each other here.
@@ -15,7 +15,7 @@ pub(super) fn document() -> Value {
     let versions = discovery::versions().into_iter();
     let paths: Map<String, Value> = versions
         .flat_map(|(group, version)| operations::paths(group, version))
-        .map(|path| (path.path.clone(), entry(&path)))
+        .map(|path| (path.path.clone(), path.entry(parameter, write)))
         .collect();
     json!({
         "swagger": "2.0",
@@ -61,18 +61,6 @@ fn rewrite(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(rewrite),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
-}
-
-fn entry(path: &Path) -> Value {
-    let mut entry = Map::new();
-    if !path.placeholders.is_empty() {
-        let placeholders: Vec<Value> = path.placeholders.iter().map(|param| parameter(param, "path")).collect();
-        entry.insert("parameters".to_owned(), json!(placeholders));
-    }
-    for operation in &path.operations {
-        entry.insert(operation.method.to_owned(), write(operation));
-    }
-    Value::Object(entry)
 }
 
 fn parameter(param: &Param, place: &str) -> Value {

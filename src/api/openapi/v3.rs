@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::operations::{self, Operation, Param, Path};
+use super::operations::{self, Operation, Param};
 use super::types::{self, INT_OR_STRING, PREFIX, QUANTITY};
 use crate::model::kind::KINDS;
 
@@ -18,7 +18,8 @@ pub(super) fn document(group: &str, version: &str) -> Value {
         roots.extend(operation.answers.iter().filter_map(|(_, _, name)| name.clone()));
     }
     let schemas: Map<String, Value> = types::closure(roots).into_iter().map(adapt).collect();
-    let paths: Map<String, Value> = paths.iter().map(|path| (path.path.clone(), entry(path))).collect();
+    let paths: Map<String, Value> =
+        paths.iter().map(|path| (path.path.clone(), path.entry(parameter, write))).collect();
     json!({
         "openapi": "3.0.0",
         "info": super::info(),
@@ -46,18 +47,6 @@ fn adapt((name, mut definition): (String, Value)) -> (String, Value) {
         definition.remove("x-kubernetes-int-or-string");
     }
     (name, definition)
-}
-
-fn entry(path: &Path) -> Value {
-    let mut entry = Map::new();
-    if !path.placeholders.is_empty() {
-        let placeholders: Vec<Value> = path.placeholders.iter().map(|param| parameter(param, "path")).collect();
-        entry.insert("parameters".to_owned(), json!(placeholders));
-    }
-    for operation in &path.operations {
-        entry.insert(operation.method.to_owned(), write(operation));
-    }
-    Value::Object(entry)
 }
 
 fn parameter(param: &Param, place: &str) -> Value {
