@@ -39,7 +39,8 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
         let Admitted { object, warnings } = admitted?;
         let generated = object.meta().generate_name.is_some() && object.key().name.ends_with(&minted.suffix);
         tried = object.key().name;
-        match commit(&state.store, Write::Create(object), options.dry_run).await {
+        let write = Write::Create(call.kind().keep(&object));
+        match commit(&state.store, write, options.dry_run).await {
             Ok(object) => {
                 let mut response = encoder.object(StatusCode::CREATED, &object)?;
                 encode::warn(&mut response, &warnings);
@@ -106,7 +107,8 @@ async fn change(
         tries += 1;
         let old = state.store.get(&call.key())?;
         let old = old.ok_or_else(|| Problem::not_found(call.kind(), &call.target.name))?;
-        let Admitted { object, warnings } = decide(&old)?;
+        let Admitted { object, warnings } = decide(&call.kind().show(&old))?;
+        let object = call.kind().keep(&object);
         let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
         match commit(&state.store, write, dry).await {
             Ok(object) => {

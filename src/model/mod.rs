@@ -7,6 +7,7 @@ pub mod decode;
 pub mod defaults;
 pub mod deletion;
 pub mod event;
+pub mod events;
 pub mod field;
 pub mod fields;
 pub mod go_text;

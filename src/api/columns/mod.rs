@@ -4,6 +4,7 @@
 //! Parity: upstream's `printers/internalversion`. Another kind is a row in `PRINTERS`; a kind without one shows its name
 //! and its age.
 
+mod accounts;
 mod batch;
 mod core;
 mod node;
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::duration;
+use crate::model::events;
 use crate::model::kind::Kind;
 use crate::model::object::{Object, Resource};
 
@@ -80,6 +82,19 @@ const fn cron(field: &'static str) -> Text {
     Text::Field("io.k8s.api.batch.v1.CronJobSpec", field)
 }
 
+const EVENT: &[Column] = &[
+    text("Last Seen", event("lastTimestamp")),
+    text("Type", event("type")),
+    text("Reason", event("reason")),
+    text("Object", event("involvedObject")),
+    wide("Subobject", Text::Field("io.k8s.api.core.v1.ObjectReference", "fieldPath")),
+    wide("Source", event("source")),
+    text("Message", event("message")),
+    wide("First Seen", event("firstTimestamp")),
+    wide("Count", event("count")),
+    wide("Name", meta("name")),
+];
+
 const PRINTERS: &[Printer] = &[
     Printer { group: "", kind: "Pod", columns: pod::COLUMNS, cells: |object, now| typed(object, now, pod::cells) },
     Printer { group: "", kind: "Node", columns: node::COLUMNS, cells: |object, now| typed(object, now, node::cells) },
@@ -115,22 +130,12 @@ const PRINTERS: &[Printer] = &[
         ],
         cells: |object, now| typed(object, now, batch::cron_job),
     },
+    Printer { group: "", kind: "Event", columns: EVENT, cells: |object, now| typed(object, now, core::event) },
     Printer {
-        group: "",
+        group: "events.k8s.io",
         kind: "Event",
-        columns: &[
-            text("Last Seen", event("lastTimestamp")),
-            text("Type", event("type")),
-            text("Reason", event("reason")),
-            text("Object", event("involvedObject")),
-            wide("Subobject", Text::Field("io.k8s.api.core.v1.ObjectReference", "fieldPath")),
-            wide("Source", event("source")),
-            text("Message", event("message")),
-            wide("First Seen", event("firstTimestamp")),
-            wide("Count", event("count")),
-            wide("Name", meta("name")),
-        ],
-        cells: |object, now| typed(object, now, core::event),
+        columns: EVENT,
+        cells: |object, now| typed(object, now, |event, row| core::event(&events::keep(event), row)),
     },
     Printer {
         group: "",
@@ -154,6 +159,43 @@ const PRINTERS: &[Printer] = &[
         kind: "Namespace",
         columns: &[NAME, text("Status", Text::Own("The status of the namespace")), AGE],
         cells: |object, now| typed(object, now, core::namespace),
+    },
+    Printer {
+        group: "",
+        kind: "ServiceAccount",
+        columns: &[NAME, text("Secrets", Text::Field("io.k8s.api.core.v1.ServiceAccount", "secrets")), AGE],
+        cells: |object, now| typed(object, now, accounts::service_account),
+    },
+    Printer {
+        group: "",
+        kind: "PodTemplate",
+        columns: &[
+            NAME,
+            text("Containers", Text::Own("Names of each container in the template.")),
+            text("Images", Text::Own("Images referenced by each container in the template.")),
+            text("Pod Labels", Text::Own("The labels for the pod template.")),
+        ],
+        cells: |object, now| typed(object, now, accounts::pod_template),
+    },
+    Printer {
+        group: "",
+        kind: "ResourceQuota",
+        columns: &[
+            NAME,
+            text(
+                "Request",
+                Text::Own("Request represents a minimum amount of cpu/memory that a container may consume."),
+            ),
+            text(
+                "Limit",
+                Text::Own(
+                    "Limits control the maximum amount of cpu/memory that a container may use independent of \
+                     contention on the node.",
+                ),
+            ),
+            AGE,
+        ],
+        cells: |object, now| typed(object, now, accounts::resource_quota),
     },
     Printer {
         group: "coordination.k8s.io",

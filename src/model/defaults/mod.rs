@@ -12,6 +12,7 @@ pub mod cron_job;
 pub mod disabled;
 pub mod image;
 pub mod job;
+pub mod limits;
 pub mod namespace;
 pub mod node;
 pub mod pod;
