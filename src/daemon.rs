@@ -17,24 +17,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use jiff::{SignedDuration, Timestamp};
 
 pub use self::directory::connect;
 use self::directory::{Directory, Refusal, Socket};
 use self::part::{Failures, Part};
 use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
-use crate::model::object::Object;
 use crate::pod::agent::Agent;
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
-use crate::store::{self, Store, Write};
-use crate::{api, gc, job, pod, runtime};
-
-/// Namespaces that every cluster has.
-const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+use crate::store::{self, Store};
+use crate::{api, gc, job, pod, runtime, tenancy};
 
 /// What runs pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,14 +121,16 @@ impl Daemon {
         let told = |source: store::Error| Error::Store { directory: config.data_dir.display().to_string(), source };
         let store = Store::open(&config.data_dir).map_err(told)?;
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
-        make_namespaces(&store).await.map_err(told)?;
+        tenancy::found(&store).await.map_err(told)?;
         let socket = directory.socket().map_err(|source| unusable(&config.data_dir, source))?;
         let listeners = Listeners::bind(&config.data_dir, Some(socket.path()), config.listen).await?;
         let address = listeners.tcp_address();
 
         let failures = Failures::default();
         let controllers = Part::new("controllers", &failures);
+        let authority = api::pki::authority(&config.data_dir, Timestamp::now()).map_err(api::serve::Error::from)?;
         controllers.spawn(|stop| gc::run(store.clone(), stop));
+        controllers.spawn(|stop| tenancy::run(store.clone(), authority, stop));
         controllers.spawn(|stop| job::controller::run(store.clone(), config.options(), stop));
         controllers.spawn(|stop| job::cronjob::run(store.clone(), stop));
         controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
@@ -226,25 +222,6 @@ fn raise_file_limit() {
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
-}
-
-async fn make_namespaces(store: &Store) -> Result<(), store::Error> {
-    for name in NAMESPACES {
-        let namespace = Namespace {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                labels: Some([("kubernetes.io/metadata.name".to_owned(), name.to_owned())].into()),
-                ..ObjectMeta::default()
-            },
-            spec: Some(NamespaceSpec { finalizers: Some(vec!["kubernetes".to_owned()]) }),
-            status: Some(NamespaceStatus { phase: Some("Active".to_owned()), conditions: None }),
-        };
-        match store.commit(vec![Write::Create(Object::new(namespace))]).await {
-            Ok(_) | Err(store::Error::AlreadyExists(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// The kubeconfig for the daemon of a data directory; none where none has served it yet.

@@ -42,6 +42,7 @@
 //! | [`store`] | SQLite, `commit`, change log, watch fan-out, compaction, kept container logs | `model` |
 //! | [`runtime`] | the trait of a container engine and its plain data; Docker and a fake | `model` |
 //! | [`gc`] | what happens to an object whose owner or namespace goes | `model`, `store`, `reconcile` |
+//! | [`tenancy`] | what every namespace has: its `default` account, the authority's certificate | `model`, `store`, `reconcile` |
 //! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile` |
 //! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `model`, `store`, `reconcile`, `runtime` |
 //! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `model`, `store`, `runtime` |
@@ -83,3 +84,4 @@ pub mod pod;
 pub mod reconcile;
 pub mod runtime;
 pub mod store;
+pub mod tenancy;

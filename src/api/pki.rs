@@ -117,7 +117,7 @@ pub fn kubeconfig(data_dir: &Path) -> Result<String, Error> {
     let url = read(&dir.join("url"))?.ok_or_else(|| Error::NeverServed(dir.join("url")))?;
     let ca = read(&dir.join("ca.crt"))?.ok_or_else(|| Error::NeverServed(dir.join("ca.crt")))?;
     let token = read(&dir.join("token"))?.ok_or_else(|| Error::NeverServed(dir.join("token")))?;
-    let certificate = ca.find("-----BEGIN").map_or(ca.as_str(), |start| &ca[start..]);
+    let certificate = bare(&ca);
     Ok(format!(
         "apiVersion: v1\nkind: Config\nclusters:\n- name: jobdock\n  cluster:\n    server: {url}\n    \
          certificate-authority-data: {}\nusers:\n- name: jobdock\n  user:\n    token: {}\ncontexts:\n- name: jobdock\n  \
@@ -125,6 +125,19 @@ pub fn kubeconfig(data_dir: &Path) -> Result<String, Error> {
         STANDARD.encode(certificate),
         token.trim(),
     ))
+}
+
+/// The authority's certificate, as PEM; made where there is none yet.
+pub fn authority(data_dir: &Path, now: Timestamp) -> Result<String, Error> {
+    let dir = directory(data_dir)?;
+    Authority::open(&dir, now)?;
+    let text = read(&dir.join("ca.crt"))?.ok_or_else(|| Error::NeverServed(dir.join("ca.crt")))?;
+    Ok(bare(&text).to_owned())
+}
+
+/// A certificate without the lines before it.
+fn bare(text: &str) -> &str {
+    text.find("-----BEGIN").map_or(text, |start| &text[start..])
 }
 
 /// The authority that signs servers.

@@ -15,11 +15,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("runtime", &["model"]),
     ("gc", &["model", "store", "reconcile"]),
+    ("tenancy", &["model", "store", "reconcile"]),
     ("job", &["model", "store", "reconcile"]),
     ("pod", &["model", "store", "reconcile", "runtime"]),
     ("api", &["model", "store", "runtime"]),
     ("cli", &["model", "daemon", "job"]),
-    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "pod", "api"]),
+    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "tenancy", "job", "pod", "api"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
