@@ -22,12 +22,14 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::directory::connect;
 use self::directory::{Directory, Refusal, Socket};
 use self::part::{Failures, Part};
+use crate::api::accounts::Accounts;
 use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
 use crate::pod::agent::Agent;
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
 use crate::store::{self, Store};
+use crate::token::{self, Signer};
 use crate::{api, gc, job, pod, runtime, tenancy};
 
 /// What runs pods.
@@ -54,6 +56,8 @@ pub struct Config {
     pub node: bool,
     /// Whether pods end with the daemon.
     pub stop_pods_on_exit: bool,
+    /// Whether service accounts may call the API.
+    pub account_access: bool,
     /// First delay before a failed pod is tried again.
     pub backoff_base: SignedDuration,
     /// Longest such delay.
@@ -90,6 +94,9 @@ pub enum Error {
     /// There is no engine to run pods on: start one, or say where it is.
     #[error("{0}")]
     NoEngine(String),
+    /// The key of service account tokens is damaged: restore it, or remove it so that a new one is made.
+    #[error(transparent)]
+    Tokens(#[from] token::Error),
     /// The API cannot be served: another address may do.
     #[error("{0}; give another address with --listen")]
     Api(#[from] api::serve::Error),
@@ -128,6 +135,7 @@ impl Daemon {
 
         let failures = Failures::default();
         let controllers = Part::new("controllers", &failures);
+        let signer = signer(&config.data_dir)?;
         let authority = api::pki::authority(&config.data_dir, Timestamp::now()).map_err(api::serve::Error::from)?;
         controllers.spawn(|stop| gc::run(store.clone(), stop));
         controllers.spawn(|stop| tenancy::run(store.clone(), authority, stop));
@@ -141,7 +149,10 @@ impl Daemon {
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);
-        api.spawn(|stop| api::serve(ApiState::new(store.clone(), stop.clone()), listeners, stop));
+        let accounts = Accounts::new(store.clone()).with_signer(signer, config.account_access);
+        api.spawn(|stop| {
+            api::serve(ApiState::new(store.clone(), stop.clone()).with_accounts(accounts), listeners, stop)
+        });
         let stop_pods_on_exit = config.stop_pods_on_exit;
         Ok(Self { address, failures, stop_pods_on_exit, api, controllers, node, store, directory, _socket: socket })
     }
@@ -187,6 +198,12 @@ impl Config {
     }
 }
 
+/// What signs service account tokens.
+fn signer(data_dir: &Path) -> Result<Signer, Error> {
+    let key = api::pki::account_key(data_dir).map_err(api::serve::Error::from)?;
+    Ok(Signer::from_pem(&key)?)
+}
+
 async fn engine(config: &Config, store_id: &str) -> Result<Arc<dyn runtime::Runtime>, Error> {
     match config.runtime {
         Runtime::Fake => Ok(Arc::new(Fake::new())),
@@ -225,8 +242,12 @@ fn raise_file_limit() {
 }
 
 /// The kubeconfig for the daemon of a data directory; none where none has served it yet.
-pub fn kubeconfig(directory: &Path) -> Result<Option<String>, api::pki::Error> {
-    match api::kubeconfig(directory) {
+pub fn kubeconfig(directory: &Path, certificate: bool) -> Result<Option<String>, api::pki::Error> {
+    let text = match certificate {
+        true => api::pki::certificate_kubeconfig(directory, Timestamp::now()),
+        false => api::kubeconfig(directory),
+    };
+    match text {
         Ok(text) => Ok(Some(text)),
         Err(api::pki::Error::NeverServed(_)) => Ok(None),
         Err(error) => Err(error),

@@ -43,9 +43,11 @@
 //! | [`runtime`] | the trait of a container engine and its plain data; Docker and a fake | `model` |
 //! | [`gc`] | what happens to an object whose owner or namespace goes | `model`, `store`, `reconcile` |
 //! | [`tenancy`] | what every namespace has: its `default` account, the authority's certificate | `model`, `store`, `reconcile` |
+//! | [`token`] | service account tokens: claims, signature, check | nothing of ours |
+//! | [`admission`] | what a pod's namespace gives it and holds it to, before it is stored | `model`, `store` |
 //! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile` |
 //! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `model`, `store`, `reconcile`, `runtime` |
-//! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `model`, `store`, `runtime` |
+//! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `model`, `store`, `runtime`, `admission`, `token` |
 //! | [`cli`] | one file per command; a Kubernetes client | `model`, `daemon`; `plan` the pure core of `job` |
 //! | [`daemon`] | wiring, start order, ordered shutdown | all but `cli` |
 //!
@@ -74,6 +76,7 @@
 //! the logs, removes the container. The Job wakes, counts the pod, and at last sets `Complete` or `Failed`. Watchers see
 //! each change in the order of revisions. A restart marks every key dirty and plans from facts.
 
+pub mod admission;
 pub mod api;
 pub mod cli;
 pub mod daemon;
@@ -85,3 +88,4 @@ pub mod reconcile;
 pub mod runtime;
 pub mod store;
 pub mod tenancy;
+pub mod token;

@@ -26,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::guard::{Guard, guard};
+use super::guard::{Guard, Peer, guard};
 use super::pki::{self, Pki};
 use super::{ApiState, app};
 
@@ -125,7 +125,7 @@ async fn bind_tls(data_dir: &Path, address: SocketAddr) -> Result<(TcpListener, 
 /// Serves until `stop`; then ends streams, lets requests under way finish, and returns.
 pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let open = app(state);
+    let open = app(state.clone());
     let unix = async {
         if let Some((listener, path)) = listeners.unix {
             accept_all(Socket::Unix(listener), &open, &places, &stop).await;
@@ -135,8 +135,10 @@ pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToke
     };
     let tls = async {
         if let Some((listener, pki)) = listeners.tls {
-            let guards = Arc::new(Guard::new(&pki.token, pki.hosts));
-            let guarded = open.clone().layer(middleware::from_fn_with_state(guards, guard));
+            let accounts = state.accounts.clone().with_admin(&pki.token);
+            let guards = Arc::new(Guard::new(accounts.clone(), pki.hosts));
+            let guarded =
+                app(state.clone().with_accounts(accounts)).layer(middleware::from_fn_with_state(guards, guard));
             accept_all(Socket::Tls(listener, TlsAcceptor::from(pki.tls)), &guarded, &places, &stop).await;
         }
     };
@@ -172,14 +174,16 @@ impl Socket {
 
 impl Arrived {
     /// None where the handshake fails or takes too long: there is nobody to tell.
-    async fn ready(self) -> Option<Box<dyn Wire>> {
+    async fn ready(self) -> Option<(Box<dyn Wire>, Option<Peer>)> {
         match self {
-            Self::Unix(stream) => Some(Box::new(stream)),
+            Self::Unix(stream) => Some((Box::new(stream), None)),
             Self::Tls(stream, acceptor) => {
                 // Small answers must not wait for a client's acknowledgement of the one before.
                 let _ = stream.set_nodelay(true);
                 let shaken = tokio::time::timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await.ok()?.ok()?;
-                Some(Box::new(shaken))
+                let certificates = shaken.get_ref().1.peer_certificates().unwrap_or_default();
+                let peer = certificates.first().and_then(|certificate| pki::caller(certificate)).map(Peer);
+                Some((Box::new(shaken), peer))
             }
         }
     }
@@ -217,8 +221,13 @@ async fn accept_all(socket: Socket, router: &Router, places: &Arc<Semaphore>, st
 }
 
 async fn connection(arrived: Arrived, router: Router, place: OwnedSemaphorePermit, stop: CancellationToken) {
-    let Some(stream) = arrived.ready().await else { return };
-    let service = service_fn(move |request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
+    let Some((stream, peer)) = arrived.ready().await else { return };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(peer) = peer.clone() {
+            request.extensions_mut().insert(peer);
+        }
+        router.clone().oneshot(request.map(Body::new))
+    });
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADERS);
     server

@@ -15,7 +15,8 @@ use super::encode;
 use super::error::Problem;
 use super::negotiate::{self, PatchForm};
 use super::query::field_validation;
-use crate::model::admit::{self, Admitted, Identity, Options, Part, Patched, Refusal};
+use crate::admission::{self, Admission};
+use crate::model::admit::{self, Admitted, Identity, Measure, Options, Part, Patched, Refusal};
 use crate::model::object::{Key, Object};
 use crate::model::patch::{self, PatchKind};
 use crate::store::{self, Expected, Store, Write};
@@ -30,11 +31,16 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
     let encoder = call.encoder()?;
     let options = options(call, "CreateOptions")?;
     let (body, format) = call::text_body(&call.headers, body)?;
+    let admission = Admission::of(&state.store, &call.target.namespace)?;
+    let measure = Measure {
+        mutate: &|object| admission.mutate(object).map_err(refusal),
+        validate: &|object| admission.validate(object).map_err(refusal),
+    };
     let mut tried = String::new();
     for _ in 0..NAME_TRIES {
         let minted = state.store.mint();
         let identity = Identity { uid: &minted.uid, suffix: &minted.suffix, now: minted.now };
-        let admitted = admit::create(call.kind(), &body, format, &options, &identity);
+        let admitted = admit::create_measured(call.kind(), &body, format, &options, &identity, &measure);
         check_namespace(&state.store, call, &admitted)?;
         let Admitted { object, warnings } = admitted?;
         let generated = object.meta().generate_name.is_some() && object.key().name.ends_with(&minted.suffix);
@@ -61,6 +67,7 @@ pub async fn update(state: &ApiState, call: &Call, body: Bytes, part: Part) -> R
         Ok(match part {
             Part::Main => admit::update(old, &body, format, &options)?,
             Part::Status => admit::update_status(old, &body, format, &options)?,
+            Part::Finalizers => admit::finalize(old, &body, format, &options)?,
         })
     })
     .await
@@ -84,6 +91,16 @@ pub async fn patch(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Re
         Ok(admit::update_value(old, &value, patched, &options, part)?)
     })
     .await
+}
+
+/// Why a pod is not admitted, as any object's refusal.
+fn refusal(error: admission::Error) -> Refusal {
+    match error {
+        admission::Error::Forbidden { name, why } => {
+            Refusal::Forbidden { resource: "pods".to_owned(), name, reason: why }
+        }
+        admission::Error::Store(error) => Refusal::Internal(error.to_string()),
+    }
 }
 
 fn options<'a>(call: &'a Call, name: &str) -> Result<Options<'a>, Problem> {
@@ -134,7 +151,7 @@ pub async fn commit(store: &Store, write: Write, dry: bool) -> Result<Object, st
 fn check_namespace(store: &Store, call: &Call, admitted: &Result<Admitted, Refusal>) -> Result<(), Problem> {
     let name = match admitted {
         Ok(admitted) => admitted.object.key().name,
-        Err(Refusal::Invalid { name, .. }) => name.clone(),
+        Err(Refusal::Invalid { name, .. } | Refusal::Forbidden { name, .. }) => name.clone(),
         Err(Refusal::BadRequest(_) | Refusal::Conflict { .. } | Refusal::Internal(_)) => return Ok(()),
     };
     if !call.kind().namespaced {

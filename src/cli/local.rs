@@ -84,6 +84,7 @@ impl Local {
             runtime: self.runtime.into(),
             node: true,
             stop_pods_on_exit: false,
+            account_access: true,
             backoff_base: self.backoff_base,
             backoff_cap: self.backoff_cap,
         })

@@ -29,6 +29,10 @@ pub struct Args {
     #[arg(long, env = "JOBDOCK_STOP_PODS_ON_EXIT")]
     stop_pods_on_exit: bool,
 
+    /// Refuse requests with service account tokens; without it they may edit in their own namespace
+    #[arg(long, env = "JOBDOCK_NO_SERVICE_ACCOUNT_ACCESS")]
+    no_service_account_access: bool,
+
     #[command(flatten)]
     local: Local,
 }
@@ -51,6 +55,7 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
         listen: Some(args.listen),
         node: args.node == Node::Local,
         stop_pods_on_exit: args.stop_pods_on_exit,
+        account_access: !args.no_service_account_access,
         ..args.local.config()?
     };
     let daemon = Daemon::start(config).await.map_err(|error| connect::failure(error.into()))?;

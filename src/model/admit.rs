@@ -15,6 +15,7 @@ mod metadata;
 mod refusal;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
 
 pub use self::check::{Finding, check};
@@ -64,8 +65,33 @@ pub fn create(
     options: &Options<'_>,
     identity: &Identity<'_>,
 ) -> Result<Admitted, Refusal> {
+    create_measured(kind, body, format, options, identity, &Measure::NONE)
+}
+
+/// What a new object is measured by beside its own kind's rules, in two steps.
+pub struct Measure<'a> {
+    /// Changes it, or refuses it, before the server sets its fields.
+    pub mutate: &'a (dyn Fn(&Object) -> Result<Object, Refusal> + Sync),
+    /// Refuses it, once its kind's rules are met.
+    pub validate: &'a (dyn Fn(&Object) -> Result<(), Refusal> + Sync),
+}
+
+impl Measure<'_> {
+    /// By nothing.
+    const NONE: Self = Self { mutate: &|object| Ok(object.clone()), validate: &|_| Ok(()) };
+}
+
+/// [`create`], where more than the kind's own rules must be met.
+pub fn create_measured(
+    kind: &'static Kind,
+    body: &[u8],
+    format: Format,
+    options: &Options<'_>,
+    identity: &Identity<'_>,
+    measure: &Measure<'_>,
+) -> Result<Admitted, Refusal> {
     let decoded = decode::body(kind, body, format, options.field_validation).map_err(Refusal::BadRequest)?;
-    create_decoded(decoded, options, identity)
+    create_decoded(decoded, options, identity, measure)
 }
 
 /// Admits a new object from a manifest file's document.
@@ -76,15 +102,20 @@ pub fn create_document(
     identity: &Identity<'_>,
 ) -> Result<Admitted, Refusal> {
     let decoded = decode::manifest(kind, document, options.field_validation).map_err(Refusal::BadRequest)?;
-    create_decoded(decoded, options, identity)
+    create_decoded(decoded, options, identity, &Measure::NONE)
 }
 
 /// Admits a new object that is typed already (made by server-side apply, or by a controller).
 pub fn create_object(object: Object, options: &Options<'_>, identity: &Identity<'_>) -> Result<Admitted, Refusal> {
-    create_decoded(Decoded { object, warnings: Vec::new() }, options, identity)
+    create_decoded(Decoded { object, warnings: Vec::new() }, options, identity, &Measure::NONE)
 }
 
-fn create_decoded(decoded: Decoded, options: &Options<'_>, identity: &Identity<'_>) -> Result<Admitted, Refusal> {
+fn create_decoded(
+    decoded: Decoded,
+    options: &Options<'_>,
+    identity: &Identity<'_>,
+    measure: &Measure<'_>,
+) -> Result<Admitted, Refusal> {
     let kind = decoded.object.kind();
     let mut warnings = decoded.warnings;
     let object = metadata::in_namespace(&(kind.ops.default)(&decoded.object), options.namespace)?;
@@ -92,12 +123,14 @@ fn create_decoded(decoded: Decoded, options: &Options<'_>, identity: &Identity<'
     if !options.dry_run && !object.meta().resource_version.as_deref().unwrap_or_default().is_empty() {
         return Err(Refusal::Internal("resourceVersion should not be set on objects to be created".to_owned()));
     }
+    let object = (measure.mutate)(&object)?;
     let object = metadata::identify(&object, identity);
     let object = (kind.ops.prepare_create)(&object);
     let errors = (kind.ops.validate_create)(&object);
     if !errors.is_empty() {
         return Err(Refusal::invalid(kind, &object, errors));
     }
+    (measure.validate)(&object)?;
     warnings.extend((kind.ops.warnings)(&object, None));
     // Parity: what upstream answers with was read back from its store, and defaulted again by that.
     Ok(Admitted { object: (kind.ops.default)(&object), warnings })
@@ -106,6 +139,11 @@ fn create_decoded(decoded: Decoded, options: &Options<'_>, identity: &Identity<'
 /// Admits what a request's body makes of `old` (PUT).
 pub fn update(old: &Object, body: &[u8], format: Format, options: &Options<'_>) -> Result<Admitted, Refusal> {
     put(old, body, format, options, Part::Main)
+}
+
+/// Admits the finalizers that a request's body gives a namespace (PUT to `/finalize`).
+pub fn finalize(old: &Object, body: &[u8], format: Format, options: &Options<'_>) -> Result<Admitted, Refusal> {
+    put(old, body, format, options, Part::Finalizers)
 }
 
 /// Admits the status that a request's body gives `old` (PUT to `/status`).
@@ -120,6 +158,8 @@ pub enum Part {
     Main,
     /// The status.
     Status,
+    /// A namespace's finalizers in its spec (`namespaces/finalize`).
+    Finalizers,
 }
 
 fn put(old: &Object, body: &[u8], format: Format, options: &Options<'_>, part: Part) -> Result<Admitted, Refusal> {
@@ -214,6 +254,7 @@ fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) ->
     let (prepare, validate) = match part {
         Part::Main => (kind.ops.prepare_update, kind.ops.validate_update),
         Part::Status => (kind.ops.prepare_status_update, kind.ops.validate_status_update),
+        Part::Finalizers => (finalized as fn(&Object, &Object) -> Object, kind.ops.validate_update),
     };
     let new = metadata::kept(&prepare(&new, old), old);
     let errors = validate(&new, old);
@@ -224,6 +265,14 @@ fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) ->
         warnings.extend((kind.ops.warnings)(&new, Some(old)));
     }
     Ok(Admitted { object: new, warnings })
+}
+
+/// What becomes of a namespace's finalizers is the caller's word; the rest of it stays.
+fn finalized(new: &Object, old: &Object) -> Object {
+    match (new.typed::<Namespace>(), old.typed::<Namespace>()) {
+        (Some(new), Some(old)) => Object::new(Namespace { status: old.status.clone(), ..new.clone() }),
+        _ => old.clone(),
+    }
 }
 
 #[cfg(test)]

@@ -201,7 +201,9 @@ fn our_causes(refusal: &Refusal) -> Vec<Cause> {
             .iter()
             .map(|cause| (cause.field.clone(), cause.kind.reason().to_owned(), cause.message.clone()))
             .collect(),
-        Refusal::BadRequest(_) | Refusal::Conflict { .. } | Refusal::Internal(_) => Vec::new(),
+        Refusal::BadRequest(_) | Refusal::Conflict { .. } | Refusal::Forbidden { .. } | Refusal::Internal(_) => {
+            Vec::new()
+        }
     }
 }
 
@@ -212,6 +214,7 @@ fn our_code(ours: &Result<Admitted, Refusal>, create: bool) -> u64 {
         Err(Refusal::BadRequest(_)) => 400,
         Err(Refusal::Invalid { .. }) => 422,
         Err(Refusal::Conflict { .. }) => 409,
+        Err(Refusal::Forbidden { .. }) => 403,
         Err(Refusal::Internal(_)) => 500,
     }
 }

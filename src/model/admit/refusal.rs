@@ -33,6 +33,15 @@ pub enum Refusal {
         /// What does not match.
         reason: String,
     },
+    /// What the object is measured by does not allow it: 403, `Forbidden`.
+    Forbidden {
+        /// As error messages name the resource: `pods`.
+        resource: String,
+        /// The object's name, or what it begins with.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// What upstream answers with a bare 500.
     Internal(String),
 }
@@ -54,6 +63,9 @@ impl Refusal {
     pub fn message(&self) -> String {
         match self {
             Self::BadRequest(message) | Self::Internal(message) => message.clone(),
+            Self::Forbidden { resource, name, reason } => {
+                format!("{resource} {} is forbidden: {reason}", quote(name))
+            }
             Self::Conflict { resource, name, reason } => {
                 format!("Operation cannot be fulfilled on {resource} {}: {reason}", quote(name))
             }

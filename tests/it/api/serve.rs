@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::middleware::from_fn_with_state;
 use http::{Request, StatusCode};
 use jiff::{SignedDuration, Timestamp};
+use jobdock::api::accounts::Accounts;
 use jobdock::api::guard::{Guard, guard};
 use jobdock::api::pki::Pki;
 use jobdock::api::{ApiState, Listeners, app, kubeconfig, serve};
@@ -22,7 +23,8 @@ fn state() -> ApiState {
 
 /// What a caller over TCP with these headers is answered.
 async fn call(path: &str, headers: &[(&str, &str)]) -> StatusCode {
-    let guards = Arc::new(Guard::new("secret", vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]));
+    let accounts = Accounts::new(Store::in_memory().unwrap()).with_admin("secret");
+    let guards = Arc::new(Guard::new(accounts, vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]));
     let router = app(state()).layer(from_fn_with_state(guards, guard));
     let mut request = Request::builder().uri(path);
     for (name, value) in headers {
