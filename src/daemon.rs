@@ -26,6 +26,8 @@ use crate::api::accounts::Accounts;
 use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
 use crate::pod::agent::Agent;
+use crate::pod::core::Credentials;
+use crate::pod::tokens::Reach;
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
 use crate::store::{self, Store};
@@ -48,6 +50,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Address of the HTTPS API; without one only the unix socket answers.
     pub listen: Option<SocketAddr>,
+    /// Further addresses of it, for containers to reach.
+    pub also_listen: Vec<SocketAddr>,
     /// The engine, as the docker CLI's `--host`; found as that finds it where absent.
     pub host: Option<String>,
     /// What runs pods.
@@ -130,7 +134,8 @@ impl Daemon {
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
         tenancy::found(&store).await.map_err(told)?;
         let socket = directory.socket().map_err(|source| unusable(&config.data_dir, source))?;
-        let listeners = Listeners::bind(&config.data_dir, Some(socket.path()), config.listen).await?;
+        let addresses: Vec<SocketAddr> = config.listen.iter().chain(&config.also_listen).copied().collect();
+        let listeners = Listeners::bind_all(&config.data_dir, Some(socket.path()), &addresses).await?;
         let address = listeners.tcp_address();
 
         let failures = Failures::default();
@@ -145,7 +150,8 @@ impl Daemon {
         let node = Part::new("node agent", &failures);
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
-            let agent = Agent { store, runtime, data_dir, node_name: pod::node::default_name() };
+            let credentials = Credentials { signer: Some(signer.clone()), api: Reach::of(&listeners.tcp_addresses()) };
+            let agent = Agent { store, runtime, data_dir, node_name: pod::node::default_name(), credentials };
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);

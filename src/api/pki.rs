@@ -12,7 +12,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,11 +89,11 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Reads what is there and makes what is missing, for a server that listens on `address`.
-    pub fn open(data_dir: &Path, address: IpAddr, now: Timestamp) -> Result<Self, Error> {
+    /// Reads what is there and makes what is missing, for a server that listens on `addresses`.
+    pub fn open(data_dir: &Path, addresses: &[IpAddr], now: Timestamp) -> Result<Self, Error> {
         let dir = directory(data_dir)?;
         let authority = Authority::open(&dir, now)?;
-        let hosts = hosts(address);
+        let hosts = hosts(addresses);
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(hosts.clone())?;
         params.distinguished_name = name("jobdock");
@@ -256,10 +256,12 @@ fn set_validity(params: &mut CertificateParams, now: Timestamp, length: SignedDu
     params.not_after = day(now + length);
 }
 
-fn hosts(address: IpAddr) -> Vec<String> {
+fn hosts(addresses: &[IpAddr]) -> Vec<String> {
     let mut hosts: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
-    for local in ["127.0.0.1".to_owned(), "::1".to_owned(), address.to_string()] {
-        if !address.is_unspecified() && !hosts.contains(&local) {
+    let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    for local in loopback.iter().chain(addresses).filter(|address| !address.is_unspecified()) {
+        let local = local.to_string();
+        if !hosts.contains(&local) {
             hosts.push(local);
         }
     }

@@ -80,6 +80,7 @@ impl Local {
         Ok(Config {
             data_dir: self.data.directory()?,
             listen: None,
+            also_listen: Vec::new(),
             host: self.host.clone(),
             runtime: self.runtime.into(),
             node: true,

@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, Commit};
-use super::core::{Core, Error, Ground};
+use super::core::{Core, Credentials, Error, Ground};
 use super::facts::{NodeFacts, VolumesFact};
 use super::observe::{Observed, observe};
 use super::plan::plan;
@@ -53,6 +53,8 @@ pub struct Agent {
     pub data_dir: PathBuf,
     /// Name of the Node; [`node::default_name`] is the machine's.
     pub node_name: String,
+    /// What pods that call the API are given.
+    pub credentials: Credentials,
 }
 
 /// Runs pods until `stop`. Containers are left running.
@@ -77,7 +79,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
 
 /// Registers the node, as soon as the engine answers.
 async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
-    let Agent { store, runtime, data_dir, node_name } = agent;
+    let Agent { store, runtime, data_dir, node_name, credentials } = agent;
     // Absolute, for the engine mounts from there.
     let pods_dir = std::path::absolute(data_dir.join(PODS_DIR)).unwrap_or_else(|_| data_dir.join(PODS_DIR));
     let lives = match node::remembered(&store, &node_name) {
@@ -89,7 +91,7 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
     };
     let node = NodeFacts { name: node_name, ..NodeFacts::default() };
     let ground = Ground { node, lives, ..Ground::default() };
-    let core = Arc::new(Core::new(store, runtime, pods_dir, ground, stop.clone()));
+    let core = Arc::new(Core::new(store, runtime, pods_dir, ground, credentials, stop.clone()));
     persist(stop, "the engine cannot be asked", || async { core.ask_life().await.map(drop) }).await?;
     Some(core)
 }

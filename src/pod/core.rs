@@ -14,9 +14,11 @@ use super::facts::{NodeFacts, Note};
 use super::images::{Audience, Images};
 use super::memory::Memories;
 use super::node::{self, Lives};
+use super::tokens::Reach;
 use crate::reconcile::Queue;
 use crate::runtime::{self, EngineSeen, Runtime};
 use crate::store::{self, Store};
+use crate::token::Signer;
 
 /// Why a look at a pod, or an act on it, did not succeed: the queue tries again later, whichever it was.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,15 @@ pub struct Ground {
     pub sandbox_image: Option<String>,
 }
 
+/// What pods that call the API are given.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// Signs their tokens; none where there are no tokens.
+    pub signer: Option<Signer>,
+    /// Where the API listens.
+    pub api: Reach,
+}
+
 /// Shared by every task of the agent.
 pub struct Core {
     /// The store.
@@ -63,6 +74,8 @@ pub struct Core {
     pub stop: CancellationToken,
     /// Directory of pods' files; the engine mounts from there.
     pub pods_dir: PathBuf,
+    /// What pods that call the API are given.
+    pub credentials: Credentials,
     ground: Mutex<Ground>,
     /// A call met no engine: before an exit is believed, its life is asked for.
     suspect: AtomicBool,
@@ -75,6 +88,7 @@ impl Core {
         engine: Arc<dyn Runtime>,
         pods_dir: PathBuf,
         ground: Ground,
+        credentials: Credentials,
         stop: CancellationToken,
     ) -> Self {
         let images = Images::new(Arc::clone(&engine));
@@ -87,6 +101,7 @@ impl Core {
             tasks: TaskTracker::new(),
             stop,
             pods_dir,
+            credentials,
             ground: Mutex::new(ground),
             suspect: AtomicBool::new(false),
         }
@@ -126,6 +141,7 @@ impl Core {
                     ground.sandbox_image = None;
                 }
                 ground.node = node::facts(&ground.node.name, seen, &self.pods_dir);
+                ground.node.api = self.credentials.api;
                 ground.lives = Some(lives);
                 ground.engine = Some(seen.clone());
                 ground.clone()

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret};
 
 use super::backoff::Restarts;
+use super::tokens::{Reach, Wanted};
 use super::volumes_plan::VolumeWork;
 use crate::model::event::Severity;
 use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen};
@@ -26,6 +27,8 @@ pub struct PodFacts {
     pub sources: Sources,
     /// How far the pod's volumes are.
     pub volumes: VolumesFact,
+    /// When the pod's tokens are to be replaced; none where it has none, or was not given them yet.
+    pub tokens_due: Option<Timestamp>,
     /// Attempts whose output is kept to its end.
     pub logs_finished: BTreeSet<Attempt>,
     /// Attempts whose output is being copied now.
@@ -72,6 +75,8 @@ pub struct NodeFacts {
     pub memory_bytes: i128,
     /// Directory of the pod's files on the engine's host.
     pub pod_dir: String,
+    /// Where the API listens.
+    pub api: Reach,
 }
 
 /// What the pod names and the store has.
@@ -81,6 +86,8 @@ pub struct Sources {
     pub config_maps: BTreeMap<String, ConfigMap>,
     /// By name, of the pod's namespace.
     pub secrets: BTreeMap<String, Secret>,
+    /// Fresh tokens of the pod's account.
+    pub tokens: BTreeMap<Wanted, String>,
 }
 
 /// The state of an image for one start of one container.
@@ -194,6 +201,8 @@ pub struct Note {
 pub enum Action {
     /// Makes the pod's volumes.
     PrepareVolumes(Vec<VolumeWork>),
+    /// Writes volumes that hold tokens anew.
+    RefreshTokens(Vec<VolumeWork>),
     /// Finds or makes the sandbox image.
     PrepareSandboxImage,
     /// Fetches an image for one start of a container.

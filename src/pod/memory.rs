@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
+
 use super::facts::{Attempt, Note, StartFailure, VolumesFact};
 use crate::model::object::Key;
 use crate::runtime::ContainerSeen;
@@ -22,6 +24,8 @@ pub struct PodMemory {
     pub stale: bool,
     /// How far its volumes are.
     pub volumes: VolumesFact,
+    /// When its tokens are to be replaced.
+    pub tokens_due: Option<Timestamp>,
     /// Engine volumes that were made for it.
     pub engine_volumes: Vec<String>,
     /// Creates and starts that failed, by container name.

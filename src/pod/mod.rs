@@ -36,6 +36,7 @@ pub mod status;
 pub mod stop;
 pub mod sweep;
 pub mod termination;
+pub mod tokens;
 pub mod tracks;
 pub mod unsupported;
 pub mod volumes;

@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Pod, PodSpec, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Node, Pod, PodSpec, Secret, ServiceAccount};
 
 use super::backoff::Restarts;
 use super::core::{Core, Error};
 use super::facts::{Attempt, ImageFact, NodeFacts, PodFacts, Sources, VolumesFact};
 use super::restart::{self, Role};
+use super::tokens::{self, Wanted};
 use super::{environment, logs, names, phase, termination, volumes};
 use crate::model::object::{Key, Object};
 use crate::runtime::{ContainerSeen, Seen};
 use crate::store::logs::LogKey;
+use crate::token::{Bound, Request, Subject};
 
 /// The fact beside a pod that holds its restart back-off.
 pub const RESTARTS: &str = "restarts";
@@ -51,6 +53,7 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
     core.memories.with(uid, |memory| {
         memory.key = Some(object.key());
         facts.volumes = memory.volumes;
+        facts.tokens_due = memory.tokens_due;
         facts.failures = memory.failures.clone();
         facts.asked_to_stop = memory.asked_to_stop.clone();
         facts.killed = memory.killed.clone();
@@ -63,8 +66,14 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
     restarts(core, uid, &spec, &mut facts)?;
     if !ending {
         let starting = images(core, uid, &spec, &mut facts, now).await?;
-        if starting || facts.volumes != VolumesFact::Ready {
+        let held = tokens::of_pod(&spec).next().is_some();
+        if held && facts.tokens_due.is_none() && !facts.containers.is_empty() {
+            // They were given by an agent before this one, nobody knows when.
+            facts.tokens_due = Some(now);
+        }
+        if starting || facts.volumes != VolumesFact::Ready || facts.tokens_due.is_some_and(|due| due <= now) {
             facts.sources = sources(core, &facts.pod)?;
+            facts.sources.tokens = issue(core, &facts.pod, &spec, now)?;
         }
     }
     Ok(Some(Observed { object, facts }))
@@ -259,6 +268,32 @@ fn next_after(
         Some(code) => restart::restarts(spec, role, container, code).then_some(number + 1),
         None => Some(number),
     }
+}
+
+/// Fresh tokens of the pod's account, as its volumes ask for them; none where there is no such account.
+fn issue(core: &Core, pod: &Pod, spec: &PodSpec, now: Timestamp) -> Result<BTreeMap<Wanted, String>, Error> {
+    let mut out = BTreeMap::new();
+    let Some(signer) = &core.credentials.signer else { return Ok(out) };
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let namespace = text(&pod.metadata.namespace);
+    for (audience, seconds) in tokens::of_pod(spec) {
+        let name = text(&spec.service_account_name);
+        let account = core.store.get(&Key::of::<ServiceAccount>(&namespace, &name))?;
+        let Some(account) = account else { return Ok(out) };
+        let node_name = core.ground().node.name;
+        let node = core.store.get(&Key::of::<Node>("", &node_name))?;
+        let subject = Subject {
+            namespace: namespace.clone(),
+            node: node.map(|node| Bound { name: node_name, uid: node.uid().to_owned() }),
+            pod: Some(Bound { name: text(&pod.metadata.name), uid: text(&pod.metadata.uid) }),
+            secret: None,
+            serviceaccount: Bound { name, uid: account.uid().to_owned() },
+        };
+        let audiences = Some(audience.clone()).filter(|audience| !audience.is_empty()).into_iter().collect();
+        let (token, _) = signer.issue(&Request { subject, audiences, seconds }, now).map_err(std::io::Error::other)?;
+        out.insert((audience, seconds), token);
+    }
+    Ok(out)
 }
 
 /// The ConfigMaps and Secrets that the pod names and the store has.

@@ -16,7 +16,7 @@ use super::environment::environment;
 use super::facts::{Action, Attempt, ImageFact, StartStep, VolumesFact};
 use super::restart::Role;
 use super::tracks::State;
-use super::{backoff, plan, spec, status, volumes_plan};
+use super::{backoff, plan, spec, status, tokens, volumes_plan};
 use crate::model::event::Severity;
 use crate::runtime::{ImageSeen, Seen};
 
@@ -30,6 +30,7 @@ pub fn run(draft: &mut Draft<'_>) {
     if let Some(at) = plan::deadline(draft) {
         draft.wake(at);
     }
+    refresh_tokens(draft);
     let initialized = draft.initialized();
     for index in 0..draft.tracks.len() {
         let go_on = match draft.tracks[index].role {
@@ -45,6 +46,28 @@ pub fn run(draft: &mut Draft<'_>) {
         if !go_on {
             return;
         }
+    }
+}
+
+/// A running pod's tokens are replaced before they end.
+fn refresh_tokens(draft: &mut Draft<'_>) {
+    let Some(at) = draft.facts.tokens_due else { return };
+    if at > draft.now {
+        draft.wake(at);
+        return;
+    }
+    let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
+    let work = volumes_plan::token_work(draft.context(&ip));
+    draft.act(Action::RefreshTokens(work));
+}
+
+/// A pod that holds a token and cannot use it should know.
+fn tell_unreachable(draft: &mut Draft<'_>) {
+    let holds = tokens::of_pod(draft.spec).any(|(audience, _)| audience.is_empty());
+    if holds && draft.facts.node.api.from_pod(draft.spec).is_none() {
+        let text = "the pod has a service account token, but the API cannot be reached from its network: start jobdock \
+                    serve with --also-listen and an address that containers can reach, or set hostNetwork";
+        draft.note(Severity::Warning, "APIUnreachable", text.to_owned(), None);
     }
 }
 
@@ -169,6 +192,7 @@ fn volumes_stand(draft: &mut Draft<'_>) -> bool {
         Some(image) if prepare => {
             let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
             let work = volumes_plan::work(draft.context(&ip), image);
+            tell_unreachable(draft);
             draft.act(Action::PrepareVolumes(work));
         }
         Some(_) => {}

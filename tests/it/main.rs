@@ -38,5 +38,6 @@ mod store;
 mod store_logs;
 mod store_model;
 mod support;
+mod tenancy;
 mod tidy;
 mod validation;

@@ -48,6 +48,7 @@ impl House {
             runtime: Arc::clone(&self.engine),
             data_dir: self.dir.path().to_owned(),
             node_name: NODE.to_owned(),
+            credentials: Credentials::default(),
         };
         self.agent = Some((tokio::spawn(run(agent, stop.clone())), stop));
     }

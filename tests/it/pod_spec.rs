@@ -586,7 +586,7 @@ fn volumes_hold_what_their_sources_say() {
         (
             "projected: {sources: [{serviceAccountToken: {path: t}}]}",
             expect![
-                "impossible v: projected volumes are supported by jobdock with the sources configMap, secret and downwardAPI"
+                "impossible v: projected volumes are supported by jobdock with the sources configMap, secret, downwardAPI and serviceAccountToken"
             ],
         ),
         (
