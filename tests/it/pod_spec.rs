@@ -19,6 +19,7 @@ fn node() -> NodeFacts {
         cpu_nanos: 4_000_000_000,
         memory_bytes: 1 << 30,
         pod_dir: "/pods/uid".to_owned(),
+        ..NodeFacts::default()
     }
 }
 
@@ -28,6 +29,7 @@ fn sources() -> Sources {
     Sources {
         config_maps: BTreeMap::from([("map".to_owned(), map)]),
         secrets: BTreeMap::from([("secret".to_owned(), secret)]),
+        tokens: BTreeMap::from([((String::new(), 3600), "jwt".to_owned())]),
     }
 }
 
@@ -585,9 +587,13 @@ fn volumes_hold_what_their_sources_say() {
         ),
         (
             "projected: {sources: [{serviceAccountToken: {path: t}}]}",
-            expect![
-                "impossible v: projected volumes are supported by jobdock with the sources configMap, secret, downwardAPI and serviceAccountToken"
-            ],
+            expect![[r#"
+                files /pods/uid/volumes/v
+                t 644 "jwt""#]],
+        ),
+        (
+            "projected: {sources: [{serviceAccountToken: {path: t, audience: vault}}]}",
+            expect![[r#"impossible v: failed to fetch token: serviceaccounts "robot" not found"#]],
         ),
         (
             "persistentVolumeClaim: {claimName: c}",
