@@ -33,6 +33,7 @@ mod runtime_endpoint;
 mod runtime_fake;
 mod runtime_logs;
 mod runtime_wire;
+mod scheduler;
 mod simulation;
 mod store;
 mod store_logs;
