@@ -23,12 +23,12 @@ impl Misfit {
     pub fn message(&self) -> String {
         let mut reasons: Vec<String> = self.reasons.iter().map(|reason| format!("1 {reason}")).collect();
         reasons.sort();
-        let preemption =
-            if self.resolvable { "No preemption victims found for incoming pod" } else { "Preemption is not helpful for scheduling" };
-        format!(
-            "0/1 nodes are available: {}. preemption: 0/1 nodes are available: 1 {preemption}.",
-            reasons.join(", ")
-        )
+        let preemption = if self.resolvable {
+            "No preemption victims found for incoming pod"
+        } else {
+            "Preemption is not helpful for scheduling"
+        };
+        format!("0/1 nodes are available: {}. preemption: 0/1 nodes are available: 1 {preemption}.", reasons.join(", "))
     }
 }
 

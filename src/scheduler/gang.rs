@@ -30,7 +30,8 @@ pub fn of_job(job: &Job) -> Option<Gang> {
         }
         Some(_) | None => min_count,
     };
-    let topology = scheduling.scheduling_constraints.iter().flat_map(|constraints| constraints.topology.iter().flatten());
+    let topology =
+        scheduling.scheduling_constraints.iter().flat_map(|constraints| constraints.topology.iter().flatten());
     Some(Gang {
         min_count: usize::try_from(needed).unwrap_or(0),
         topology: topology.map(|constraint| constraint.key.clone()).collect(),

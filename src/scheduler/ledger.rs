@@ -235,10 +235,7 @@ impl Ledger {
 
 fn seen(node: &Node) -> NodeSeen {
     let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
-    NodeSeen {
-        allocatable: Demand::of(allocatable),
-        labels: node.metadata.labels.clone().unwrap_or_default(),
-    }
+    NodeSeen { allocatable: Demand::of(allocatable), labels: node.metadata.labels.clone().unwrap_or_default() }
 }
 
 fn over(pod: &Pod) -> bool {

@@ -16,7 +16,8 @@ use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 use super::pod_house::{House, from_yaml, pod};
 
 /// Four cores, 8 GiB, five pods.
-const NODE: &str = "{metadata: {name: node, uid: n, labels: {zone: a}}, status: {allocatable: {cpu: '4', memory: 8Gi, pods: '5'}}}";
+const NODE: &str =
+    "{metadata: {name: node, uid: n, labels: {zone: a}}, status: {allocatable: {cpu: '4', memory: 8Gi, pods: '5'}}}";
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).expect("a test's instant is in range")
@@ -94,8 +95,11 @@ fn tell(plan: &Plan) -> String {
 
 /// What a lone pod is told that stays resolvable by the end of others, or not.
 fn refusal(reasons: &str, resolvable: bool) -> String {
-    let end =
-        if resolvable { "No preemption victims found for incoming pod" } else { "Preemption is not helpful for scheduling" };
+    let end = if resolvable {
+        "No preemption victims found for incoming pod"
+    } else {
+        "Preemption is not helpful for scheduling"
+    };
     format!("0/1 nodes are available: {reasons}. preemption: 0/1 nodes are available: 1 {end}.")
 }
 
