@@ -32,7 +32,7 @@ use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
 use crate::store::{self, Store};
 use crate::token::{self, Signer};
-use crate::{api, gc, job, pod, runtime, tenancy};
+use crate::{api, gc, job, pod, runtime, scheduler, tenancy};
 
 /// What runs pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +151,9 @@ impl Daemon {
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
             let credentials = Credentials { signer: Some(signer.clone()), api: Reach::of(&listeners.tcp_addresses()) };
-            let agent = Agent { store, runtime, data_dir, node_name: pod::node::default_name(), credentials };
+            let node_name = pod::node::default_name();
+            controllers.spawn(|stop| scheduler::run(store.clone(), node_name.clone(), stop));
+            let agent = Agent { store, runtime, data_dir, node_name, credentials };
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);

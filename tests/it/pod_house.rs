@@ -1,4 +1,4 @@
-//! Owns what the agent's tests share: a store, an agent on some engine, pods from YAML, and waiting for what is told
+//! Owns what the agent's tests share: a store, a scheduler and an agent on some engine, pods from YAML, and waiting for what is told
 //! of them. Never asserts anything by itself, except that what is waited for comes.
 
 use std::path::Path;
@@ -50,7 +50,12 @@ impl House {
             node_name: NODE.to_owned(),
             credentials: Credentials::default(),
         };
-        self.agent = Some((tokio::spawn(run(agent, stop.clone())), stop));
+        let (store, token) = (self.store.clone(), stop.clone());
+        let both = async move {
+            let scheduler = jobdock::scheduler::run(store, NODE.to_owned(), token.clone());
+            tokio::join!(run(agent, token), scheduler);
+        };
+        self.agent = Some((tokio::spawn(both), stop));
     }
 
     /// Ends the agent in order; containers run on.

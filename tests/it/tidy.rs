@@ -19,10 +19,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("token", &[]),
     ("admission", &["model", "store"]),
     ("job", &["model", "store", "reconcile", "admission"]),
+    ("scheduler", &["model", "store", "reconcile"]),
     ("pod", &["model", "store", "reconcile", "runtime", "token"]),
     ("api", &["model", "store", "runtime", "admission", "token"]),
     ("cli", &["model", "daemon", "job"]),
-    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "tenancy", "token", "job", "pod", "api"]),
+    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "tenancy", "token", "job", "scheduler", "pod", "api"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -45,6 +46,8 @@ const IMPURE: &[&str] = &[
     "pod/observe.rs",
     "pod/sweep.rs",
     "pod/volumes.rs",
+    "scheduler/mod.rs",
+    "scheduler/run.rs",
 ];
 
 /// PURE files of the runtime, the rest of which does I/O.
@@ -55,6 +58,7 @@ const RUNTIME_PURE: &[&str] = &[
     "runtime/fake/shell.rs",
     "runtime/fake/tokens.rs",
     "runtime/frames.rs",
+    "runtime/mux.rs",
     "runtime/reference.rs",
     "runtime/reply.rs",
 ];
@@ -170,7 +174,7 @@ impl Source {
     fn is_pure(&self) -> bool {
         match self.room.as_str() {
             "model" => true,
-            "job" | "pod" => !IMPURE.contains(&self.name.as_str()),
+            "job" | "pod" | "scheduler" => !IMPURE.contains(&self.name.as_str()),
             "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }

@@ -35,7 +35,6 @@ mod probe;
 mod profiles;
 pub mod resource_quota;
 mod resources;
-mod schedule;
 mod scheduling;
 mod security;
 mod volume_claim;
