@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jobdock::model::deletion::{self, Deletion, Propagation};
 use jobdock::model::kind::Kind;
 use jobdock::model::object::{Key, Object, Resource};
+use jobdock::pod::core::Credentials;
 use jobdock::pod::{Agent, run};
 use jobdock::runtime::Runtime;
 use jobdock::store::logs::{LogKey, LogQuery};
