@@ -26,8 +26,7 @@ use crate::api::accounts::Accounts;
 use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
 use crate::pod::agent::Agent;
-use crate::pod::core::Credentials;
-use crate::pod::tokens::Reach;
+use crate::pod::core::{Credentials, reach};
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
 use crate::store::{self, Store};
@@ -150,7 +149,7 @@ impl Daemon {
         let node = Part::new("node agent", &failures);
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
-            let credentials = Credentials { signer: Some(signer.clone()), api: Reach::of(&listeners.tcp_addresses()) };
+            let credentials = Credentials { signer: Some(signer.clone()), api: reach(&listeners.tcp_addresses()) };
             let node_name = pod::node::default_name();
             controllers.spawn(|stop| scheduler::run(store.clone(), node_name.clone(), stop));
             let agent = Agent { store, runtime, data_dir, node_name, credentials };

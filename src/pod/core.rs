@@ -2,6 +2,7 @@
 //! engine's lives. Never decides: `plan` does.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use super::facts::{NodeFacts, Note};
 use super::images::{Audience, Images};
 use super::memory::Memories;
 use super::node::{self, Lives};
-use super::tokens::Reach;
+use super::tokens::{Address, Reach};
 use crate::reconcile::Queue;
 use crate::runtime::{self, EngineSeen, Runtime};
 use crate::store::{self, Store};
@@ -54,6 +55,15 @@ pub struct Credentials {
     pub signer: Option<Signer>,
     /// Where the API listens.
     pub api: Reach,
+}
+
+/// Where the API is reached that listens on these addresses: loopback reaches only this machine, and one that stands
+/// for all addresses is in no certificate.
+pub fn reach(addresses: &[SocketAddr]) -> Reach {
+    let concrete = addresses.iter().filter(|address| !address.ip().is_unspecified());
+    let named = |address: &SocketAddr| Address { host: address.ip().to_string(), port: address.port() };
+    let outside = concrete.clone().find(|address| !address.ip().is_loopback());
+    Reach { host: concrete.clone().next().map(named), containers: outside.map(named) }
 }
 
 /// Shared by every task of the agent.
@@ -141,7 +151,7 @@ impl Core {
                     ground.sandbox_image = None;
                 }
                 ground.node = node::facts(&ground.node.name, seen, &self.pods_dir);
-                ground.node.api = self.credentials.api;
+                ground.node.api = self.credentials.api.clone();
                 ground.lives = Some(lives);
                 ground.engine = Some(seen.clone());
                 ground.clone()

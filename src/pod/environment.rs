@@ -60,7 +60,7 @@ pub struct Context<'a> {
 pub fn environment(context: Context<'_>, container: &Container) -> Result<Environment, String> {
     let mut env = Environment::default();
     if let Some(spec) = &context.pod.spec {
-        for (name, value) in tokens::environment(spec, context.node.api) {
+        for (name, value) in tokens::environment(spec, &context.node.api) {
             env.set(name, value);
         }
     }

@@ -3,8 +3,6 @@
 //!
 //! Parity: the kubelet's token manager: a token is replaced after four fifths of its life, or a day.
 
-use std::net::SocketAddr;
-
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{PodSpec, Volume};
 
@@ -16,27 +14,28 @@ pub const DEFAULT_SECONDS: i64 = 3600;
 /// A token as a volume asks for it: its audience (empty for the API) and its life in seconds.
 pub type Wanted = (String, i64);
 
+/// One address of the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Its IP.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
 /// Where the API can be reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
     /// From this machine, and so from pods on its network.
-    pub host: Option<SocketAddr>,
+    pub host: Option<Address>,
     /// From containers with a network of their own.
-    pub containers: Option<SocketAddr>,
+    pub containers: Option<Address>,
 }
 
 impl Reach {
-    /// Of the addresses that are listened on: loopback reaches only this machine; one that stands for all addresses is
-    /// in no certificate.
-    pub fn of(addresses: &[SocketAddr]) -> Self {
-        let mut concrete = addresses.iter().copied().filter(|address| !address.ip().is_unspecified());
-        let host = concrete.clone().next();
-        Self { host, containers: concrete.find(|address| !address.ip().is_loopback()) }
-    }
-
     /// From a pod.
-    pub fn from_pod(self, spec: &PodSpec) -> Option<SocketAddr> {
-        if spec.host_network == Some(true) { self.host } else { self.containers }
+    pub fn from_pod(&self, spec: &PodSpec) -> Option<&Address> {
+        if spec.host_network == Some(true) { self.host.as_ref() } else { self.containers.as_ref() }
     }
 }
 
@@ -61,14 +60,15 @@ pub fn due(spec: &PodSpec, issued: Timestamp) -> Option<Timestamp> {
 
 /// Variables by which clients inside a pod find the API. Parity: those of the service `kubernetes`, as far as clients
 /// read them; only pods that hold a token get them.
-pub fn environment(spec: &PodSpec, reach: Reach) -> Vec<(&'static str, String)> {
+pub fn environment(spec: &PodSpec, reach: &Reach) -> Vec<(&'static str, String)> {
     let Some(address) = reach.from_pod(spec).filter(|_| of_pod(spec).next().is_some()) else { return Vec::new() };
-    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let (host, port) = (address.host.clone(), address.port.to_string());
+    let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     vec![
         ("KUBERNETES_SERVICE_HOST", host),
         ("KUBERNETES_SERVICE_PORT", port.clone()),
-        ("KUBERNETES_SERVICE_PORT_HTTPS", port),
-        ("KUBERNETES_PORT", format!("tcp://{address}")),
+        ("KUBERNETES_SERVICE_PORT_HTTPS", port.clone()),
+        ("KUBERNETES_PORT", format!("tcp://{bracketed}:{port}")),
     ]
 }
 
@@ -94,16 +94,18 @@ mod tests {
 
     #[test]
     fn a_pod_is_told_of_the_api_where_it_can_reach_it() {
-        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let told = |spec: &PodSpec, addresses: &[&str]| {
-            let addresses: Vec<SocketAddr> = addresses.iter().map(|text| address(text)).collect();
-            environment(spec, Reach::of(&addresses)).first().map(|(_, host)| host.clone())
+        let address = |host: &str| Some(Address { host: host.to_owned(), port: 7443 });
+        let told = |spec: &PodSpec, reach: &Reach| -> Vec<String> {
+            environment(spec, reach).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
         };
+        let local = Reach { host: address("127.0.0.1"), containers: None };
+        let both = Reach { host: address("127.0.0.1"), containers: address("172.17.0.1") };
+        let six = Reach { host: None, containers: address("fd00::1") };
         let (own, host) = (spec(600, false), spec(600, true));
-        assert_eq!(told(&own, &["127.0.0.1:1"]), None);
-        assert_eq!(told(&host, &["127.0.0.1:1"]).as_deref(), Some("127.0.0.1"));
-        assert_eq!(told(&own, &["127.0.0.1:1", "172.17.0.1:1"]).as_deref(), Some("172.17.0.1"));
-        assert_eq!(told(&own, &["0.0.0.0:1"]), None);
-        assert_eq!(told(&PodSpec::default(), &["172.17.0.1:1"]), None, "it holds no token");
+        assert!(told(&own, &local).is_empty());
+        assert_eq!(told(&host, &local)[0], "KUBERNETES_SERVICE_HOST=127.0.0.1");
+        assert_eq!(told(&own, &both)[0], "KUBERNETES_SERVICE_HOST=172.17.0.1");
+        assert_eq!(told(&own, &six)[3], "KUBERNETES_PORT=tcp://[fd00::1]:7443");
+        assert!(told(&PodSpec::default(), &both).is_empty(), "it holds no token");
     }
 }

@@ -331,7 +331,9 @@ async fn a_job_that_is_failing_waits_for_pods_that_terminate() {
 #[tokio::test]
 async fn a_job_whose_pods_are_refused_says_why_and_makes_them_once_they_may_be() {
     let house = House::open();
-    let template = json!({"spec": {"serviceAccountName": "robot", "restartPolicy": "Never",
+    let labels = json!({"batch.kubernetes.io/controller-uid": "uid-j", "batch.kubernetes.io/job-name": "j"});
+    let template = json!({"metadata": {"labels": labels},
+                          "spec": {"serviceAccountName": "robot", "restartPolicy": "Never",
                                    "containers": [{"name": "main", "image": "busybox"}]}});
     house.create("j", json!({"parallelism": 2, "completions": 2, "template": template})).await;
     let said = |house: &House| {

@@ -195,7 +195,8 @@ async fn events_have_two_faces_and_one_storage() {
     let list = face.get(&format!("{path}?fieldSelector=regarding.name=p")).await.is(200);
     assert_eq!((&list["kind"], &list["items"][0]["regarding"]["name"]), (&json!("EventList"), &json!("p")));
     assert_eq!(face.get(&format!("{path}?fieldSelector=regarding.name=q")).await.is(200)["items"], json!([]));
-    let patched = face.patch(&format!("{path}/e"), "merge", json!({"metadata": {"labels": {"a": "b"}}})).await.is(200);
+    let patched =
+        face.patch(&format!("{path}/e"), "merge-patch", json!({"metadata": {"labels": {"a": "b"}}})).await.is(200);
     assert_eq!(
         (&patched["apiVersion"], &patched["metadata"]["labels"]["a"]),
         (&json!("events.k8s.io/v1"), &json!("b"))
