@@ -45,9 +45,9 @@
 //! | [`tenancy`] | what every namespace has: its `default` account, the authority's certificate | `model`, `store`, `reconcile` |
 //! | [`token`] | service account tokens: claims, signature, check | nothing of ours |
 //! | [`admission`] | what a pod's namespace gives it and holds it to, before it is stored | `model`, `store` |
-//! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile` |
+//! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile`, `admission` |
 //! | [`scheduler`] | which pods the node takes, and in which order: a pure plan, and the loop that carries it out | `model`, `store`, `reconcile` |
-//! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `model`, `store`, `reconcile`, `runtime` |
+//! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `model`, `store`, `reconcile`, `runtime`, `token` |
 //! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `model`, `store`, `runtime`, `admission`, `token` |
 //! | [`cli`] | one file per command; a Kubernetes client | `model`, `daemon`; `plan` the pure core of `job` |
 //! | [`daemon`] | wiring, start order, ordered shutdown | all but `cli` |
