@@ -14,9 +14,6 @@ pub fn ignored(spec: &PodSpec) -> Vec<String> {
             out.push(path.to_owned());
         }
     };
-    flag(spec.affinity.is_some(), "spec.affinity");
-    flag(spec.node_selector.as_ref().is_some_and(|selector| !selector.is_empty()), "spec.nodeSelector");
-    flag(some(&spec.topology_spread_constraints), "spec.topologySpreadConstraints");
     flag(spec.dns_config.is_some(), "spec.dnsConfig");
     flag(spec.dns_policy.as_deref() == Some("None"), "spec.dnsPolicy");
     flag(spec.subdomain.as_deref().is_some_and(|name| !name.is_empty()), "spec.subdomain");
