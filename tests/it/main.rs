@@ -35,6 +35,7 @@ mod runtime_docker;
 mod runtime_endpoint;
 mod runtime_fake;
 mod runtime_logs;
+mod runtime_sessions;
 mod runtime_wire;
 mod scheduler;
 mod simulation;
