@@ -21,6 +21,7 @@ pub fn ignored(spec: &PodSpec) -> Vec<String> {
     flag(spec.host_users == Some(false), "spec.hostUsers");
     flag(spec.runtime_class_name.is_some(), "spec.runtimeClassName");
     flag(some(&spec.resource_claims), "spec.resourceClaims");
+    flag(spec.scheduling_group.is_some(), "spec.schedulingGroup");
     flag(some(&spec.ephemeral_containers), "spec.ephemeralContainers");
     flag(spec.resources.is_some(), "spec.resources");
     for (index, volume) in spec.volumes.iter().flatten().enumerate() {

@@ -25,6 +25,7 @@ use super::evict;
 use super::fit::{self, Misfit};
 use super::gang::Gang;
 use super::ledger::{Crew, Guest, Ledger, Load, NodeSeen};
+use super::ports;
 use super::preempt::{self, Preemption};
 
 /// Pods that one commit binds or tells of, so that a commit stays short. A gang goes in whole.
@@ -96,7 +97,7 @@ pub enum Why {
 pub fn plan(ledger: &Ledger, now: Timestamp) -> Plan {
     let Some(node) = ledger.node() else { return Plan::default() };
     let (load, plan, doomed) = (ledger.load().clone(), Plan::default(), HashSet::new());
-    let mut look = Look { ledger, node, load, doomed, now, plan };
+    let mut look = Look { ledger, node, load, doomed, now, plan, alike: None };
     look.arrivals();
     look.taints();
     let mut gangs = HashSet::new();
@@ -125,6 +126,8 @@ struct Look<'a> {
     doomed: HashSet<String>,
     now: Timestamp,
     plan: Plan,
+    /// The last pod that was told why it waits, while nothing was bound since: its like need no look of their own.
+    alike: Option<(&'a Guest, String)>,
 }
 
 impl<'a> Look<'a> {
@@ -167,8 +170,14 @@ impl<'a> Look<'a> {
         fit::misfit(self.node, self.ledger.namespaces(), load, guest.pod(), &guest.demand)
     }
 
-    fn one(&mut self, guest: &Arc<Guest>) {
+    fn one(&mut self, guest: &'a Arc<Guest>) {
+        if let Some((_, message)) = self.alike.as_ref().filter(|(other, _)| alike(other, guest)) {
+            let message = message.clone();
+            self.tell(guest, message, false);
+            return;
+        }
         let Some(misfit) = self.misfit(&self.load, guest) else {
+            self.alike = None;
             self.load.add(guest);
             self.plan.bind.push(Arc::clone(guest));
             return;
@@ -188,7 +197,9 @@ impl<'a> Look<'a> {
             // The room is kept for it.
             self.load.add(guest);
         }
-        self.tell(guest, misfit.message(&preemption), nominated);
+        let message = misfit.message(&preemption);
+        self.alike = (!nominated).then(|| (&**guest, message.clone()));
+        self.tell(guest, message, nominated);
     }
 
     /// Parity: `PlacementFeasible` of the GangScheduling plugin; its words and those of its `PreEnqueue`.
@@ -205,6 +216,7 @@ impl<'a> Look<'a> {
         let placed = tried.iter().filter(|(_, misfit)| misfit.is_none()).count();
         let enough = crew.bound + placed >= gang.min_count;
         if enough {
+            self.alike = None;
             self.load = load;
         }
         for (member, misfit) in tried {
@@ -247,6 +259,20 @@ impl<'a> Look<'a> {
         }
         self.plan.tell.push(Told { guest: Arc::clone(guest), message, nominated });
     }
+}
+
+/// Whether what holds of one pod that waits holds of the other too: pods of one owner that ask for the same.
+fn alike(one: &Guest, other: &Guest) -> bool {
+    let (Some(first), Some(second)) = (&one.pod().spec, &other.pod().spec) else { return false };
+    one.owner.is_some()
+        && one.owner == other.owner
+        && one.priority == other.priority
+        && one.demand == other.demand
+        && first.node_selector == second.node_selector
+        && first.tolerations == second.tolerations
+        && first.preemption_policy == second.preemption_policy
+        && [first, second].iter().all(|spec| spec.affinity.is_none() && spec.topology_spread_constraints.is_none())
+        && [first, second].iter().all(|spec| ports::of(spec).next().is_none())
 }
 
 fn too_few(gang: &Gang, found: usize) -> String {

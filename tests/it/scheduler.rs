@@ -406,3 +406,13 @@ async fn a_restarted_scheduler_knows_from_the_store_what_is_taken() {
     house.delete("first", Some(0)).await;
     house.until_phase("second", "Running").await;
 }
+
+#[test]
+fn pods_of_one_job_are_told_the_same_where_they_ask_for_the_same() {
+    let mut desk = Desk::new();
+    for (name, cpu) in [("a", "5"), ("b", "5"), ("c", "1"), ("d", "4"), ("e", "4"), ("f", "5")] {
+        desk.member(name, &format!("cpu: '{cpu}'"));
+    }
+    let (never, full) = (refusal("1 Insufficient cpu", false), refusal("1 Insufficient cpu", true));
+    assert_eq!(desk.pass(), format!("c\na: {never}\nb: {never}\nd: {full}\ne: {full}\nf: {never}"));
+}
