@@ -10,6 +10,7 @@ use http::{StatusCode, header};
 use k8s_openapi::api::core::v1::Namespace;
 
 use super::ApiState;
+use super::admission;
 use super::call::{self, Call};
 use super::encode;
 use super::error::Problem;
@@ -37,6 +38,7 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
         let admitted = admit::create(call.kind(), &body, format, &options, &identity);
         check_namespace(&state.store, call, &admitted)?;
         let Admitted { object, warnings } = admitted?;
+        let object = admission::create(&state.store, object)?;
         let generated = object.meta().generate_name.is_some() && object.key().name.ends_with(&minted.suffix);
         tried = object.key().name;
         match commit(&state.store, Write::Create(object), options.dry_run).await {
@@ -107,6 +109,7 @@ async fn change(
         let old = state.store.get(&call.key())?;
         let old = old.ok_or_else(|| Problem::not_found(call.kind(), &call.target.name))?;
         let Admitted { object, warnings } = decide(&old)?;
+        let object = admission::update(&state.store, object)?;
         let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
         match commit(&state.store, write, dry).await {
             Ok(object) => {

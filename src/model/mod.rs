@@ -15,6 +15,7 @@ pub mod json;
 pub mod kind;
 pub mod object;
 pub mod patch;
+pub mod priority;
 pub mod quantity;
 pub mod schedule;
 pub mod schema;

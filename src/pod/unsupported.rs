@@ -14,9 +14,6 @@ pub fn ignored(spec: &PodSpec) -> Vec<String> {
             out.push(path.to_owned());
         }
     };
-    flag(spec.affinity.is_some(), "spec.affinity");
-    flag(spec.node_selector.as_ref().is_some_and(|selector| !selector.is_empty()), "spec.nodeSelector");
-    flag(some(&spec.topology_spread_constraints), "spec.topologySpreadConstraints");
     flag(spec.dns_config.is_some(), "spec.dnsConfig");
     flag(spec.dns_policy.as_deref() == Some("None"), "spec.dnsPolicy");
     flag(spec.subdomain.as_deref().is_some_and(|name| !name.is_empty()), "spec.subdomain");
@@ -24,6 +21,7 @@ pub fn ignored(spec: &PodSpec) -> Vec<String> {
     flag(spec.host_users == Some(false), "spec.hostUsers");
     flag(spec.runtime_class_name.is_some(), "spec.runtimeClassName");
     flag(some(&spec.resource_claims), "spec.resourceClaims");
+    flag(spec.scheduling_group.is_some(), "spec.schedulingGroup");
     flag(some(&spec.ephemeral_containers), "spec.ephemeralContainers");
     flag(spec.resources.is_some(), "spec.resources");
     for (index, volume) in spec.volumes.iter().flatten().enumerate() {

@@ -624,7 +624,6 @@ fn fields_without_effect_are_named() {
         ", nodeSelector: {a: b}, subdomain: s, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
     );
     expect![[r#"
-        spec.nodeSelector
         spec.subdomain
         spec.volumes[0].emptyDir.sizeLimit
         spec.containers[0].readinessProbe

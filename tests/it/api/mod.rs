@@ -9,6 +9,7 @@ mod list;
 mod logs;
 mod negotiate;
 mod patch;
+mod priority;
 mod protobuf;
 mod selector;
 mod serve;
