@@ -185,7 +185,12 @@ fn lay(
     let last = managers.owned.remove(&applier).unwrap_or_default();
     let set = fields(config, place).recursive_difference(&ignored);
     let merged = merge(before, config, place);
-    let value = prune(&merged, &last.set, &set, &managers, place);
+    let mut owned = managers.owned.values().fold(set.clone(), |all, owned| all.union(&owned.set));
+    if how.part == Part::Status {
+        // Controllers own what nobody owns there: see the module's word on them.
+        owned = owned.union(&fields(before, place).difference(&last.set));
+    }
+    let value = prune(&merged, &last.set, &owned, place);
 
     let diff = compare(before, &value, place).without(&ignored);
     let changed = diff.changed();
@@ -206,17 +211,16 @@ fn lay(
     Ok((value, managers))
 }
 
-/// Takes away what the applier owned, does not name any more, and nobody else owns.
+/// Takes away what the applier owned `last` time and is not `owned` now, by it or by others.
 /// Parity: `Updater.prune`, with what others own and what nobody owned put back.
-fn prune(merged: &Value, last: &Set, set: &Set, others: &Managers, place: Place) -> Value {
+fn prune(merged: &Value, last: &Set, owned: &Set, place: Place) -> Value {
     if last.is_empty() {
         return merged.clone();
     }
     let named = |set: &Set| with_named(set, place);
     let all = named(&fields(merged, place));
     let pruned = remove(merged, &named(last), place);
-    let owned = others.owned.values().fold(set.clone(), |all, owned| all.union(&owned.set));
-    let kept = named(&fields(&pruned, place)).union(&named(&owned));
+    let kept = named(&fields(&pruned, place)).union(&named(owned));
     let pruned = remove(merged, &all.difference(&kept), place);
     let gone = all.difference(&named(&fields(&pruned, place))).intersection(&named(last));
     remove(merged, &gone, place)
