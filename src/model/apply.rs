@@ -85,5 +85,5 @@ fn ignored(kind: &Kind, part: Part) -> Set {
 }
 
 #[cfg(test)]
-#[path = "apply/tests.rs"]
+#[path = "apply_tests.rs"]
 mod tests;

@@ -151,3 +151,7 @@ impl Set {
 pub fn shown(path: &[Step]) -> String {
     path.iter().map(Step::shown).collect()
 }
+
+#[cfg(test)]
+#[path = "set_tests.rs"]
+mod tests;

@@ -166,11 +166,11 @@ async fn an_apply_is_admitted_like_any_other_write() {
 async fn a_status_is_applied_to_what_is_there_only() {
     let face = Face::new().await;
     let path = format!("{JOBS}/x/status");
-    let status = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "status": {"ready": 1}});
+    let status = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "status": {"active": 1}});
     face.apply(&path, "a", &status).await.fails(404, "NotFound", "jobs.batch \"x\" not found");
     face.job("x").await;
     let applied = face.apply(&path, "a", &status).await.is(200);
-    assert_eq!((&applied["status"]["ready"], &managers(&applied)[0]), (&json!(1), &"a Apply status".to_owned()));
+    assert_eq!((&applied["status"]["active"], &managers(&applied)[0]), (&json!(1), &"a Apply status".to_owned()));
 }
 
 #[tokio::test]
