@@ -361,9 +361,9 @@ impl From<Refusal> for Problem {
             Refusal::BadRequest(_) => Self::bad_request(message),
             Refusal::Internal(_) => Self::unknown(message),
             Refusal::Contested { causes, .. } => {
-                let causes = causes.iter().map(|cause| {
-                    json!({"reason": "FieldManagerConflict", "message": cause.message, "field": cause.field})
-                });
+                let causes = causes.iter().map(
+                    |cause| json!({"reason": "FieldManagerConflict", "message": cause.message, "field": cause.field}),
+                );
                 let details = Details { causes: causes.collect(), ..Details::default() };
                 Self::new(StatusCode::CONFLICT, "Conflict", message).about(details)
             }

@@ -73,7 +73,7 @@ pub async fn patch(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Re
     };
     let asked = options(call, WriteForm::Patch)?;
     let options = admission(call, &asked);
-    let patch::Read { patch, strict } = patch::read(how, &body)?;
+    let patch::Read { patch, strict } = patch::read(how, &body, options.field_validation)?;
     let patched = match how {
         PatchKind::Json | PatchKind::Merge => Patched::Json { strict: &strict },
         PatchKind::Strategic => Patched::Strategic { patch: &patch, strict: &strict },
@@ -177,7 +177,9 @@ fn check_namespace(store: &Store, call: &Call, admitted: &Result<Admitted, Refus
     let name = match admitted {
         Ok(admitted) => admitted.object.key().name,
         Err(Refusal::Invalid { name, .. }) => name.clone(),
-        Err(Refusal::BadRequest(_) | Refusal::Conflict { .. } | Refusal::Contested { .. } | Refusal::Internal(_)) => return Ok(()),
+        Err(Refusal::BadRequest(_) | Refusal::Conflict { .. } | Refusal::Contested { .. } | Refusal::Internal(_)) => {
+            return Ok(());
+        }
     };
     if !call.kind().namespaced {
         return Ok(());

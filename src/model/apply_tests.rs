@@ -53,7 +53,8 @@ impl World {
     fn create(&mut self, name: &str, body: Value) -> &mut Self {
         let (writer, kind) = (self.writer(name), self.kind);
         let body = named(kind, body).to_string();
-        let made = admit::create(kind, body.as_bytes(), Format::Json, &options(writer), &identity()).expect("it is made");
+        let made =
+            admit::create(kind, body.as_bytes(), Format::Json, &options(writer), &identity()).expect("it is made");
         self.store(made.object);
         self
     }
@@ -200,16 +201,18 @@ proptest! {
 /// Labels, annotations and fields of a suspended Job.
 fn any_config() -> impl Strategy<Value = Value> {
     let labels = prop::collection::btree_map("[a-c]", "[x-z]", 0..3);
-    (labels.clone(), labels, prop::option::of(1..4), prop::option::of(1..4)).prop_map(|(labels, notes, width, limit)| {
-        let mut config = json!({"metadata": {"labels": labels, "annotations": notes}, "spec": {}});
-        if let Some(width) = width {
-            config["spec"]["parallelism"] = json!(width);
-        }
-        if let Some(limit) = limit {
-            config["spec"]["activeDeadlineSeconds"] = json!(limit);
-        }
-        config
-    })
+    (labels.clone(), labels, prop::option::of(1..4), prop::option::of(1..4)).prop_map(
+        |(labels, notes, width, limit)| {
+            let mut config = json!({"metadata": {"labels": labels, "annotations": notes}, "spec": {}});
+            if let Some(width) = width {
+                config["spec"]["parallelism"] = json!(width);
+            }
+            if let Some(limit) = limit {
+                config["spec"]["activeDeadlineSeconds"] = json!(limit);
+            }
+            config
+        },
+    )
 }
 
 #[test]
@@ -243,7 +246,8 @@ fn an_applier_owns_what_it_names_and_defaults_are_nobodys() {
     let mut world = World::of("Job");
     world.apply("a", job(json!({"command": ["true"]})));
     let container = r#".spec.template.spec.containers[name="main"]"#;
-    let mut expected: Vec<String> = ["", ".command", ".image", ".name"].iter().map(|end| format!("{container}{end}")).collect();
+    let mut expected: Vec<String> =
+        ["", ".command", ".image", ".name"].iter().map(|end| format!("{container}{end}")).collect();
     expected.extend([".spec.suspend".to_owned(), ".spec.template.spec.restartPolicy".to_owned()]);
     expected.sort();
     let mut own = world.owns("a");
@@ -326,7 +330,10 @@ fn items_with_keys_have_owners_of_their_own() {
     };
     let values = |world: &World| -> Vec<String> {
         let value = world.value();
-        let list = value["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["env"].as_array().cloned().unwrap_or_default();
+        let list = value["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["env"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         list.iter().map(|item| format!("{}={}", item["name"], item["value"]).replace('"', "")).collect()
     };
     let mut world = World::of("CronJob");
@@ -363,7 +370,8 @@ fn the_order_of_items_is_merged_as_upstream_merges_it() {
         (&["a", "b", "c", "d", "e", "f", "g", "h"], &["1", "2", "x", "e", "h", "d"], "abc12xfgehd"),
     ];
     for (old, new, expected) in cases {
-        let (mut got, mut wanted): (Vec<char>, Vec<char>) = (merged(old, new).chars().collect(), expected.chars().collect());
+        let (mut got, mut wanted): (Vec<char>, Vec<char>) =
+            (merged(old, new).chars().collect(), expected.chars().collect());
         let order = |of: &str| new.iter().position(|name| *name == of);
         // What the new list says of the order holds.
         let kept: Vec<String> = got.iter().map(char::to_string).filter(|name| order(name).is_some()).collect();
@@ -475,7 +483,10 @@ fn an_empty_list_resets_the_owners_and_none_at_all_keeps_them() {
         world.patch("editor", Part::Main, data(&[("x", "2")]));
         assert_eq!(world.live().meta().managed_fields, None);
         world.apply("a", data(&[("x", "2")]));
-        assert_eq!(world.entries().iter().map(|entry| entry.0.as_str()).collect::<Vec<_>>(), ["a Apply", "before-first-apply Update"]);
+        assert_eq!(
+            world.entries().iter().map(|entry| entry.0.as_str()).collect::<Vec<_>>(),
+            ["a Apply", "before-first-apply Update"]
+        );
         let refusal = world.tries("a", data(&[("x", "3")])).unwrap_err().message();
         assert_eq!(refusal, "Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1: .data.x");
     }

@@ -138,8 +138,7 @@ impl Managers {
             return;
         }
         updates.sort();
-        let bucket =
-            Manager { name: ANCIENT.to_owned(), operation: Operation::Update, subresource: String::new() };
+        let bucket = Manager { name: ANCIENT.to_owned(), operation: Operation::Update, subresource: String::new() };
         // Two entries become one, so that one more than there are too many is merged.
         let excess = updates.len() - MOST_UPDATERS + 1;
         let mut merged = Owned::default();

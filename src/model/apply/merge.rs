@@ -277,7 +277,8 @@ fn refresh_last_applied(value: &mut Value, config: &Value, kind: &Kind) {
     if let Some(own) = config.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         own.remove(LAST_APPLIED);
     }
-    annotations.insert(LAST_APPLIED.to_owned(), format!("{}\n", canonical::go_json(&config, None, schema::of(kind))).into());
+    annotations
+        .insert(LAST_APPLIED.to_owned(), format!("{}\n", canonical::go_json(&config, None, schema::of(kind))).into());
     let size: usize = annotations.iter().map(|(name, text)| name.len() + text.as_str().unwrap_or_default().len()).sum();
     if size > ANNOTATIONS_MAX {
         annotations.remove(LAST_APPLIED);

@@ -91,8 +91,11 @@ impl Step {
             "i" => rest.parse().map(|index| Some(Self::Index(index))).map_err(|_| format!("no number: {text}")),
             "k" => {
                 let members: Map<String, Value> = serde_json::from_str(rest).map_err(|error| error.to_string())?;
-                let mut keys =
-                    members.iter().map(|(name, value)| Ok((name.clone(), atom(value)?))).collect::<Result<Vec<_>, String>>()?;
+                let mut keys = members.iter().map(|(name, value)| Ok((name.clone(), atom(value)?))).collect::<Result<
+                    Vec<_>,
+                    String,
+                >>(
+                )?;
                 keys.sort();
                 Ok(Some(Self::Key(keys)))
             }

@@ -28,7 +28,9 @@ fn a_set_leaves_out_what_it_does_not_know_and_refuses_what_it_cannot_read() {
     let read = |text: &str| Set::from_value(&serde_json::from_str(text).unwrap()).map(|set| set.to_value().to_string());
     assert_eq!(read(r#"{"f:a":{"x:b":{}},"x:c":{"f:d":{}}}"#).unwrap(), r#"{"f:a":{}}"#);
     assert_eq!(read("null").unwrap(), "{}");
-    for bad in [r#"{"a":{}}"#, r#"{"f:a":1}"#, r#"{"k:x":{}}"#, r#"{"i:x":{}}"#, r#"{"v:[]":{}}"#, r#"{"k:{\"a\":null}":{}}"#] {
+    for bad in
+        [r#"{"a":{}}"#, r#"{"f:a":1}"#, r#"{"k:x":{}}"#, r#"{"i:x":{}}"#, r#"{"v:[]":{}}"#, r#"{"k:{\"a\":null}":{}}"#]
+    {
         assert!(read(bad).is_err(), "{bad}");
     }
 }

@@ -112,9 +112,7 @@ fn known(ty: &'static GoType, field: Option<&'static Field>, value: &Value) -> S
             };
             Shape::List(items, Place::Known(of, None))
         }
-        GoType::Map(_, of) => {
-            Shape::Map(Members { atomic: whole, fields: None, others: Some(Place::Known(of, None)) })
-        }
+        GoType::Map(_, of) => Shape::Map(Members { atomic: whole, fields: None, others: Some(Place::Known(of, None)) }),
         GoType::Struct(name) => {
             let fields = schema::get(name);
             Shape::Map(Members { atomic: whole || fields.atomic, fields: Some(fields), others: None })

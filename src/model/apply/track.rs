@@ -102,4 +102,3 @@ pub fn settled(old: &Object, new: Object) -> Object {
     let kept = with(&new, old.meta().managed_fields.clone());
     if kept == *old { kept } else { new }
 }
-

@@ -221,11 +221,13 @@ fn merged(old: Option<&Value>, new: Option<&Value>, place: Place) -> Option<Valu
 
 /// Parity: items keep the old order until an item of the new list that both have; from there they take the new one.
 fn merge_items(old: &[Value], new: &[Value], items: Items, of: Place) -> Vec<Value> {
-    let keyed = |values: &'_ [Value]| -> Vec<Step> { values.iter().filter_map(|value| step(items, value).ok()).collect() };
+    let keyed =
+        |values: &'_ [Value]| -> Vec<Step> { values.iter().filter_map(|value| step(items, value).ok()).collect() };
     let (left, right) = (keyed(old), keyed(new));
     let (olds, news) = (by_step(old, items), by_step(new, items));
     // An item that the old list has twice is not merged with: the new one takes its place.
-    let before = |step: &Step| olds.get(step).filter(|values| values.len() == 1).and_then(|values| values.first().copied());
+    let before =
+        |step: &Step| olds.get(step).filter(|values| values.len() == 1).and_then(|values| values.first().copied());
     let after = |step: &Step| news.get(step).and_then(|values| values.first().copied());
     let mut shared = right.iter().filter(|step| olds.contains_key(*step)).peekable();
     let mut done: BTreeSet<&Step> = BTreeSet::new();

@@ -76,10 +76,7 @@ async fn the_options_of_an_apply() {
     let cases = [
         ("", refused("fieldManager: Required value: is required for apply patch")),
         (&"m".repeat(129), refused("fieldManager: Too long: may not be more than 128 bytes")),
-        (
-            "a%07",
-            refused("fieldManager: Invalid value: \"a\\a\": invalid character U+0007 (at position 1)"),
-        ),
+        ("a%07", refused("fieldManager: Invalid value: \"a\\a\": invalid character U+0007 (at position 1)")),
         (
             "&dryRun=Some&fieldValidation=Loud",
             refused(
@@ -132,7 +129,8 @@ async fn yaml_is_read_as_upstream_reads_it() {
     face.apply_text(&path, "a", "[]").await.fails(400, "BadRequest", list);
     face.apply_text(&path, "a", "").await.fails(400, "BadRequest", "invalid object type: /, Kind=");
     let broken = face.apply_text(&path, "a", "a: b: c").await.is(400);
-    let message = "error decoding YAML: error converting YAML to JSON: yaml: mapping values are not allowed in this context";
+    let message =
+        "error decoding YAML: error converting YAML to JSON: yaml: mapping values are not allowed in this context";
     assert_eq!(broken["message"], message);
     let unknown = face.apply_text(&path, "a&fieldValidation=Ignore", &format!("{head}foo: 1\n")).await.is(500);
     let message = "failed to create typed patch object (/x; /v1, Kind=ConfigMap): .foo: field not declared in schema";

@@ -6,6 +6,7 @@ mod discover;
 pub mod face;
 mod fields;
 mod kubectl;
+mod kubectl_apply;
 mod list;
 mod logs;
 mod negotiate;
