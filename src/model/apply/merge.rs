@@ -243,12 +243,12 @@ fn taken_over(
     how: &Apply<'_>,
     mut conflicts: Vec<Conflict>,
 ) -> Result<(Value, Managers), ApplyError> {
-    if how.writer.name == KUBECTL {
-        if let Some(own) = last_applied(before, how.kind) {
-            conflicts.retain(|conflict| !own.has(&conflict.path));
-            if conflicts.is_empty() {
-                return lay(before, config, managers, how, true).map_err(|left| worded(managers, &left));
-            }
+    if how.writer.name == KUBECTL
+        && let Some(own) = last_applied(before, how.kind)
+    {
+        conflicts.retain(|conflict| !own.has(&conflict.path));
+        if conflicts.is_empty() {
+            return lay(before, config, managers, how, true).map_err(|left| worded(managers, &left));
         }
     }
     Err(worded(managers, &conflicts))

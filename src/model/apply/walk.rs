@@ -233,12 +233,14 @@ fn merge_items(old: &[Value], new: &[Value], items: Items, of: Place) -> Vec<Val
     let mut done: BTreeSet<&Step> = BTreeSet::new();
     let (mut out, mut l, mut r) = (Vec::new(), 0, 0);
     while l < left.len() || r < right.len() {
-        if let (Some(mine), Some(theirs)) = (left.get(l), right.get(r)) {
-            if mine != theirs && news.contains_key(mine) && shared.peek().is_some_and(|next| *next != mine) {
-                // Shared, but its turn comes later.
-                l += 1;
-                continue;
-            }
+        if let (Some(mine), Some(theirs)) = (left.get(l), right.get(r))
+            && mine != theirs
+            && news.contains_key(mine)
+            && shared.peek().is_some_and(|next| *next != mine)
+        {
+            // Shared, but its turn comes later.
+            l += 1;
+            continue;
         }
         match left.get(l) {
             Some(mine) if !news.contains_key(mine) => {
