@@ -2,6 +2,7 @@
 //! Never does I/O and never reads a clock.
 
 pub mod admit;
+pub mod apply;
 pub mod canonical;
 pub mod decode;
 pub mod defaults;
