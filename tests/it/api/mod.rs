@@ -12,6 +12,7 @@ mod patch;
 mod protobuf;
 mod selector;
 mod serve;
+mod streams;
 mod tables;
 mod watch;
 mod write;
