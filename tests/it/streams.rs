@@ -208,9 +208,16 @@ impl Site {
         let mut child =
             Running(command.args(["-qec", line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?);
         wait_for("the command to run", || Ok((self.processes("sleep 1357")? == 1).then_some(())))?;
-        // The terminal goes, and with it the kubectl in it.
+        // The terminal goes, and with it the kubectl in it: its input ends a moment before its connection.
         child.0.kill()?;
         wait_for("the terminal to hang up", || Ok((self.processes("sleep 1357")? == 0).then_some(())))
+    }
+}
+
+impl Drop for Site {
+    /// The pod ends with its test, however that ends; a daemon that was stopped is not there to be told.
+    fn drop(&mut self) {
+        let _ = self.daemon.stop();
     }
 }
 

@@ -175,12 +175,15 @@ async fn begin_and_join(talk: &Talk, asked: &Asked, ends: &mut Ends) -> Ended {
     };
     let id = session.id.clone();
     let gone = ends.error.clone();
-    let ended = tokio::select! {
-        outcome = join(runtime, &mut session, ends) => match outcome {
+    let joined = async {
+        match join(runtime, &mut session, ends, asked.terminal).await {
             Ok(true) => end_of(runtime, &id).await.unwrap_or_else(failed),
             Ok(false) => Ended::Gone,
             Err(error) => failed(error),
-        },
+        }
+    };
+    let ended = tokio::select! {
+        ended = joined => ended,
         () = gone.closed() => Ended::Gone,
     };
     if let (Ended::Gone, SessionId::Exec(_), true) = (&ended, &id, asked.terminal) {
@@ -206,7 +209,7 @@ async fn hang_up(runtime: &dyn Runtime, id: &SessionId) {
 }
 
 /// Carries everything until the process's output ends; false where the client is gone before.
-async fn join(runtime: &dyn Runtime, session: &mut Session, ends: &mut Ends) -> Result<bool, Error> {
+async fn join(runtime: &dyn Runtime, session: &mut Session, ends: &mut Ends, terminal: bool) -> Result<bool, Error> {
     let Session { id, output, input } = session;
     let Ends { stdin, resize, stdout, stderr, .. } = ends;
     let feeding = async {
@@ -217,7 +220,10 @@ async fn join(runtime: &dyn Runtime, session: &mut Session, ends: &mut Ends) -> 
                     break;
                 }
             }
-            let _closed = input.shutdown().await;
+            // A terminal has no end of input but a key, and an engine that is told of one stops telling the output.
+            if !terminal {
+                let _closed = input.shutdown().await;
+            }
         }
         std::future::pending::<()>().await;
     };

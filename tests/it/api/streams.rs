@@ -96,7 +96,7 @@ fn pod(name: &str, node: &str, engine_id: &str) -> Pod {
                "containerID": "fake://1", "state": {"terminated": {"exitCode": 0}}}),
     ];
     serde_json::from_value(json!({
-        "metadata": {"name": name, "namespace": "default", "uid": "uid-1"},
+        "metadata": {"name": name, "namespace": "default", "uid": format!("uid-of-{name}")},
         "spec": {"nodeName": node, "containers": [{"name": "main", "image": "i"}, {"name": "ended", "image": "i"}]},
         "status": {"phase": "Running", "containerStatuses": statuses},
     }))
@@ -327,7 +327,10 @@ async fn ports_have_two_channels_each() {
         let (channel, words) = refusal.unwrap();
         let words = String::from_utf8(words).unwrap();
         assert_eq!(channel, 3, "{words}");
-        assert!(words.starts_with("error forwarding port 1 to pod p, uid uid-1: cannot connect to port 1"), "{words}");
+        assert!(
+            words.starts_with("error forwarding port 1 to pod p, uid uid-of-p: cannot connect to port 1"),
+            "{words}"
+        );
         socket.say(0, b"to the port and back").await;
         assert_eq!(socket.hear().await, Some((0, b"to the port and back".to_vec())), "{protocol}");
     }
