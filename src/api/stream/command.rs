@@ -17,7 +17,7 @@ use super::Talk;
 use super::ends::{Ends, Sink};
 use super::spdy::connection::{self, Stream};
 use super::upgrade::{self, Upgrade};
-use super::websocket::{self, Protocol};
+use super::websocket::{self, Channels, Protocol};
 use crate::api::error::Problem;
 use crate::runtime::session::{self, ExecSpec, Session, SessionId, Streams};
 use crate::runtime::{Error, Runtime};
@@ -47,8 +47,8 @@ pub async fn answer(upgrade: Upgrade, talk: Talk, asked: Asked, tasks: &TaskTrac
     match upgrade {
         Upgrade::WebSocket(parts, protocols) => {
             let then = |socket, protocol: Protocol| async move {
-                let (ends, inputs, out) = channels(asked.streams, protocol);
-                let serving = websocket::serve(socket, protocol, inputs, out, &talk.idle);
+                let (ends, channels) = channels(asked.streams, protocol);
+                let serving = websocket::serve(socket, protocol, channels, &talk.idle);
                 tokio::join!(serving, converse(&talk, &asked, ends));
             };
             upgrade::websocket(*parts, &protocols, &websocket::COMMANDS, tasks, then).await
@@ -71,10 +71,7 @@ pub async fn answer(upgrade: Upgrade, talk: Talk, asked: Asked, tasks: &TaskTrac
 }
 
 /// The ends of a conversation over a WebSocket, and what its loop needs.
-fn channels(
-    streams: Streams,
-    protocol: Protocol,
-) -> (Ends, HashMap<u8, mpsc::Sender<Bytes>>, mpsc::Receiver<(u8, Bytes)>) {
+fn channels(streams: Streams, protocol: Protocol) -> (Ends, Channels) {
     let (out, messages) = mpsc::channel(websocket::QUEUE);
     let mut inputs = HashMap::new();
     let mut input = |number: u8| {
@@ -99,7 +96,7 @@ fn channels(
         // The queue is empty, so there is room.
         let _room = out.try_send((*number, Bytes::new()));
     }
-    (ends, inputs, messages)
+    (ends, Channels { inputs, out: messages })
 }
 
 /// Waits for the streams that the client's wishes imply; none where it goes before. Parity: `waitForStreams` of the

@@ -11,9 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -21,12 +20,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::Talk;
 use super::ends::Sink;
 use super::spdy::connection::{self, Stream};
 use super::spdy::header::Headers;
 use super::upgrade::{self, Upgrade};
-use super::websocket::{self, Protocol};
-use super::{Talk, says};
+use super::websocket::{self, Channels, Protocol};
+use crate::api::error::Spoken;
 use crate::api::query::Params;
 use crate::runtime::Error;
 use crate::runtime::session::{Duplex, Pipe};
@@ -70,7 +70,7 @@ pub async fn answer(upgrade: Upgrade, talk: Talk, pod: &Pod, params: &Params, ta
                     let then = |socket, protocol| over_channels(socket, protocol, ports, target);
                     upgrade::websocket(*parts, &protocols, &websocket::PORTS, tasks, then).await
                 }
-                Err(why) => says(StatusCode::BAD_REQUEST, &why),
+                Err(why) => Spoken::senseless(why).into_response(),
             }
         }
     }
@@ -116,6 +116,7 @@ async fn over_channels(socket: WebSocket, protocol: Protocol, ports: Vec<u16>, t
         pairs.push(Pair { port, input, data: sink(channel), error: sink(channel + 1) });
     }
     drop(out);
+    let channels = Channels { inputs, out: messages };
     let target = Arc::new(target);
     let idle = &target.talk.idle;
     let forwarding = async {
@@ -135,7 +136,7 @@ async fn over_channels(socket: WebSocket, protocol: Protocol, ports: Vec<u16>, t
             () = idle.expired() => {}
         }
     };
-    tokio::join!(websocket::serve(socket, protocol, inputs, messages, idle), forwarding);
+    tokio::join!(websocket::serve(socket, protocol, channels, idle), forwarding);
 }
 
 async fn over_spdy(io: Box<dyn Duplex>, target: Target) {

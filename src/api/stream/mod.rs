@@ -22,7 +22,6 @@ mod websocket;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::idle::Idle;
 use self::upgrade::Upgrade;
 use super::call::Call;
-use super::error::Problem;
+use super::error::{Problem, Spoken};
 use super::query::Params;
 use super::{ApiState, log};
 use crate::runtime::Runtime;
@@ -89,25 +88,24 @@ pub async fn connect(
     };
     Ok(match begun {
         Ok(asked) => command::answer(upgrade, talk, asked, &state.conversations).await,
-        Err(refusal) => refusal,
+        Err(refusal) => refusal.into_response(),
     })
 }
 
-fn exec(params: &Params, pod: &Pod, container: &str) -> Result<command::Asked, Response> {
+fn exec(params: &Params, pod: &Pod, container: &str) -> Result<command::Asked, Spoken> {
     let streams = streams(params)?;
-    let missing = || says(StatusCode::INTERNAL_SERVER_ERROR, &format!("container not found (\"{container}\")"));
+    let missing = || Spoken::impossible(format!("container not found (\"{container}\")"));
     let engine_id = running(pod, container).ok_or_else(missing)?;
     let command = params.all("command").map(str::to_owned).collect();
     Ok(command::Asked { engine_id, command: Some(command), streams, terminal: streams.tty })
 }
 
-fn attach(params: &Params, pod: &Pod, container: &str) -> Result<command::Asked, Response> {
+fn attach(params: &Params, pod: &Pod, container: &str) -> Result<command::Asked, Spoken> {
     let streams = streams(params)?;
     let meta = &pod.metadata;
     let missing = || {
         let [name, namespace] = [&meta.name, &meta.namespace].map(|text| text.as_deref().unwrap_or_default());
-        let text = format!("container {container} not found in pod {name}_{namespace}");
-        says(StatusCode::INTERNAL_SERVER_ERROR, &text)
+        Spoken::impossible(format!("container {container} not found in pod {name}_{namespace}"))
     };
     let engine_id = running(pod, container).ok_or_else(missing)?;
     // Parity: whether there is a terminal was settled when the container was made.
@@ -116,11 +114,11 @@ fn attach(params: &Params, pod: &Pod, container: &str) -> Result<command::Asked,
 }
 
 /// Parity: `NewOptions` of the kubelet's remote commands.
-fn streams(params: &Params) -> Result<Streams, Response> {
+fn streams(params: &Params) -> Result<Streams, Spoken> {
     let [stdin, stdout, stderr, tty] = ["stdin", "stdout", "stderr", "tty"].map(|name| params.flag(name));
     let streams = Streams { stdin, stdout, stderr: stderr && !tty, tty };
     if !(streams.stdin || streams.stdout || streams.stderr) {
-        return Err(says(StatusCode::BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr"));
+        return Err(Spoken::senseless("you must specify at least 1 of stdin, stdout, stderr"));
     }
     Ok(streams)
 }
@@ -141,9 +139,4 @@ fn running(pod: &Pod, container: &str) -> Option<String> {
     status.state.as_ref()?.running.as_ref()?;
     let id = status.container_id.as_deref()?;
     Some(id.split_once("://").map_or(id, |(_, id)| id).to_owned())
-}
-
-/// What a kubelet would say: a plain text.
-fn says(code: StatusCode, text: &str) -> Response {
-    (code, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{text}\n")).into_response()
 }

@@ -14,9 +14,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_util::task::TaskTracker;
 
+use super::spdy;
 use super::websocket::{MESSAGE_MAX, Protocol, negotiate};
-use super::{says, spdy};
 use crate::api::call::Call;
+use crate::api::error::Spoken;
 use crate::runtime::session::Duplex;
 
 /// SPDY's name in the `Upgrade` header.
@@ -84,7 +85,7 @@ where
     let Some(protocol) = negotiate(asked, known) else {
         let known: Vec<&str> = known.iter().map(|protocol| protocol.name).collect();
         let text = format!("requested protocol(s) are not supported: {asked:?}; supports {known:?}");
-        return says(StatusCode::FORBIDDEN, &text);
+        return Spoken::unknown_protocol(text).into_response();
     };
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => agree(upgrade, protocol.name, tasks, move |socket| then(socket, protocol)),
@@ -121,7 +122,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     if asked.is_empty() {
-        return says(StatusCode::BAD_REQUEST, "unable to upgrade: X-Stream-Protocol-Version is required");
+        return Spoken::senseless("unable to upgrade: X-Stream-Protocol-Version is required").into_response();
     }
     let Some(protocol) = asked.iter().find_map(|name| known.iter().find(|known| *known == name)).copied() else {
         let text = format!(
@@ -129,7 +130,7 @@ where
             asked.join(" "),
             known.join(" ")
         );
-        let mut response = says(StatusCode::FORBIDDEN, &text);
+        let mut response = Spoken::unknown_protocol(text).into_response();
         for name in known {
             response.headers_mut().append(ACCEPTED, HeaderValue::from_static(name));
         }

@@ -62,15 +62,18 @@ pub fn negotiate(asked: &[String], known: &[Protocol]) -> Option<Protocol> {
     if asked.is_empty() { find("") } else { asked.iter().filter(|name| !name.is_empty()).find_map(|name| find(name)) }
 }
 
+/// The inner side of a WebSocket's channels.
+pub struct Channels {
+    /// Those that the client may send on.
+    pub inputs: HashMap<u8, mpsc::Sender<Bytes>>,
+    /// What the client is to get.
+    pub out: mpsc::Receiver<(u8, Bytes)>,
+}
+
 /// Carries channels until the client goes, or until every sender of `out` is dropped; what was sent before is delivered
-/// first. `inputs` are the channels that the client may send on.
-pub async fn serve(
-    socket: WebSocket,
-    protocol: Protocol,
-    mut inputs: HashMap<u8, mpsc::Sender<Bytes>>,
-    mut out: mpsc::Receiver<(u8, Bytes)>,
-    idle: &Idle,
-) {
+/// first.
+pub async fn serve(socket: WebSocket, protocol: Protocol, channels: Channels, idle: &Idle) {
+    let Channels { mut inputs, mut out } = channels;
     let (mut sink, mut messages) = socket.split();
     let reading = async {
         while let Some(Ok(message)) = messages.next().await {

@@ -163,14 +163,14 @@ impl Reading<'_> {
                 self.inputs.remove(&id);
             }
             // Even numbers would be answers to pings of ours, and we send none.
-            Frame::Ping { id } if id % 2 == 1 => self.send(Out::Pong(id)).await,
+            Frame::Ping { id } if !id.is_multiple_of(2) => self.send(Out::Pong(id)).await,
             Frame::Ping { .. } | Frame::GoAway | Frame::Other => {}
         }
     }
 
     async fn open(&mut self, id: u32, headers: Headers, fin: bool) {
         self.inputs.retain(|_, input| !input.is_closed());
-        if id % 2 == 0 || self.inputs.contains_key(&id) {
+        if id.is_multiple_of(2) || self.inputs.contains_key(&id) {
             return self.send(Out::Reset(id, Reset::Protocol)).await;
         }
         let room = self.inputs.len() < MAX_STREAMS && !self.streams.is_closed();
