@@ -42,6 +42,7 @@ mod simulation;
 mod store;
 mod store_logs;
 mod store_model;
+mod streams;
 mod support;
 mod tidy;
 mod validation;
