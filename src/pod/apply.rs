@@ -11,7 +11,7 @@ use super::draft::KUBELET;
 use super::facts::{Action, Attempt, Note, PodPlan, StartFailure, StartStep, VolumesFact};
 use super::observe::{Observed, RESTARTS};
 use super::volumes_plan::VolumeWork;
-use super::{logs, names, volumes};
+use super::{hooks, logs, names, prober, volumes};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event::{self, Severity};
 use crate::model::object::{Key, Object};
@@ -134,13 +134,30 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
             follow(core, uid, attempt, name);
             Ok(())
         }
+        Action::Probe(watch) => {
+            prober::begin(core, uid, *watch);
+            Ok(())
+        }
+        Action::EndProbe { key } => {
+            core.probers.end(uid, &key);
+            core.memories.known(uid, |memory| {
+                if let Some(fact) = memory.probes.get_mut(&key) {
+                    fact.working = false;
+                }
+            });
+            Ok(())
+        }
+        Action::Hook { key, container, check, limit } => {
+            hooks::begin(core, uid, key, container, check, limit);
+            Ok(())
+        }
         Action::Stop { name, signal } => {
             let signal = match signal {
                 Some(signal) => signal,
                 None => image_signal(core, seen, &name).await,
             };
             core.heard(tolerant(core.engine.kill(&name, &signal).await))?;
-            core.memories.with(uid, |memory| memory.asked_to_stop.insert(name));
+            core.memories.with(uid, |memory| memory.asked_to_stop.insert(name, Timestamp::now()));
             Ok(())
         }
         Action::Kill { name } => {
@@ -150,7 +167,8 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
         }
         Action::RemoveContainer { name } => {
             core.heard(core.engine.remove(&name).await)?;
-            core.memories.with(uid, |memory| memory.containers.remove(&name));
+            core.probers.end_run(uid, &name);
+            core.memories.with(uid, |memory| memory.forget_container(&name));
             Ok(())
         }
         Action::RemoveData { engine_volumes } => remove_data(core, uid, engine_volumes).await,
@@ -264,6 +282,7 @@ async fn start(
     if outcome.is_ok() {
         core.memories.with(uid, |memory| {
             memory.failures.remove(container);
+            memory.begun.insert(name.to_owned());
             memory.note(said("Started", format!("Started container {container}")));
         });
     } else if let Err(error) = outcome {
@@ -401,7 +420,8 @@ pub async fn forget(core: &Core, uid: &str) -> Result<(), Error> {
     let left = core.memories.known(uid, |memory| memory.containers.keys().cloned().collect::<Vec<_>>());
     for name in left.unwrap_or_default() {
         core.heard(core.engine.remove(&name).await)?;
-        core.memories.known(uid, |memory| memory.containers.remove(&name));
+        core.probers.end_run(uid, &name);
+        core.memories.known(uid, |memory| memory.forget_container(&name));
     }
     let volumes = core.memories.known(uid, |memory| memory.engine_volumes.clone());
     remove_data(core, uid, volumes.unwrap_or_default()).await?;

@@ -23,6 +23,9 @@ pub struct Restarts {
     pub delay_seconds: i64,
     /// When that attempt was allowed to start.
     pub at: Timestamp,
+    /// The attempt that was stopped to be started anew, whatever it ends with (a probe or a hook failed).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<u32>,
 }
 
 /// When the attempt after number `ended`, which ended at `finished_at`, may start. The first restart is immediate, and
@@ -42,11 +45,17 @@ pub fn started(seen: Option<&Restarts>, attempt: u32, now: Timestamp) -> Restart
     match seen {
         Some(seen) if seen.attempt >= attempt => *seen,
         Some(seen) if now.duration_since(seen.at) <= RESET_AFTER => {
-            let doubled = (seen.delay_seconds * 2).min(MAX.as_secs());
-            Restarts { attempt, delay_seconds: doubled, at: now }
+            let doubled = (seen.delay_seconds * 2).clamp(BASE.as_secs(), MAX.as_secs());
+            Restarts { attempt, delay_seconds: doubled, at: now, again: None }
         }
-        Some(_) | None => Restarts { attempt, delay_seconds: BASE.as_secs(), at: now },
+        Some(_) | None => Restarts { attempt, delay_seconds: BASE.as_secs(), at: now, again: None },
     }
+}
+
+/// The entry once the run `attempt` is stopped to be started anew. A first run has no delay behind it.
+pub fn again(seen: Option<&Restarts>, attempt: u32, now: Timestamp) -> Restarts {
+    let entry = seen.copied().unwrap_or(Restarts { attempt, delay_seconds: 0, at: now, again: None });
+    Restarts { again: Some(attempt), ..entry }
 }
 
 /// The delay after the `failures`-th failed pull in a row.
@@ -79,11 +88,20 @@ mod tests {
 
     #[test]
     fn ten_quiet_minutes_begin_anew() {
-        let entry = Restarts { attempt: 5, delay_seconds: 300, at: at(0) };
+        let entry = Restarts { attempt: 5, delay_seconds: 300, at: at(0), again: None };
         assert_eq!(restart_at(Some(&entry), 5, at(601)), at(601));
         assert_eq!(restart_at(Some(&entry), 5, at(600)), at(900));
         assert_eq!(restart_at(Some(&entry), 4, at(5)), at(5));
         assert_eq!(started(Some(&entry), 6, at(601)).delay_seconds, 10);
+    }
+
+    #[test]
+    fn a_first_run_that_is_stopped_for_another_waits_for_nothing_and_the_next_one_ten_seconds() {
+        let entry = again(None, 0, at(100));
+        assert_eq!(restart_at(Some(&entry), 0, at(130)), at(130));
+        let next = started(Some(&entry), 1, at(130));
+        assert_eq!((next.delay_seconds, next.again), (10, None));
+        assert_eq!(again(Some(&next), 1, at(140)), Restarts { again: Some(1), ..next });
     }
 
     #[test]

@@ -119,6 +119,14 @@ impl<'a> Draft<'a> {
         self.plan.restarts = (all != self.facts.restarts).then_some(all);
     }
 
+    /// Enters that a run is stopped to be started anew.
+    pub fn enter_again(&mut self, container: &str, attempt: u32) {
+        let mut all = self.plan.restarts.take().unwrap_or_else(|| self.facts.restarts.clone());
+        let entry = super::backoff::again(all.get(container), attempt, self.now);
+        all.insert(container.to_owned(), entry);
+        self.plan.restarts = (all != self.facts.restarts).then_some(all);
+    }
+
     /// Containers whose process may still run.
     pub fn running(&self) -> Vec<usize> {
         (0..self.tracks.len()).filter(|index| self.tracks[*index].running()).collect()

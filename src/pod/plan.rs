@@ -21,7 +21,7 @@ use k8s_openapi::api::core::v1::PodSpec;
 use super::draft::{Draft, SCHEDULER};
 use super::facts::{PodFacts, PodPlan};
 use super::restart::Role;
-use super::{cleanup, conditions, phase, start, stop, unsupported};
+use super::{cleanup, conditions, health, phase, start, stop, unsupported};
 use crate::model::event::Severity;
 
 /// The grace of a pod that does not say. Parity: the API's default.
@@ -94,6 +94,7 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
         Stage::Stop(why) => stop::stop(&mut draft, why),
         Stage::Over => cleanup::over(&mut draft),
     }
+    health::end_probes(&mut draft);
     cleanup::logs(&mut draft);
     draft.finish()
 }
@@ -171,7 +172,8 @@ pub fn deadline(draft: &Draft<'_>) -> Option<Timestamp> {
     started.checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
-fn grace(spec: &PodSpec) -> SignedDuration {
+/// How long the pod's containers may take to stop.
+pub fn grace(spec: &PodSpec) -> SignedDuration {
     SignedDuration::from_secs(spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECONDS).max(0))
 }
 

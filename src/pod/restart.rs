@@ -44,6 +44,13 @@ pub fn restarts(pod: &PodSpec, role: Role, container: &Container, code: i32) -> 
     }
 }
 
+/// Whether a container that was stopped for a failed probe or hook is started again.
+/// Parity: `shouldRestartOnFailure`, with the container's own policy where it has one.
+pub fn after_halt(pod: &PodSpec, role: Role, container: &Container) -> bool {
+    let policy = container.restart_policy.as_deref().or(pod.restart_policy.as_deref());
+    role == Role::Sidecar || policy != Some("Never")
+}
+
 fn matches(rule: &ContainerRestartRule, code: i32) -> bool {
     let Some(on) = &rule.exit_codes else { return false };
     let listed = on.values.iter().flatten().any(|value| *value == code);

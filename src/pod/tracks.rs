@@ -49,6 +49,8 @@ pub struct Track<'a> {
     pub last: Option<ContainerStateTerminated>,
     /// Containers of earlier runs that the engine still has.
     pub old: Vec<&'a ContainerSeen>,
+    /// This run was stopped to be started anew: what it ends with does not matter.
+    pub again: bool,
 }
 
 /// What a container is doing.
@@ -111,7 +113,9 @@ impl Track<'_> {
 
     /// It ended and is not started again.
     pub fn over(&self, pod: &PodSpec) -> bool {
-        self.end().is_some_and(|end| !restart::restarts(pod, self.role, self.spec, end.terminated.exit_code))
+        self.end().is_some_and(|end| {
+            !self.again && !restart::restarts(pod, self.role, self.spec, end.terminated.exit_code)
+        })
     }
 
     /// It ended well, for an init container: the next may start.
@@ -153,7 +157,10 @@ fn track<'a>(
     let old = runs.into_iter().map(|(_, seen)| seen).collect();
     let recorded = before.and_then(recorded_end);
     let last_before = before.and_then(|status| status.last_state.as_ref()?.terminated.clone());
-    let with = |attempt, state, last| Track { spec, role, before, attempt, state, last, old };
+    let with = |attempt, state, last| {
+        let again = facts.again(&spec.name, attempt);
+        Track { spec, role, before, attempt, state, last, old, again }
+    };
 
     match (newest, recorded) {
         (Some((attempt, seen)), Some((told, end))) if told >= attempt => {

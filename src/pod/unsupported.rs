@@ -52,12 +52,6 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
             out.push(format!("{path}.{field}"));
         }
     };
-    flag(container.liveness_probe.is_some(), "livenessProbe");
-    flag(container.readiness_probe.is_some(), "readinessProbe");
-    flag(container.startup_probe.is_some(), "startupProbe");
-    let lifecycle = container.lifecycle.as_ref();
-    flag(lifecycle.is_some_and(|lifecycle| lifecycle.post_start.is_some()), "lifecycle.postStart");
-    flag(lifecycle.is_some_and(|lifecycle| lifecycle.pre_stop.is_some()), "lifecycle.preStop");
     flag(some(&container.volume_devices), "volumeDevices");
     flag(container.ports.iter().flatten().any(|port| port.host_port.unwrap_or(0) != 0), "ports[].hostPort");
     let limits = container.resources.iter().flat_map(|resources| resources.limits.iter().flatten());

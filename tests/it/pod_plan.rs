@@ -111,7 +111,7 @@ impl Case {
     /// The first run of this container was asked to stop.
     fn asked(self, container: &str) -> Self {
         self.with(|facts| {
-            facts.asked_to_stop.insert(names::container("uid", container, 0));
+            facts.asked_to_stop.insert(names::container("uid", container, 0), at(0));
         })
     }
 
@@ -183,6 +183,12 @@ fn act(action: &Action) -> String {
         Action::Start { create: Some(_), name, .. } => format!("create and start {}", short(name)),
         Action::Start { create: None, name, .. } => format!("start {}", short(name)),
         Action::FollowLogs { name, .. } => format!("follow {}", short(name)),
+        Action::Probe(watch) => format!("probe {} {:?}", short(&watch.key.name), watch.key.kind),
+        Action::EndProbe { key } => format!("end probe {} {:?}", short(&key.name), key.kind),
+        Action::Hook { key, limit: None, .. } => format!("hook {} {:?}", short(&key.name), key.hook),
+        Action::Hook { key, limit: Some(limit), .. } => {
+            format!("hook {} {:?} within {} s", short(&key.name), key.hook, limit.as_secs())
+        }
         Action::Stop { name, .. } => format!("stop {}", short(name)),
         Action::Kill { name } => format!("kill {}", short(name)),
         Action::RemoveContainer { name } => format!("remove {}", short(name)),
@@ -774,7 +780,7 @@ fn a_broken_configuration_is_told_before_an_image_is_pulled() {
 
 #[test]
 fn a_broken_clock_does_not_make_a_back_off_endless() {
-    let restarts = BTreeMap::from([("main".to_owned(), Restarts { attempt: 1, delay_seconds: 10, at: at(0) })]);
+    let restarts = BTreeMap::from([("main".to_owned(), Restarts { attempt: 1, delay_seconds: 10, at: at(0), again: None })]);
     // The engine's clock is an hour ahead.
     let ahead = Case::new(AGAIN).ended("main", 1, 1, 3600).with(|facts| facts.restarts = restarts).now(5);
     let wake = ahead.plan().wake_at.expect("it waits");
