@@ -42,13 +42,15 @@ pub fn restart_at(seen: Option<&Restarts>, ended: u32, finished_at: Timestamp) -
 
 /// The entry once `attempt` is allowed to start at `now`; the same where it was entered already.
 pub fn started(seen: Option<&Restarts>, attempt: u32, now: Timestamp) -> Restarts {
+    // Kept: until the new run is there, the run before it is looked at again.
+    let again = seen.and_then(|seen| seen.again);
     match seen {
         Some(seen) if seen.attempt >= attempt => *seen,
         Some(seen) if now.duration_since(seen.at) <= RESET_AFTER => {
             let doubled = (seen.delay_seconds * 2).clamp(BASE.as_secs(), MAX.as_secs());
-            Restarts { attempt, delay_seconds: doubled, at: now, again: None }
+            Restarts { attempt, delay_seconds: doubled, at: now, again }
         }
-        Some(_) | None => Restarts { attempt, delay_seconds: BASE.as_secs(), at: now, again: None },
+        Some(_) | None => Restarts { attempt, delay_seconds: BASE.as_secs(), at: now, again },
     }
 }
 
@@ -100,7 +102,7 @@ mod tests {
         let entry = again(None, 0, at(100));
         assert_eq!(restart_at(Some(&entry), 0, at(130)), at(130));
         let next = started(Some(&entry), 1, at(130));
-        assert_eq!((next.delay_seconds, next.again), (10, None));
+        assert_eq!((next.delay_seconds, next.again), (10, Some(0)));
         assert_eq!(again(Some(&next), 1, at(140)), Restarts { again: Some(1), ..next });
     }
 

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret};
 
 use super::backoff::Restarts;
-use super::probe::{self, Check, Watch};
 use super::hook;
+use super::probe::{self, Check, Watch};
 use super::volumes_plan::VolumeWork;
 use crate::model::event::Severity;
 use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen};

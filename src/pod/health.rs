@@ -19,6 +19,7 @@ use super::probe::{self, Kind, Target};
 use super::restart::Role;
 use super::tracks::{State, Track, container_id};
 use super::{plan, restart, status, stop};
+use crate::runtime::ContainerSeen;
 
 /// Why a container is stopped though its pod goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +107,17 @@ fn result(facts: &PodFacts, name: &str, kind: Kind) -> Option<bool> {
     facts.probes.get(&probe::Key { name: name.to_owned(), kind })?.result
 }
 
+/// The engine's container of a run that is told as running.
+fn running<'a>(track: &Track<'a>) -> Option<&'a ContainerSeen> {
+    match track.state {
+        State::Running(seen, _) | State::Settling(seen) => Some(seen),
+        State::Waiting | State::Created(_) | State::Ended(_) => None,
+    }
+}
+
 /// Whether a container that runs has started, as its status tells it.
 pub fn started(facts: &PodFacts, track: &Track<'_>) -> bool {
-    let State::Running(seen, _) = &track.state else { return false };
+    let Some(seen) = running(track) else { return false };
     if track.spec.startup_probe.is_none() {
         return true;
     }
@@ -117,7 +126,7 @@ pub fn started(facts: &PodFacts, track: &Track<'_>) -> bool {
 
 /// Whether a container that has started is ready.
 pub fn ready(facts: &PodFacts, track: &Track<'_>) -> bool {
-    let State::Running(seen, _) = &track.state else { return false };
+    let Some(seen) = running(track) else { return false };
     if !started(facts, track) {
         return false;
     }

@@ -39,10 +39,7 @@ fn a_probe_looks_where_the_kubelet_looks() {
         ),
         (
             "{exec: {command: [cat, $(A), $(B), $$(A)]}}",
-            Check::Exec {
-                name: "run".to_owned(),
-                command: ["cat", "x", "$(B)", "$(A)"].map(str::to_owned).to_vec(),
-            },
+            Check::Exec { name: "run".to_owned(), command: ["cat", "x", "$(B)", "$(A)"].map(str::to_owned).to_vec() },
         ),
         ("{}", impossible("missing probe handler for container main")),
     ] {

@@ -113,9 +113,8 @@ impl Track<'_> {
 
     /// It ended and is not started again.
     pub fn over(&self, pod: &PodSpec) -> bool {
-        self.end().is_some_and(|end| {
-            !self.again && !restart::restarts(pod, self.role, self.spec, end.terminated.exit_code)
-        })
+        self.end()
+            .is_some_and(|end| !self.again && !restart::restarts(pod, self.role, self.spec, end.terminated.exit_code))
     }
 
     /// It ended well, for an init container: the next may start.

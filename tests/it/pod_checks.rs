@@ -72,7 +72,8 @@ async fn the_status_of_a_reply_decides() {
     let port = http_server().await;
     let at = |path: &str| format!("http://127.0.0.1:{port}{path}");
     let ask = |path: &str| Check::Http { url: at(path), headers: Vec::new() };
-    let redirected = |body: &str| Outcome::Warning { words: format!("Probe terminated redirects, Response body: {body}") };
+    let redirected =
+        |body: &str| Outcome::Warning { words: format!("Probe terminated redirects, Response body: {body}") };
     for (path, expected) in [
         ("/status/200", Outcome::Success),
         ("/status/299", Outcome::Success),
@@ -107,9 +108,7 @@ async fn nobody_there_is_told_as_go_tells_it() {
     let tcp = Check::Tcp { host: "127.0.0.1".to_owned(), port };
     assert_eq!(look(tcp, LONG).await, failure(&refused));
     let grpc = Check::Grpc { host: "127.0.0.1".to_owned(), port, service: String::new() };
-    let late = format!(
-        "timeout: failed to connect service \"127.0.0.1:{port}\" within 0s: context deadline exceeded"
-    );
+    let late = format!("timeout: failed to connect service \"127.0.0.1:{port}\" within 0s: context deadline exceeded");
     assert_eq!(look(grpc, SHORT).await, failure(&late));
 }
 
@@ -193,11 +192,7 @@ async fn the_health_service_is_asked_as_grpc_health_probe_asks() {
     for (service, timeout, expected) in [
         ("", LONG, Outcome::Success),
         ("down", LONG, failure("service unhealthy (responded with \"NOT_SERVING\")")),
-        (
-            "unknown",
-            LONG,
-            failure("error: health rpc probe failed: rpc error: code = NotFound desc = unknown service"),
-        ),
+        ("unknown", LONG, failure("error: health rpc probe failed: rpc error: code = NotFound desc = unknown service")),
         (
             "none",
             LONG,

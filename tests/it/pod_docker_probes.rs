@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jobdock::runtime::Runtime;
 use jobdock::runtime::session::{self, Ran};
 use k8s_openapi::api::core::v1::Pod;
 
@@ -65,8 +64,9 @@ async fn probes_reach_a_container_and_one_that_is_sick_is_started_anew() {
 async fn probes_reach_a_shared_network_and_the_hosts() {
     with_house(|house, _| async move {
         let house = house.lock().await;
-        let port = tokio::net::TcpListener::bind("0.0.0.0:0").await.expect("a port is free");
-        let port = port.local_addr().expect("it has an address").port();
+        let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("it has an address").port();
+        drop(listener);
         for (name, spec, port) in [("shared", "", 8080), ("host", "hostNetwork: true, ", port)] {
             house
                 .pod(&format!(

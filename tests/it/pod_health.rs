@@ -106,7 +106,8 @@ fn what_was_told_of_a_run_stands_until_a_new_agent_has_looked() {
 
 #[test]
 fn a_failed_liveness_probe_stops_the_container_and_its_end_does_not_matter() {
-    let failed = Case::new(LIVE).running("main", 0).followed("main", 0).told().probed("main", 0, Kind::Liveness, Some(false));
+    let failed =
+        Case::new(LIVE).running("main", 0).followed("main", 0).told().probed("main", 0, Kind::Liveness, Some(false));
     expect![[r#"
         Running - -
         main #0 ready started: running, last -
@@ -130,7 +131,9 @@ fn a_failed_liveness_probe_stops_the_container_and_its_end_does_not_matter() {
     .assert_eq(&ended.decide().replace("follow main-0\n", ""));
     let told = ended.told();
     assert!(told.decide().starts_with("Running"), "{}", told.decide());
-    assert!(told.running("main", 1).decide().starts_with("Running - -\nmain #1 ready started: running, last Completed 0"));
+    assert!(
+        told.running("main", 1).decide().starts_with("Running - -\nmain #1 ready started: running, last Completed 0")
+    );
 }
 
 #[test]
@@ -143,7 +146,8 @@ fn where_nothing_is_restarted_the_end_counts() {
 
 #[test]
 fn a_failed_startup_probe_has_the_pods_grace() {
-    let failed = Case::new(ALL).running("main", 0).followed("main", 0).told().probed("main", 0, Kind::Startup, Some(false));
+    let failed =
+        Case::new(ALL).running("main", 0).followed("main", 0).told().probed("main", 0, Kind::Startup, Some(false));
     expect![[r#"
         Running - -
         main #0: running, last -

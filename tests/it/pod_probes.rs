@@ -52,7 +52,9 @@ fn first(pod: &Pod) -> String {
 async fn readiness_comes_and_goes_with_the_answer() {
     let (house, _engine) = house();
     let (port, code) = server().await;
-    let probe = format!("readinessProbe: {{periodSeconds: 1, failureThreshold: 1, httpGet: {{host: 127.0.0.1, port: {port}}}}}");
+    let probe = format!(
+        "readinessProbe: {{periodSeconds: 1, failureThreshold: 1, httpGet: {{host: 127.0.0.1, port: {port}}}}}"
+    );
     house.pod(&pod("web", "Never", &probe)).await;
     let words = "Warning Unhealthy Readiness probe failed: HTTP probe failed with statuscode: 503".to_owned();
     house.eventually("its failure is told", async || house.events("web").contains(&words)).await;
@@ -69,7 +71,8 @@ async fn readiness_comes_and_goes_with_the_answer() {
 #[tokio::test]
 async fn a_container_whose_liveness_fails_is_started_again_though_it_ends_well() {
     let (house, _engine) = house();
-    let probe = "livenessProbe: {periodSeconds: 1, failureThreshold: 1, exec: {command: [sh, -c, 'echo sick; exit 1']}}";
+    let probe =
+        "livenessProbe: {periodSeconds: 1, failureThreshold: 1, exec: {command: [sh, -c, 'echo sick; exit 1']}}";
     house.pod(&pod("live", "OnFailure", probe)).await;
     let pod = house.until("live", "restarted", |pod| first(pod).starts_with("main #1")).await;
     assert_eq!(first(&pod), "main #1 ready started: running, last Completed 0");
@@ -101,7 +104,8 @@ async fn a_command_that_takes_too_long_has_failed() {
     let (house, _engine) = house();
     let probe = "readinessProbe: {timeoutSeconds: 1, exec: {command: [sleep, '100']}}";
     house.pod(&pod("slow", "Never", probe)).await;
-    let words = "Warning Unhealthy Readiness probe failed: command timed out: \"sleep 100\" timed out after 1s".to_owned();
+    let words =
+        "Warning Unhealthy Readiness probe failed: command timed out: \"sleep 100\" timed out after 1s".to_owned();
     house.eventually("it is told", async || house.events("slow").contains(&words)).await;
 }
 

@@ -619,7 +619,7 @@ fn quality_of_service_follows_requests_and_limits() {
 #[test]
 fn fields_without_effect_are_named() {
     let pod = one(
-        ", readinessProbe: {tcpSocket: {port: 1}}, lifecycle: {preStop: {sleep: {seconds: 1}}}, \
+        ", readinessProbe: {tcpSocket: {port: 1}}, volumeDevices: [{name: v, devicePath: /dev/v}], \
          resources: {limits: {cpu: 1, nvidia.com/gpu: 1}}",
         ", nodeSelector: {a: b}, subdomain: s, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
     );
@@ -627,8 +627,7 @@ fn fields_without_effect_are_named() {
         spec.nodeSelector
         spec.subdomain
         spec.volumes[0].emptyDir.sizeLimit
-        spec.containers[0].readinessProbe
-        spec.containers[0].lifecycle.preStop
+        spec.containers[0].volumeDevices
         spec.containers[0].resources.limits[nvidia.com/gpu]"#]]
     .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec")).join("\n"));
     let plain = one("", "");

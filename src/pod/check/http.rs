@@ -4,6 +4,7 @@
 //!
 //! Parity: `DoHTTPProbe` and `RedirectChecker` of `pkg/probe/http`.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,8 +89,8 @@ fn all_headers(given: &[(String, String)]) -> Result<HeaderMap, String> {
     let mut out = HeaderMap::new();
     for (name, value) in given {
         let header = HeaderName::try_from(name).map_err(|_| format!("net/http: invalid header field name {name:?}"))?;
-        let value = HeaderValue::from_str(value)
-            .map_err(|_| format!("net/http: invalid header field value for {name:?}"))?;
+        let value =
+            HeaderValue::from_str(value).map_err(|_| format!("net/http: invalid header field value for {name:?}"))?;
         out.append(header, value);
     }
     for (name, value) in [(USER_AGENT, super::USER_AGENT), (ACCEPT, "*/*")] {
@@ -125,8 +126,7 @@ async fn exchange(
     url: &Url,
     headers: &HeaderMap,
 ) -> Result<Reply, String> {
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| told(&error))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| told(&error))?;
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
     let mut request = Request::get(target).body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
     *request.headers_mut() = headers.clone();
@@ -150,22 +150,23 @@ async fn exchange(
         Ok(Reply { status: head.status, location, body: String::from_utf8_lossy(&kept).into_owned() })
     };
     // The connection is driven here and dropped with the reply: whatever more would come is not read.
+    // What goes wrong with it is told to the request.
     let drive = async {
-        match connection.await {
-            Ok(()) => std::future::pending().await,
-            Err(error) => told(&error),
-        }
+        let _ = connection.await;
+        std::future::pending::<Infallible>().await
     };
     tokio::select! {
-        biased;
         reply = talk => reply,
-        words = drive => Err(words),
+        never = drive => match never {},
     }
 }
 
-/// Go's word for a connection that ends where a reply should stand.
+/// What went wrong with a connection; Go's word where it ends instead of a reply.
 fn told(error: &hyper::Error) -> String {
-    if error.is_incomplete_message() { "EOF".to_owned() } else { error.to_string() }
+    if error.is_incomplete_message() {
+        return "EOF".to_owned();
+    }
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn any_certificate() -> Result<TlsConnector, String> {
