@@ -16,6 +16,7 @@ pub mod kind;
 pub mod object;
 pub mod patch;
 pub mod quantity;
+pub mod schedule;
 pub mod schema;
 pub mod selector;
 pub mod strategic;

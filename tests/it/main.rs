@@ -8,6 +8,7 @@ mod cli_plan;
 mod cli_run;
 mod cli_terminal;
 mod cli_usage;
+mod control_plane;
 mod examples;
 mod gc;
 mod job_controller;

@@ -33,7 +33,6 @@ mod pod_update;
 mod probe;
 mod profiles;
 mod resources;
-mod schedule;
 mod scheduling;
 mod security;
 mod volume_claim;
