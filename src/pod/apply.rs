@@ -1,6 +1,7 @@
 //! Owns the carrying out of a plan: the commit, then the acts, in order. Never chooses: an act that does not succeed is
 //! entered as a fact, and the next plan decides what follows from it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -24,6 +25,8 @@ use crate::store::{self, Expected, Write};
 
 /// Pause before something that the engine refused is tried again. Parity: the kubelet's sync period under errors.
 const RETRY: SignedDuration = SignedDuration::from_secs(10);
+/// Directory of seccomp profiles in the data directory, where an administrator puts them.
+const SECCOMP_DIR: &str = "seccomp";
 const SIGTERM: &str = "SIGTERM";
 const SIGKILL: &str = "SIGKILL";
 
@@ -266,7 +269,11 @@ async fn start(
         container: Some(container.to_owned()),
     };
     if let Some(spec) = create {
-        match core.heard(core.engine.create(spec).await) {
+        let spec = match with_seccomp(core, spec) {
+            Ok(spec) => spec,
+            Err(error) => return start_failed(core, uid, container, StartStep::Create, error),
+        };
+        match core.heard(core.engine.create(&spec).await) {
             Ok(()) => {
                 let text = format!("Created container: {container}");
                 core.memories.with(uid, |memory| memory.note(said("Created", text)));
@@ -291,6 +298,18 @@ async fn start(
         start_failed(core, uid, container, StartStep::Start, error)?;
     }
     see(core, uid, name).await
+}
+
+/// Reads the administrator's seccomp profile that a container asks for. Parity: the kubelet's `seccomp` directory.
+fn with_seccomp<'a>(core: &Core, spec: &'a ContainerSpec) -> Result<Cow<'a, ContainerSpec>, runtime::Error> {
+    let Some(file) = &spec.seccomp_file else { return Ok(Cow::Borrowed(spec)) };
+    let path = core.pods_dir.with_file_name(SECCOMP_DIR).join(file);
+    let profile = std::fs::read_to_string(&path).map_err(|error| {
+        runtime::Error::Refused(format!("cannot load seccomp profile {:?}: {error}", path.display().to_string()))
+    })?;
+    let mut spec = spec.clone();
+    spec.security_opts.push(format!("seccomp={profile}"));
+    Ok(Cow::Owned(spec))
 }
 
 fn start_failed(core: &Core, uid: &str, container: &str, step: StartStep, error: runtime::Error) -> Result<(), Error> {

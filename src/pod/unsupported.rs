@@ -4,7 +4,7 @@
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 /// Resources whose limits are enforced.
-const ENFORCED: [&str; 2] = ["cpu", "memory"];
+const ENFORCED: [&str; 3] = ["cpu", "memory", super::spec::GPU];
 
 /// Paths of the fields that are set and have no effect, each with a word on why where it is not just not done yet.
 pub fn ignored(spec: &PodSpec) -> Vec<String> {
@@ -66,8 +66,7 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
     }
     let security = container.security_context.as_ref();
     flag(security.is_some_and(|security| security.se_linux_options.is_some()), "securityContext.seLinuxOptions");
-    let local = security.and_then(|security| security.seccomp_profile.as_ref());
-    flag(local.is_some_and(|profile| profile.type_ == "Localhost"), "securityContext.seccompProfile");
-    let local = security.and_then(|security| security.app_armor_profile.as_ref());
-    flag(local.is_some_and(|profile| profile.type_ == "Localhost"), "securityContext.appArmorProfile");
+    for (index, rule) in container.restart_policy_rules.iter().flatten().enumerate() {
+        flag(rule.action == "RestartAllContainers", &format!("restartPolicyRules[{index}].action"));
+    }
 }

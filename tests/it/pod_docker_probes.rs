@@ -111,3 +111,32 @@ async fn hooks_run_in_the_container_around_its_life() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seccomp_profile_of_this_machine_is_applied() {
+    with_house(|house, _| async move {
+        let house = house.lock().await;
+        let profiles = house.dir().join("seccomp/own");
+        std::fs::create_dir_all(&profiles).expect("a directory can be made");
+        let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}"#;
+        std::fs::write(profiles.join("no-mkdir.json"), profile).expect("a file can be written");
+        for (name, file) in [("held", "own/no-mkdir.json"), ("none", "own/none.json")] {
+            house
+                .pod(&format!(
+                    "{{metadata: {{name: {name}}}, spec: {{restartPolicy: Never, containers: [{{name: main, image: {}, \
+                     imagePullPolicy: Never, command: [sh, -c, 'touch /tmp/a && ! mkdir /tmp/b'], securityContext: \
+                     {{seccompProfile: {{type: Localhost, localhostProfile: {file}}}}}}}]}}}}",
+                    image::NAME
+                ))
+                .await;
+        }
+        let pod = house.until_over("held").await;
+        assert_eq!(first(&pod), "main #0: Completed 0, last -");
+        let refused = |pod: &Pod| first(pod).contains("CreateContainerError (cannot load seccomp profile");
+        house.until("none", "refused", refused).await;
+        house.delete("none", Some(0)).await;
+        house.until_empty().await;
+    })
+    .await;
+}
