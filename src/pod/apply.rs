@@ -285,11 +285,12 @@ async fn start(
             Err(error) => return start_failed(core, uid, container, StartStep::Create, error),
         }
     }
+    // Before the reply, which may be lost: its postStart hook is due all the same.
+    core.memories.with(uid, |memory| memory.begun.insert(name.to_owned()));
     let outcome = core.heard(core.engine.start(name).await);
     if outcome.is_ok() {
         core.memories.with(uid, |memory| {
             memory.failures.remove(container);
-            memory.begun.insert(name.to_owned());
             memory.note(said("Started", format!("Started container {container}")));
         });
     } else if let Err(error) = outcome {
