@@ -39,6 +39,7 @@ mod runtime_fake;
 mod runtime_logs;
 mod runtime_sessions;
 mod runtime_wire;
+mod scheduler;
 mod simulation;
 mod store;
 mod store_logs;

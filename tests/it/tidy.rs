@@ -16,10 +16,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("runtime", &["model"]),
     ("gc", &["model", "store", "reconcile"]),
     ("job", &["model", "store", "reconcile"]),
+    ("scheduler", &["model", "store", "reconcile"]),
     ("pod", &["model", "store", "reconcile", "runtime"]),
     ("api", &["model", "store", "runtime"]),
     ("cli", &["model", "daemon", "job"]),
-    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "pod", "api"]),
+    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "scheduler", "pod", "api"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -47,6 +48,8 @@ const IMPURE: &[&str] = &[
     "pod/prober.rs",
     "pod/sweep.rs",
     "pod/volumes.rs",
+    "scheduler/mod.rs",
+    "scheduler/run.rs",
 ];
 
 /// PURE files of the runtime, the rest of which does I/O.
@@ -173,7 +176,7 @@ impl Source {
     fn is_pure(&self) -> bool {
         match self.room.as_str() {
             "model" => true,
-            "job" | "pod" => !IMPURE.contains(&self.name.as_str()),
+            "job" | "pod" | "scheduler" => !IMPURE.contains(&self.name.as_str()),
             "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }
