@@ -148,7 +148,7 @@ fn halt(draft: &mut Draft<'_>, index: usize, name: &str, cause: Cause) {
     let (container, role, attempt) = (track.spec, track.role, track.attempt);
     let again = restart::after_halt(draft.spec, role, container);
     if again {
-        draft.enter_again(&container.name, attempt);
+        draft.enter_again(&container.name, attempt, false);
     }
     let text = match cause {
         Cause::PostStart => "FailedPostStartHook".to_owned(),

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod agent;
+pub mod anew;
 pub mod apply;
 pub mod backoff;
 pub mod check;

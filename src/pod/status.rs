@@ -34,6 +34,8 @@ pub struct Outcome {
     pub waits: BTreeMap<String, Wait>,
     /// Containers whose postStart hook runs: they wait until it is done.
     pub hooked: BTreeSet<String>,
+    /// The pod is beginning anew in its place.
+    pub anew: bool,
     /// Nothing of the pod will be started again.
     pub ending: bool,
     /// The phase that the pod gets whatever its containers say.

@@ -51,6 +51,8 @@ pub struct Track<'a> {
     pub old: Vec<&'a ContainerSeen>,
     /// This run was stopped to be started anew: what it ends with does not matter.
     pub again: bool,
+    /// This run ends because the whole pod begins anew.
+    pub with_all: bool,
 }
 
 /// What a container is doing.
@@ -119,7 +121,7 @@ impl Track<'_> {
 
     /// It ended well, for an init container: the next may start.
     pub fn succeeded(&self) -> bool {
-        self.end().is_some_and(|end| end.terminated.exit_code == 0 && !end.disrupted)
+        !self.with_all && self.end().is_some_and(|end| end.terminated.exit_code == 0 && !end.disrupted)
     }
 
     /// Some run of it has begun.
@@ -158,7 +160,8 @@ fn track<'a>(
     let last_before = before.and_then(|status| status.last_state.as_ref()?.terminated.clone());
     let with = |attempt, state, last| {
         let again = facts.again(&spec.name, attempt);
-        Track { spec, role, before, attempt, state, last, old, again }
+        let with_all = again && facts.restarts.get(&spec.name).is_some_and(|entry| entry.with_all);
+        Track { spec, role, before, attempt, state, last, old, again, with_all }
     };
 
     match (newest, recorded) {

@@ -66,7 +66,4 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
     }
     let security = container.security_context.as_ref();
     flag(security.is_some_and(|security| security.se_linux_options.is_some()), "securityContext.seLinuxOptions");
-    for (index, rule) in container.restart_policy_rules.iter().flatten().enumerate() {
-        flag(rule.action == "RestartAllContainers", &format!("restartPolicyRules[{index}].action"));
-    }
 }

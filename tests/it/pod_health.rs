@@ -311,3 +311,52 @@ fn a_pod_that_ends_is_asked_for_its_readiness_only() {
     let over = deleted.exited("main", 0, 0).decide();
     assert!(over.contains("end probe main-0 Readiness"), "{over}");
 }
+
+const ANEW: &str = "{restartPolicy: Never, initContainers: [{name: init, image: a}], containers: [{name: main, image: a, \
+                    restartPolicy: Never, restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, \
+                    values: [42]}}]}, {name: other, image: a, lifecycle: {preStop: {sleep: {seconds: 1}}}}]}";
+
+/// A pod of `ANEW` whose containers run, the init container behind them.
+fn all_running() -> Case {
+    let case = sandboxed(Case::new(ANEW)).exited("init", 0, 0).copied("init", 0).told();
+    case.running("main", 0).running("other", 0).followed("main", 0).followed("other", 0).told()
+}
+
+#[test]
+fn an_end_that_asks_for_it_makes_the_pod_begin_anew() {
+    let ended = all_running().exited("main", 0, 42).copied("main", 0);
+    expect![[r#"
+        Running - -
+        init #0 ready: Completed 0, last -
+        main #0: Error 42, last -
+        other #0 ready started: running, last -
+        event Killing Stopping container other
+        kill other-0
+        remove init-0"#]]
+    .assert_eq(&ended.decide());
+    let restarting = |case: &Case, status: &str| {
+        let conditions = case.plan().status.and_then(|status| status.conditions).unwrap_or_default();
+        conditions.iter().any(|one| one.type_ == "AllContainersRestarting" && one.status == status)
+    };
+    assert!(restarting(&all_running(), "False") && restarting(&ended, "True"));
+    let killed = ended.told().killed("other").ended("other", 0, 137, 11).copied("other", 0).now(12);
+    assert!(restarting(&killed, "True"), "until its end is recorded");
+    // Nothing of the old life runs: the init container is first again.
+    let anew = killed.told();
+    assert!(
+        anew.decide().ends_with("create and start init-1\nremove init-0\nremove main-0\nremove other-0"),
+        "{}",
+        anew.decide()
+    );
+    assert!(restarting(&anew, "False"));
+    let first = anew.told().exited("init", 1, 0).copied("init", 1).told();
+    let decided = first.decide();
+    assert!(decided.contains("create and start main-1\n") && decided.contains("create and start other-1"), "{decided}");
+}
+
+#[test]
+fn any_other_end_of_such_a_container_does_not() {
+    let ended = all_running().exited("main", 0, 1).copied("main", 0);
+    assert!(!ended.decide().contains("kill"), "{}", ended.decide());
+    assert!(ended.told().exited("other", 0, 0).decide().starts_with("Failed"));
+}

@@ -777,8 +777,10 @@ fn a_broken_configuration_is_told_before_an_image_is_pulled() {
 
 #[test]
 fn a_broken_clock_does_not_make_a_back_off_endless() {
-    let restarts =
-        BTreeMap::from([("main".to_owned(), Restarts { attempt: 1, delay_seconds: 10, at: at(0), again: None })]);
+    let restarts = BTreeMap::from([(
+        "main".to_owned(),
+        Restarts { attempt: 1, delay_seconds: 10, at: at(0), again: None, with_all: false },
+    )]);
     // The engine's clock is an hour ahead.
     let ahead = Case::new(AGAIN).ended("main", 1, 1, 3600).with(|facts| facts.restarts = restarts).now(5);
     let wake = ahead.plan().wake_at.expect("it waits");

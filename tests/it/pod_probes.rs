@@ -163,3 +163,37 @@ async fn pre_stop_runs_before_the_signal_and_its_failure_is_told() {
     }
     assert!(engine.containers().await.expect("the fake lists").is_empty());
 }
+
+#[tokio::test]
+async fn a_pod_begins_anew_in_its_place() {
+    let (house, engine) = house();
+    house
+        .pod(
+            "{metadata: {name: anew}, spec: {restartPolicy: Never, initContainers: [{name: init, image: 'busybox:1'}], \
+             containers: [{name: other, image: 'busybox:1', env: [{name: FAKE_RUN_MS, value: forever}]}, {name: main, \
+             image: 'busybox:1', env: [{name: FAKE_RUN_MS, value: forever}], restartPolicy: Never, restartPolicyRules: \
+             [{action: RestartAllContainers, exitCodes: {operator: In, values: [42]}}]}]}}",
+        )
+        .await;
+    let started = |attempt: u32| {
+        move |pod: &Pod| {
+            let text = tell(Some(pod));
+            text.contains(&format!("init #{attempt} ready"))
+                && text.contains(&format!("main #{attempt} ready"))
+                && text.contains(&format!("other #{attempt} ready"))
+        }
+    };
+    let pod = house.until("anew", "started", started(0)).await;
+    let uid = pod.metadata.uid.unwrap_or_default();
+    engine.finish(&format!("jobdock-{uid}-main-0"), 42);
+    let pod = house.until("anew", "started anew", started(1)).await;
+    let text = tell(Some(&pod));
+    assert!(text.contains("main #1 ready started: running, last Error 42"), "{text}");
+    assert!(text.contains("other #1 ready started: running, last Error 137"), "{text}");
+    assert!(text.contains("AllContainersRestarting=False"), "{text}");
+    for container in ["main", "other"] {
+        engine.finish(&format!("jobdock-{uid}-{container}-1"), 0);
+    }
+    house.until_phase("anew", "Succeeded").await;
+    house.until_empty().await;
+}

@@ -628,8 +628,7 @@ fn quality_of_service_follows_requests_and_limits() {
 fn fields_without_effect_are_named() {
     let pod = one(
         ", readinessProbe: {tcpSocket: {port: 1}}, volumeDevices: [{name: v, devicePath: /dev/v}], \
-         resources: {limits: {cpu: 1, nvidia.com/gpu: 1, example.com/fpga: 1}}, restartPolicy: Never, \
-         restartPolicyRules: [{action: Restart}, {action: RestartAllContainers}]",
+         resources: {limits: {cpu: 1, nvidia.com/gpu: 1, example.com/fpga: 1}}",
         ", nodeSelector: {a: b}, subdomain: s, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
     );
     expect![[r#"
@@ -637,8 +636,7 @@ fn fields_without_effect_are_named() {
         spec.subdomain
         spec.volumes[0].emptyDir.sizeLimit
         spec.containers[0].volumeDevices
-        spec.containers[0].resources.limits[example.com/fpga]
-        spec.containers[0].restartPolicyRules[1].action"#]]
+        spec.containers[0].resources.limits[example.com/fpga]"#]]
     .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec")).join("\n"));
     let plain = one("", "");
     assert!(unsupported::ignored(plain.spec.as_ref().expect("it has a spec")).is_empty());
