@@ -139,12 +139,7 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
             Ok(())
         }
         Action::EndProbe { key } => {
-            core.probers.end(uid, &key);
-            core.memories.known(uid, |memory| {
-                if let Some(fact) = memory.probes.get_mut(&key) {
-                    fact.working = false;
-                }
-            });
+            prober::end(core, uid, &key);
             Ok(())
         }
         Action::Hook { key, container, check, limit } => {

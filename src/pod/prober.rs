@@ -38,13 +38,6 @@ impl Default for Probers {
 }
 
 impl Probers {
-    /// Ends a probe; nothing where it has ended.
-    pub fn end(&self, uid: &str, key: &probe::Key) {
-        if let Some(task) = self.lock().remove(&(uid.to_owned(), key.clone())) {
-            task.abort();
-        }
-    }
-
     /// Ends every probe of a run that is gone.
     pub fn end_run(&self, uid: &str, name: &str) {
         self.lock().retain(|(of, key), task| {
@@ -80,14 +73,26 @@ pub fn begin(core: &Arc<Core>, uid: &str, watch: Watch) {
     let task = core.tasks.spawn(async move {
         let core = core_of_task;
         core.stop.run_until_cancelled(work(&core, &of.0, &watch)).await;
-        core.memories.known(&of.0, |memory| {
-            if let Some(fact) = memory.probes.get_mut(&of.1) {
-                fact.working = false;
-            }
-        });
+        at_rest(&core, &of.0, &of.1);
         core.probers.lock().remove(&of);
     });
     tasks.insert(id, task.abort_handle());
+}
+
+/// Ends a probe; what it has come to stays. Nothing where it has ended.
+pub fn end(core: &Core, uid: &str, key: &probe::Key) {
+    if let Some(task) = core.probers.lock().remove(&(uid.to_owned(), key.clone())) {
+        task.abort();
+    }
+    at_rest(core, uid, key);
+}
+
+fn at_rest(core: &Core, uid: &str, key: &probe::Key) {
+    core.memories.known(uid, |memory| {
+        if let Some(fact) = memory.probes.get_mut(key) {
+            fact.working = false;
+        }
+    });
 }
 
 async fn work(core: &Arc<Core>, uid: &str, watch: &Watch) {
