@@ -200,6 +200,8 @@ pub struct ContainerSpec {
     pub cpu_shares: u64,
     /// Memory limit in bytes, swap included; 0 is none.
     pub memory_limit_bytes: u64,
+    /// GPUs that it gets, whichever are free; 0 is none.
+    pub gpus: u64,
     /// Signal of a graceful stop, replacing the image's.
     pub stop_signal: Option<String>,
     /// A terminal on its output.
@@ -218,6 +220,9 @@ pub struct ContainerSpec {
     pub cap_add: Vec<String>,
     /// Capabilities dropped, without `CAP_`.
     pub cap_drop: Vec<String>,
+    /// A seccomp profile of the administrator's, by its path below their directory; whoever creates the container reads
+    /// it into [`ContainerSpec::security_opts`].
+    pub seccomp_file: Option<String>,
     /// Further `--security-opt` values (seccomp, AppArmor, SELinux).
     pub security_opts: Vec<String>,
     /// Kernel parameters of its namespaces.
