@@ -1,19 +1,21 @@
-//! Owns what stands between a pod's making and its being stored: the account that it runs as, the limits of its
-//! namespace. Clients' pods and those of Jobs pass here alike.
-//! Never writes anything, and never judges a pod by itself: validation does.
+//! Owns what stands between an object's making and its being stored that only the store can tell: the account that a
+//! pod runs as, its priority, the limits of its namespace. Clients' pods and those of Jobs pass here alike.
+//! Never writes anything, and never judges an object by itself: validation does.
 //!
 //! ```text
-//!  defaults -> mutate (account, default requests and limits) -> the server's own fields -> rules -> validate (limits)
+//!  defaults -> mutate (account, default requests and limits, priority) -> the server's own fields -> rules -> validate (limits)
 //! ```
 //!
-//! Parity: the admission plugins ServiceAccount and LimitRanger, in upstream's order.
+//! Parity: the admission plugins ServiceAccount, LimitRanger and Priority, in upstream's order.
 
 mod account;
 mod limits;
+mod priority;
 
 use std::fmt;
 
 use k8s_openapi::api::core::v1::{LimitRange, Pod, ServiceAccount};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
@@ -22,12 +24,14 @@ use crate::store::{self, Query, Store};
 /// Most LimitRanges of a namespace that are looked at: more than one is rare, and each costs every pod.
 const MAX_RANGES: usize = 100;
 
-/// Why a pod is not admitted.
+/// Why an object is not admitted.
 #[derive(Debug)]
 pub enum Error {
     /// It may not be: change it, or what it was measured by.
     Forbidden {
-        /// The pod's name, or what its name would begin with.
+        /// As error messages name the resource: `pods`.
+        resource: String,
+        /// The object's name, or what its name would begin with.
         name: String,
         /// Why, in upstream's words.
         why: String,
@@ -46,7 +50,7 @@ impl From<store::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Forbidden { name, why } => write!(out, "pods \"{name}\" is forbidden: {why}"),
+            Self::Forbidden { resource, name, why } => write!(out, "{resource} \"{name}\" is forbidden: {why}"),
             Self::Store(error) => error.fmt(out),
         }
     }
@@ -57,6 +61,7 @@ pub struct Admission<'a> {
     store: &'a Store,
     namespace: String,
     ranges: Vec<LimitRange>,
+    classes: Vec<PriorityClass>,
 }
 
 impl<'a> Admission<'a> {
@@ -66,7 +71,7 @@ impl<'a> Admission<'a> {
         let query = Query { namespace: Some(namespace), limit: Some(MAX_RANGES), ..Query::all(kind) };
         let ranges = store.list(&query)?.objects;
         let ranges = ranges.iter().filter_map(|object| object.typed::<LimitRange>().cloned()).collect();
-        Ok(Self { store, namespace: namespace.to_owned(), ranges })
+        Ok(Self { store, namespace: namespace.to_owned(), ranges, classes: priority::classes(store)? })
     }
 
     /// The pod with what its namespace gives it; anything else as it is.
@@ -81,12 +86,13 @@ impl<'a> Admission<'a> {
         for range in &self.ranges {
             limits::fill(&mut pod, range);
         }
+        priority::assign(&mut pod, &self.classes).map_err(|why| forbidden(&pod, why))?;
         Ok(Object::new(pod))
     }
 
-    /// Whether the pod keeps to the limits of its namespace.
+    /// Whether a new pod keeps to the limits of its namespace; anything else as [`update`] has it.
     pub fn validate(&self, object: &Object) -> Result<(), Error> {
-        let Some(pod) = object.typed::<Pod>() else { return Ok(()) };
+        let Some(pod) = object.typed::<Pod>() else { return update(self.store, object) };
         for range in &self.ranges {
             let broken = limits::broken(pod, range);
             match &broken[..] {
@@ -99,9 +105,14 @@ impl<'a> Admission<'a> {
     }
 }
 
+/// Whether an object may stand beside the others.
+pub fn update(store: &Store, object: &Object) -> Result<(), Error> {
+    priority::one_default(store, object)
+}
+
 /// Parity: a pod without a name yet is told of by what its name will begin with.
 fn forbidden(pod: &Pod, why: String) -> Error {
     let meta = &pod.metadata;
     let name = meta.name.clone().filter(|name| !name.is_empty()).or_else(|| meta.generate_name.clone());
-    Error::Forbidden { name: name.unwrap_or_default(), why }
+    Error::Forbidden { resource: "pods".to_owned(), name: name.unwrap_or_default(), why }
 }

@@ -25,11 +25,13 @@ use self::part::{Failures, Part};
 use crate::api::accounts::Accounts;
 use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
+use crate::model::object::Object;
+use crate::model::priority;
 use crate::pod::agent::Agent;
 use crate::pod::core::{Credentials, reach};
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
-use crate::store::{self, Store};
+use crate::store::{self, Store, Write};
 use crate::token::{self, Signer};
 use crate::{api, gc, job, pod, runtime, scheduler, tenancy};
 
@@ -132,6 +134,7 @@ impl Daemon {
         let store = Store::open(&config.data_dir).map_err(told)?;
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
         tenancy::found(&store).await.map_err(told)?;
+        make_priority_classes(&store).await.map_err(told)?;
         let socket = directory.socket().map_err(|source| unusable(&config.data_dir, source))?;
         let addresses: Vec<SocketAddr> = config.listen.iter().chain(&config.also_listen).copied().collect();
         let listeners = Listeners::bind_all(&config.data_dir, Some(socket.path()), &addresses).await?;
@@ -147,6 +150,7 @@ impl Daemon {
         controllers.spawn(|stop| job::cronjob::run(store.clone(), stop));
         controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
         let node = Part::new("node agent", &failures);
+        let talking = engine.clone();
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
             let credentials = Credentials { signer: Some(signer.clone()), api: reach(&listeners.tcp_addresses()) };
@@ -158,7 +162,8 @@ impl Daemon {
         let api = Part::new("API", &failures);
         let accounts = Accounts::new(store.clone()).with_signer(signer, config.account_access);
         api.spawn(|stop| {
-            api::serve(ApiState::new(store.clone(), stop.clone()).with_accounts(accounts), listeners, stop)
+            let state = ApiState::new(store.clone(), stop.clone()).with_accounts(accounts).with_runtime(talking);
+            api::serve(state, listeners, stop)
         });
         let stop_pods_on_exit = config.stop_pods_on_exit;
         Ok(Self { address, failures, stop_pods_on_exit, api, controllers, node, store, directory, _socket: socket })
@@ -246,6 +251,16 @@ fn raise_file_limit() {
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
+}
+
+async fn make_priority_classes(store: &Store) -> Result<(), store::Error> {
+    for class in priority::system_classes() {
+        match store.commit(vec![Write::Create(Object::new(class))]).await {
+            Ok(_) | Err(store::Error::AlreadyExists(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The kubeconfig for the daemon of a data directory; none where none has served it yet.

@@ -14,6 +14,8 @@ use serde_json::json;
 use super::ApiState;
 use super::call::{self, Call};
 use super::error::Problem;
+use super::query::WriteForm;
+use super::write;
 use crate::model::field::{Errors, Path};
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object, Resource};
@@ -30,7 +32,7 @@ const MOST_SECONDS: i64 = 1 << 32;
 /// `create` of a token.
 pub async fn create(state: &ApiState, call: &Call, body: &Bytes) -> Result<Response, Problem> {
     let encoder = call::encoder(&call.headers, &call.params)?;
-    let dry = call.params.dry_run("CreateOptions")?;
+    let dry = write::options(call, WriteForm::Create)?.dry_run;
     let signer = state.accounts.require_signer()?;
     let account = state.store.get(&call.key())?;
     let account = account.ok_or_else(|| Problem::not_found(call.kind(), &call.target.name))?;

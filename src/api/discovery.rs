@@ -56,13 +56,19 @@ pub fn body_version(body: &str) -> Option<(&'static str, &'static str)> {
 /// Verbs of a stored kind, in upstream's order.
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
+/// Verbs of a subresource that becomes another protocol: POST and GET.
+pub const CONNECT: &[&str] = &["create", "get"];
+
 /// Subresources of a kind beside `status`: name, kind of its body, verbs.
 pub fn subresources(kind: &Kind) -> Vec<(&'static str, &'static str, &'static [&'static str])> {
     let mut all: Vec<(&str, &str, &[&str])> = Vec::new();
     if kind.group.is_empty() && kind.kind == "Pod" {
+        all.push(("attach", "PodAttachOptions", CONNECT));
         all.push(("binding", "Binding", &["create"]));
         all.push(("eviction", "Eviction", &["create"]));
+        all.push(("exec", "PodExecOptions", CONNECT));
         all.push(("log", "Pod", &["get"]));
+        all.push(("portforward", "PodPortForwardOptions", CONNECT));
     }
     if kind.group.is_empty() && kind.kind == "Namespace" {
         all.push(("finalize", "Namespace", &["update"]));

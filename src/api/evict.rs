@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::ApiState;
 use super::call::{self, Call};
 use super::error::Problem;
+use super::query::WriteForm;
 use super::remove::{self, Options};
 use super::write;
 use crate::model::field::{Errors, Path};
@@ -68,7 +69,7 @@ fn delete_options(call: &Call, sent: &Value) -> Result<Options, Problem> {
 /// `create` of a binding.
 pub async fn bind(state: &ApiState, call: &Call, body: &Bytes) -> Result<Response, Problem> {
     let encoder = call::encoder(&call.headers, &call.params)?;
-    let dry = call.params.dry_run("CreateOptions")?;
+    let dry = write::options(call, WriteForm::Create)?.dry_run;
     let sent = call::tree(&call.headers, body.clone())?;
     let node = target(&call.target.name, &sent)?;
     let pod = find(state, call)?;

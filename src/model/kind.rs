@@ -12,6 +12,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Event, LimitRange, Namespace, Node, Pod, PodTemplate, ResourceQuota, Secret, ServiceAccount,
 };
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::Value;
 
 use super::events;
@@ -152,6 +153,7 @@ pub static KINDS: &[Kind] = &[
     Kind { categories: &["all"], status: true, ..row::<Job>("jobs", "job") },
     row::<Lease>("leases", "lease"),
     Kind { short_names: &["ev"], face: Some(events::FACE), ..row::<events::Event>("events", "event") },
+    Kind { short_names: &["pc"], namespaced: false, ..row::<PriorityClass>("priorityclasses", "priorityclass") },
 ];
 
 impl Kind {

@@ -4,6 +4,7 @@
 mod account;
 mod events;
 mod limits;
+mod priority;
 mod template;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};

@@ -2,7 +2,7 @@
 //! whether it went well. Nothing is remembered: the stage is worked out from the facts each time.
 //!
 //! ```text
-//!  somebody else's, or bound to no node -------------------------------------------> left alone
+//!  somebody else's, bound to no node, or not let in by the scheduler --------------> left alone
 //!  Run (volumes, sandbox, init 1..n, sidecars, main containers, restarts)
 //!   |- deleted, past its deadline, disrupted, init failed for good, main containers over
 //!   v
@@ -20,7 +20,7 @@ use k8s_openapi::api::core::v1::PodSpec;
 use super::draft::Draft;
 use super::facts::{PodFacts, PodPlan};
 use super::restart::Role;
-use super::{cleanup, conditions, phase, start, stop, unsupported};
+use super::{anew, cleanup, conditions, health, phase, start, stop, unsupported};
 use crate::model::event::Severity;
 
 /// The grace of a pod that does not say. Parity: the API's default.
@@ -61,6 +61,7 @@ pub enum Stopping {
 /// What a pod of this node is at.
 enum Stage {
     Run,
+    Anew,
     Stop(Stopping),
     Over,
 }
@@ -76,6 +77,9 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
         None => false,
         Some(_) => return PodPlan::default(),
     };
+    if !deleted && !conditions::admitted(facts.pod.status.as_ref()) {
+        return PodPlan::default();
+    }
     let mut draft = Draft::new(facts, spec, now);
     draft.outcome.unbound = !bound;
     if bound && facts.pod.status.as_ref().is_none_or(|status| status.start_time.is_none()) {
@@ -83,9 +87,11 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
     }
     match stage(&draft) {
         Stage::Run => start::run(&mut draft),
+        Stage::Anew => anew::begin_anew(&mut draft),
         Stage::Stop(why) => stop::stop(&mut draft, why),
         Stage::Over => cleanup::over(&mut draft),
     }
+    health::end_probes(&mut draft);
     cleanup::logs(&mut draft);
     draft.finish()
 }
@@ -114,6 +120,9 @@ fn stage(draft: &Draft<'_>) -> Stage {
     }
     if let Some(at) = deadline(draft).filter(|at| *at <= draft.now) {
         return Stage::Stop(Stopping::Deadline { kill_at: at + grace(draft.spec) });
+    }
+    if anew::due(draft) {
+        return Stage::Anew;
     }
     let init_failed =
         |track: &super::tracks::Track<'_>| track.role == Role::Init && track.over(draft.spec) && !track.succeeded();
@@ -152,7 +161,8 @@ pub fn deadline(draft: &Draft<'_>) -> Option<Timestamp> {
     started.checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
-fn grace(spec: &PodSpec) -> SignedDuration {
+/// How long the pod's containers may take to stop.
+pub fn grace(spec: &PodSpec) -> SignedDuration {
     SignedDuration::from_secs(spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECONDS).max(0))
 }
 

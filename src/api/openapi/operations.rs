@@ -109,6 +109,16 @@ static LOG: [Param; 9] = [
     param("timestamps", "boolean", "Begin each line with its time."),
 ];
 
+static COMMAND: [Param; 1] = [param("command", "string", "A word of the command; repeated for each.")];
+static STREAMS: [Param; 5] = [
+    param("container", "string", "The container that is meant; needed where the pod has several."),
+    param("stderr", "boolean", "Tell standard error."),
+    param("stdin", "boolean", "Open standard input."),
+    param("stdout", "boolean", "Tell standard output."),
+    param("tty", "boolean", "Give the process a terminal."),
+];
+static PORTS: [Param; 1] = [param("ports", "integer", "A port; for WebSockets that are no tunnel.")];
+
 const OBJECT_MEDIA: &[&str] = &["application/json", "application/yaml"];
 const PATCH_MEDIA: &[&str] = &[
     "application/json-patch+json",
@@ -152,8 +162,9 @@ fn of_kind(kind: &'static Kind) -> Vec<Path> {
             operations: vec![everywhere],
         });
     }
-    for (name, body, _) in discovery::subresources(kind) {
+    for (name, body, verbs) in discovery::subresources(kind) {
         let operations = match name {
+            _ if verbs == discovery::CONNECT => connect(kind, name),
             "status" => of_object(kind, "Status"),
             "log" => vec![log(kind)],
             "finalize" => of_object(kind, "Finalize").into_iter().filter(|it| it.method == "put").collect(),
@@ -233,6 +244,22 @@ fn post_to(kind: &'static Kind, name: &str, body: &str) -> Operation {
         operation(kind, "post", "create", &scoped(kind, &capital), params).taking(OBJECT_MEDIA, body.clone());
     create.answers.push(("201", "Created", Some(body)));
     create
+}
+
+/// What becomes a WebSocket or SPDY. Parity: `connectCoreV1GetNamespacedPodExec`.
+fn connect(kind: &'static Kind, subresource: &str) -> Vec<Operation> {
+    let (name, params): (&str, Vec<&'static Param>) = match subresource {
+        "exec" => ("Exec", COMMAND.iter().chain(&STREAMS).collect()),
+        "attach" => ("Attach", STREAMS.iter().collect()),
+        _ => ("Portforward", PORTS.iter().collect()),
+    };
+    let one = |method: &'static str, verb: &str| {
+        let what = format!("{verb}{}", scoped(kind, name));
+        let mut connect = operation(kind, method, "connect", &what, params.clone());
+        connect.answers.push(("200", "OK", None));
+        connect
+    };
+    vec![one("get", "Get"), one("post", "Post")]
 }
 
 fn of_review(review: &'static Review) -> Path {

@@ -31,6 +31,7 @@ pub mod pod;
 pub mod pod_spec;
 mod pod_status;
 mod pod_update;
+pub mod priority_class;
 mod probe;
 mod profiles;
 pub mod resource_quota;
