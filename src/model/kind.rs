@@ -9,7 +9,8 @@ use std::hash::{Hash, Hasher};
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::Value;
 
 use super::field::FieldError;
@@ -122,14 +123,17 @@ const fn row<T: Resource + Strategy>(plural: &'static str, singular: &'static st
 /// Every kind served, in the order of discovery.
 pub static KINDS: &[Kind] = &[
     Kind { short_names: &["cm"], ..row::<ConfigMap>("configmaps", "configmap") },
+    Kind { short_names: &["ep"], ..row::<Endpoints>("endpoints", "endpoints") },
     Kind { short_names: &["ev"], ..row::<Event>("events", "event") },
     Kind { short_names: &["ns"], namespaced: false, status: true, ..row::<Namespace>("namespaces", "namespace") },
     Kind { short_names: &["no"], namespaced: false, status: true, ..row::<Node>("nodes", "node") },
     Kind { short_names: &["po"], categories: &["all"], status: true, ..row::<Pod>("pods", "pod") },
     row::<Secret>("secrets", "secret"),
+    Kind { short_names: &["svc"], categories: &["all"], status: true, ..row::<Service>("services", "service") },
     Kind { short_names: &["cj"], categories: &["all"], status: true, ..row::<CronJob>("cronjobs", "cronjob") },
     Kind { categories: &["all"], status: true, ..row::<Job>("jobs", "job") },
     row::<Lease>("leases", "lease"),
+    row::<EndpointSlice>("endpointslices", "endpointslice"),
 ];
 
 impl Kind {
