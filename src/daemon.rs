@@ -31,7 +31,7 @@ use crate::pod::agent::Agent;
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
 use crate::store::{self, Store, Write};
-use crate::{api, gc, job, pod, runtime};
+use crate::{api, gc, job, pod, runtime, service};
 
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -138,6 +138,7 @@ impl Daemon {
         controllers.spawn(|stop| job::controller::run(store.clone(), config.options(), stop));
         controllers.spawn(|stop| job::cronjob::run(store.clone(), stop));
         controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
+        controllers.spawn(|stop| service::run(store.clone(), stop));
         let node = Part::new("node agent", &failures);
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());

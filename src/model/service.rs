@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, Pod, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{Container, PodSpec, Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// The domain that names end with. Parity: the kubelet's default `clusterDomain`.
@@ -52,23 +52,30 @@ pub fn protocol(port: &ServicePort) -> &str {
     port.protocol.as_deref().filter(|protocol| !protocol.is_empty()).unwrap_or(TCP)
 }
 
-/// The port of a pod that a Service's port stands for; none where the pod has no port of that name.
-/// Parity: `FindPort` of the endpointslice library.
-pub fn pod_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
-    let name = match &port.target_port {
-        None | Some(IntOrString::Int(0)) => return Some(port.port),
-        Some(IntOrString::Int(number)) => return Some(*number),
-        Some(IntOrString::String(name)) if name.is_empty() => return Some(port.port),
-        Some(IntOrString::String(name)) => name,
-    };
-    let spec = pod.spec.as_ref()?;
+/// Ports of a pod's main containers and sidecars that have names: by name and protocol.
+pub fn named_ports(spec: &PodSpec) -> BTreeMap<(String, String), i32> {
     let sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
     let sidecars = spec.init_containers.iter().flatten().filter(sidecar);
     let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
-    let of_name = |one: &&k8s_openapi::api::core::v1::ContainerPort| {
-        one.name.as_ref() == Some(name) && one.protocol.as_deref().unwrap_or(TCP) == protocol(port)
-    };
-    ports.into_iter().find(of_name).map(|one| one.container_port)
+    let mut out = BTreeMap::new();
+    for port in ports {
+        if let Some(name) = &port.name {
+            let protocol = port.protocol.clone().unwrap_or_else(|| TCP.to_owned());
+            out.entry((name.clone(), protocol)).or_insert(port.container_port);
+        }
+    }
+    out
+}
+
+/// The port of a pod that a Service's port stands for; none where the pod has no port of that name.
+/// Parity: `FindPort` of the endpointslice library.
+pub fn pod_port(named: &BTreeMap<(String, String), i32>, port: &ServicePort) -> Option<i32> {
+    match &port.target_port {
+        None | Some(IntOrString::Int(0)) => Some(port.port),
+        Some(IntOrString::Int(number)) => Some(*number),
+        Some(IntOrString::String(name)) if name.is_empty() => Some(port.port),
+        Some(IntOrString::String(name)) => named.get(&(name.clone(), protocol(port).to_owned())).copied(),
+    }
 }
 
 /// What a Service's user has to know where it would be balanced, or given ports of the machine, on a cluster.

@@ -16,10 +16,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("runtime", &["model"]),
     ("gc", &["model", "store", "reconcile"]),
     ("job", &["model", "store", "reconcile"]),
+    ("service", &["model", "store", "reconcile"]),
     ("pod", &["model", "store", "reconcile", "runtime"]),
     ("api", &["model", "store", "runtime"]),
     ("cli", &["model", "daemon", "job"]),
-    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "pod", "api"]),
+    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "service", "pod", "api"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -36,12 +37,15 @@ const IMPURE: &[&str] = &[
     "pod/agent.rs",
     "pod/apply.rs",
     "pod/core.rs",
+    "pod/hosts_files.rs",
     "pod/images.rs",
     "pod/logs.rs",
     "pod/node.rs",
     "pod/observe.rs",
     "pod/sweep.rs",
     "pod/volumes.rs",
+    "service/mod.rs",
+    "service/controller.rs",
 ];
 
 /// PURE files of the runtime, the rest of which does I/O.
@@ -167,7 +171,7 @@ impl Source {
     fn is_pure(&self) -> bool {
         match self.room.as_str() {
             "model" => true,
-            "job" | "pod" => !IMPURE.contains(&self.name.as_str()),
+            "job" | "pod" | "service" => !IMPURE.contains(&self.name.as_str()),
             "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }
