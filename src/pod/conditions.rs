@@ -93,7 +93,7 @@ fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
 }
 
 fn network_stands(facts: &PodFacts, spec: &PodSpec) -> bool {
-    let sandboxed = super::spec::needs_sandbox(spec);
+    let sandboxed = super::spec::sandboxed(spec, &facts.node);
     facts
         .containers
         .iter()

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -63,6 +64,10 @@ pub struct Core {
     pub stop: CancellationToken,
     /// Directory of pods' files; the engine mounts from there.
     pub pods_dir: PathBuf,
+    /// Names of Services changed: hosts files are to be written.
+    pub names_changed: Notify,
+    /// Hosts files are written by one at a time, each from what the store says then.
+    pub hosts_turn: tokio::sync::Mutex<()>,
     ground: Mutex<Ground>,
     /// A call met no engine: before an exit is believed, its life is asked for.
     suspect: AtomicBool,
@@ -87,6 +92,8 @@ impl Core {
             tasks: TaskTracker::new(),
             stop,
             pods_dir,
+            names_changed: Notify::new(),
+            hosts_turn: tokio::sync::Mutex::default(),
             ground: Mutex::new(ground),
             suspect: AtomicBool::new(false),
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service};
 
 use super::backoff::Restarts;
 use super::volumes_plan::VolumeWork;
@@ -46,6 +46,10 @@ pub struct PodFacts {
     pub outage: Option<Outage>,
     /// Reference of the sandbox image, once this agent has made sure of it.
     pub sandbox_image: Option<String>,
+    /// What the pod's hosts file says of the pod itself, once it was written in this life of the agent.
+    pub hosts_head: Option<String>,
+    /// The machine's own hosts file, for a pod in its network.
+    pub machine_hosts: Option<String>,
     /// The pod has volumes or files that are to be removed when it ends.
     pub has_data: bool,
 }
@@ -72,6 +76,12 @@ pub struct NodeFacts {
     pub memory_bytes: i128,
     /// Directory of the pod's files on the engine's host.
     pub pod_dir: String,
+    /// The file on the engine's host that the pod has as its hosts file; none where the engine makes one.
+    pub hosts_file: Option<String>,
+    /// Address at which pods reach the machine; empty where that is not known.
+    pub gateway: String,
+    /// The machine's resolver settings, for a pod that adds to them.
+    pub resolv_conf: String,
 }
 
 /// What the pod names and the store has.
@@ -81,6 +91,8 @@ pub struct Sources {
     pub config_maps: BTreeMap<String, ConfigMap>,
     /// By name, of the pod's namespace.
     pub secrets: BTreeMap<String, Secret>,
+    /// All of the pod's namespace, for a pod that wants to be told of them.
+    pub services: Vec<Service>,
 }
 
 /// The state of an image for one start of one container.
@@ -202,6 +214,11 @@ pub enum Action {
         attempt: Attempt,
         /// The image's reference.
         image: String,
+    },
+    /// Writes the pod's hosts file and keeps it up to date from then on.
+    WriteHosts {
+        /// The part that is about the pod.
+        head: String,
     },
     /// Creates and starts the sandbox.
     StartSandbox(Box<ContainerSpec>),

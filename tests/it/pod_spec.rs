@@ -19,6 +19,7 @@ fn node() -> NodeFacts {
         cpu_nanos: 4_000_000_000,
         memory_bytes: 1 << 30,
         pod_dir: "/pods/uid".to_owned(),
+        ..NodeFacts::default()
     }
 }
 
@@ -28,6 +29,7 @@ fn sources() -> Sources {
     Sources {
         config_maps: BTreeMap::from([("map".to_owned(), map)]),
         secrets: BTreeMap::from([("secret".to_owned(), secret)]),
+        services: Vec::new(),
     }
 }
 
