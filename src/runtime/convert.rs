@@ -13,8 +13,8 @@ use serde_json::json;
 
 use super::sandbox::SANDBOX_IMAGE;
 use super::{
-    ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Mount, MountSource, Network,
-    PortSpec, RegistryAuth, VolumeSpec,
+    ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Mount, MountSource, Network, PortSpec,
+    RegistryAuth, VolumeSpec,
 };
 
 /// D21: Docker's default never rotates, so one container could fill the disk; another driver could not be read. The

@@ -67,8 +67,7 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 }
 
 async fn follow(store: &Store, queue: &Queue<Key>, seen: &Mutex<Seen>) -> Result<Infallible, Error> {
-    let kinds =
-        [Kind::of::<Pod>(), Kind::of::<Service>(), Kind::of::<Endpoints>(), Kind::of::<EndpointSlice>()];
+    let kinds = [Kind::of::<Pod>(), Kind::of::<Service>(), Kind::of::<Endpoints>(), Kind::of::<EndpointSlice>()];
     // Watched from before the list, so that nothing falls in between.
     let mut watch = store.watch(&kinds, store.revision())?;
     *lock(seen) = look(store, queue)?;

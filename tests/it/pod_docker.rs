@@ -21,7 +21,7 @@ async fn house() -> (House, Arc<Docker>) {
 }
 
 /// Runs a test and clears the engine of its containers and volumes even where it panics.
-async fn with_house<F: Future<Output = ()> + Send>(
+pub async fn with_house<F: Future<Output = ()> + Send>(
     test: impl FnOnce(Arc<tokio::sync::Mutex<House>>, Arc<Docker>) -> F,
 ) {
     let (house, engine) = house().await;

@@ -13,8 +13,7 @@ const SHOWN: usize = 3;
 pub(super) fn service(service: &Service, row: Row<'_>) -> Vec<Value> {
     let none = ServiceSpec::default();
     let spec = service.spec.as_ref().unwrap_or(&none);
-    let selector: Vec<String> =
-        spec.selector.iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    let selector: Vec<String> = spec.selector.iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
     vec![
         json!(row.name),
         json!(spec.type_.as_deref().unwrap_or_default()),
