@@ -12,6 +12,7 @@
 //! removing dead                -> Dead      (D17: output lost, only removal is left)
 //! ```
 
+use core::net::Ipv4Addr;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -313,6 +314,8 @@ struct IpamReply {
 struct IpamPoolReply {
     #[serde(deserialize_with = "lenient")]
     gateway: String,
+    #[serde(deserialize_with = "lenient")]
+    subnet: String,
 }
 
 /// The engine's own network has an address on the engine's host. D26: where that host is a virtual machine, its name
@@ -321,7 +324,19 @@ pub fn host_gateway(bridge: &BridgeReply, os_image: &str) -> String {
     if os_image.contains("Docker Desktop") {
         return String::new();
     }
-    bridge.ipam.config.iter().map(|pool| &pool.gateway).find(|gateway| !gateway.is_empty()).cloned().unwrap_or_default()
+    let pools = bridge.ipam.config.iter();
+    pools
+        .filter_map(|pool| Some(pool.gateway.clone()).filter(|ip| !ip.is_empty()).or_else(|| first(&pool.subnet)))
+        .next()
+        .unwrap_or_default()
+}
+
+/// The first address of a network, which the engine takes for itself where it shows no gateway (20.10 does not show
+/// that of its own network).
+fn first(subnet: &str) -> Option<String> {
+    let (base, _) = subnet.split_once('/')?;
+    let base: Ipv4Addr = base.parse().ok()?;
+    Some(Ipv4Addr::from(u32::from(base).checked_add(1)?).to_string())
 }
 
 /// D27: what this engine will silently not enforce: its own warnings as far as they are about limits (others are

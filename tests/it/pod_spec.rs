@@ -474,7 +474,7 @@ fn the_sandbox_holds_what_the_pod_shares() {
         ", hostNetwork: true, volumes: [{name: m, emptyDir: {medium: Memory}}], initContainers: [{name: i, image: a, \
          volumeMounts: [{name: m, mountPath: /m}]}]",
     );
-    let sandbox = spec::sandbox(&pod, pod.spec.as_ref().expect("it has a spec"), "pause");
+    let sandbox = spec::sandbox(&pod, pod.spec.as_ref().expect("it has a spec"), &node(), "pause");
     assert_eq!((sandbox.network.clone(), sandbox.image.as_str()), (Network::Host, "pause"));
     assert_eq!(mounts(&sandbox), "/volumes/m <- volume jobdock-uid-m");
 }
@@ -623,11 +623,10 @@ fn fields_without_effect_are_named() {
     let pod = one(
         ", readinessProbe: {tcpSocket: {port: 1}}, lifecycle: {preStop: {sleep: {seconds: 1}}}, \
          resources: {limits: {cpu: 1, nvidia.com/gpu: 1}}",
-        ", nodeSelector: {a: b}, subdomain: s, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
+        ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
     );
     expect![[r#"
         spec.nodeSelector
-        spec.subdomain
         spec.volumes[0].emptyDir.sizeLimit
         spec.containers[0].readinessProbe
         spec.containers[0].lifecycle.preStop
