@@ -31,7 +31,7 @@ use crate::pod::agent::Agent;
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
 use crate::store::{self, Store, Write};
-use crate::{api, gc, job, pod, runtime, service};
+use crate::{api, gc, job, pod, runtime, scheduler, service};
 
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -142,7 +142,9 @@ impl Daemon {
         let node = Part::new("node agent", &failures);
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
-            let agent = Agent { store, runtime, data_dir, node_name: pod::node::default_name() };
+            let node_name = pod::node::default_name();
+            controllers.spawn(|stop| scheduler::run(store.clone(), node_name.clone(), stop));
+            let agent = Agent { store, runtime, data_dir, node_name };
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);

@@ -43,9 +43,6 @@ pub async fn commit(core: &Core, uid: &str, seen: &Observed, plan: &PodPlan, now
     let Some(status) = &plan.status else { return Ok(Commit::Unchanged) };
     let mut pod = seen.facts.pod.clone();
     pod.status = Some(status.clone());
-    if let (Some(node), Some(spec)) = (&plan.bind, &mut pod.spec) {
-        spec.node_name = Some(node.clone());
-    }
     let waiting = core.memories.with(uid, |memory| std::mem::take(&mut memory.notes));
     let changed = pod != seen.facts.pod;
     if !changed && plan.events.is_empty() && plan.restarts.is_none() && waiting.is_empty() {

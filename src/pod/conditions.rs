@@ -70,15 +70,6 @@ pub fn conditions(
     others.chain(said.iter().map(|said| timed(said, before, now))).collect()
 }
 
-/// The one condition of a pod that is held back from scheduling.
-pub fn gated(status: &PodStatus, now: Timestamp) -> Vec<PodCondition> {
-    let before = status.conditions.as_deref().unwrap_or_default();
-    let message = "Scheduling is blocked due to non-empty scheduling gates".to_owned();
-    let mut out: Vec<PodCondition> = before.iter().filter(|old| old.type_ != "PodScheduled").cloned().collect();
-    out.push(timed(&Said::no("PodScheduled", "SchedulingGated", Some(message)), before, now));
-    out
-}
-
 fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
     let status = if said.holds { "True" } else { "False" };
     let old = before.iter().find(|old| old.type_ == said.kind && old.status == status);

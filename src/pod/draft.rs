@@ -17,8 +17,6 @@ use crate::runtime::ContainerSeen;
 
 /// The component that speaks of containers.
 pub const KUBELET: &str = "kubelet";
-/// The component that speaks of binding.
-pub const SCHEDULER: &str = "default-scheduler";
 
 /// A plan in the making.
 pub struct Draft<'a> {
@@ -63,11 +61,6 @@ impl<'a> Draft<'a> {
         Context { pod: &self.facts.pod, node: &self.facts.node, pod_ip, sources: &self.facts.sources }
     }
 
-    /// The pod is to be bound to this node.
-    pub fn bind(&mut self) {
-        self.plan.bind = Some(self.facts.node.name.clone());
-    }
-
     /// Adds an act.
     pub fn act(&mut self, action: Action) {
         if !self.plan.actions.contains(&action) {
@@ -82,19 +75,8 @@ impl<'a> Draft<'a> {
 
     /// Adds an Event about the pod or one of its containers.
     pub fn note(&mut self, severity: Severity, reason: &'static str, message: String, container: Option<&str>) {
-        self.note_as(KUBELET, severity, reason, message, container);
-    }
-
-    /// [`Draft::note`] in the name of another component.
-    pub fn note_as(
-        &mut self,
-        component: &'static str,
-        severity: Severity,
-        reason: &'static str,
-        message: String,
-        container: Option<&str>,
-    ) {
-        self.plan.events.push(Note { component, severity, reason, message, container: container.map(str::to_owned) });
+        let container = container.map(str::to_owned);
+        self.plan.events.push(Note { component: KUBELET, severity, reason, message, container });
     }
 
     /// Says why a container waits. The stored status tells whether that is new, and so worth an Event.

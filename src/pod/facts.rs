@@ -172,8 +172,6 @@ pub struct Outage {
 /// What to do about one pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodPlan {
-    /// The node to bind it to, where it has none.
-    pub bind: Option<String>,
     /// The status that it should have; none where the pod is not this agent's matter.
     pub status: Option<PodStatus>,
     /// Events that go with that status.

@@ -16,11 +16,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("runtime", &["model"]),
     ("gc", &["model", "store", "reconcile"]),
     ("job", &["model", "store", "reconcile"]),
+    ("scheduler", &["model", "store", "reconcile"]),
     ("service", &["model", "store", "reconcile"]),
     ("pod", &["model", "store", "reconcile", "runtime"]),
     ("api", &["model", "store", "runtime"]),
     ("cli", &["model", "daemon", "job"]),
-    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "service", "pod", "api"]),
+    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "scheduler", "service", "pod", "api"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -44,6 +45,8 @@ const IMPURE: &[&str] = &[
     "pod/observe.rs",
     "pod/sweep.rs",
     "pod/volumes.rs",
+    "scheduler/mod.rs",
+    "scheduler/run.rs",
     "service/mod.rs",
     "service/controller.rs",
 ];
@@ -56,6 +59,7 @@ const RUNTIME_PURE: &[&str] = &[
     "runtime/fake/shell.rs",
     "runtime/fake/tokens.rs",
     "runtime/frames.rs",
+    "runtime/mux.rs",
     "runtime/reference.rs",
     "runtime/reply.rs",
 ];
@@ -171,7 +175,7 @@ impl Source {
     fn is_pure(&self) -> bool {
         match self.room.as_str() {
             "model" => true,
-            "job" | "pod" | "service" => !IMPURE.contains(&self.name.as_str()),
+            "job" | "pod" | "scheduler" | "service" => !IMPURE.contains(&self.name.as_str()),
             "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }

@@ -1,0 +1,21 @@
+//! Owns which pods may run on the node, and in which order: what a kube-scheduler does, for one node.
+//! Never runs a pod and never makes one: it binds, or says why not.
+//!
+//! ```text
+//!  watch (pods, nodes, jobs) --> ledger: who waits, what the bound ones take --> plan (PURE) --> ONE commit --+
+//!                                  ^                                             fit, gangs     binds, conditions, Events
+//!                                  +----------------------------------------------------------------------------+
+//! ```
+//!
+//! The ledger holds waiting and running pods only, so that a look costs nothing for what is finished. It is made anew
+//! from the store whenever the watch breaks: losing it costs time, never correctness.
+
+pub mod apply;
+pub mod demand;
+pub mod fit;
+pub mod gang;
+pub mod ledger;
+pub mod plan;
+pub mod run;
+
+pub use self::run::run;
