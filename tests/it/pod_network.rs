@@ -53,6 +53,9 @@ async fn a_host_port_leads_into_the_pod() {
         let told = || house.events("waits").iter().any(|line| line.contains("Warning FailedCreatePodSandBox"));
         house.eventually("it is told", || async { told() }).await;
         assert_eq!(house.get("waits").and_then(|pod| pod.status?.phase).as_deref(), Some("Pending"));
+        house.delete("serves", Some(0)).await;
+        house.until_phase("waits", "Succeeded").await;
+        house.until_empty().await;
     })
     .await;
 }
