@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::validation::names::parse_ip;
+
 /// The domain that names end with. Parity: the kubelet's default `clusterDomain`.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Label of an EndpointSlice: the Service that it belongs to.
@@ -18,6 +20,8 @@ pub const LABEL_SERVICE: &str = "kubernetes.io/service-name";
 pub const NO_ADDRESS: &str = "None";
 /// The type of a Service that is another name for something outside.
 pub const EXTERNAL_NAME: &str = "ExternalName";
+/// The name under which pods reach the machine, as Docker Desktop has it.
+pub const HOST_NAME: &str = "host.docker.internal";
 /// Protocol of a port that names none.
 const TCP: &str = "TCP";
 
@@ -29,6 +33,13 @@ pub fn full_name(service: &str, namespace: &str) -> String {
 /// Whether the Service is an alias.
 pub fn is_alias(spec: &ServiceSpec) -> bool {
     spec.type_.as_deref() == Some(EXTERNAL_NAME)
+}
+
+/// Whether an alias leads to something whose addresses are known here.
+fn can_be_followed(target: &str) -> bool {
+    let target = target.trim_end_matches('.');
+    let inside = target.strip_suffix(CLUSTER_DOMAIN).is_some_and(|rest| rest.ends_with(".svc."));
+    inside || target == HOST_NAME || parse_ip(target).is_some()
 }
 
 /// Whether its author asked for no address.
@@ -81,10 +92,16 @@ pub fn pod_port(named: &BTreeMap<(String, String), i32>, port: &ServicePort) -> 
 /// What a Service's user has to know where it would be balanced, or given ports of the machine, on a cluster.
 pub fn warning(service: &Service) -> Option<String> {
     let spec = service.spec.as_ref()?;
-    if is_alias(spec) || asks_for_no_address(spec) {
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    if is_alias(spec) {
+        let target = spec.external_name.as_deref().unwrap_or_default();
+        return (!can_be_followed(target)).then(|| {
+            format!("jobdock does not resolve {name}, which is another name for {target}: use {target} itself")
+        });
+    }
+    if asks_for_no_address(spec) {
         return None;
     }
-    let name = service.metadata.name.as_deref().unwrap_or_default();
     let kind = spec.type_.as_deref().unwrap_or("ClusterIP");
     let mut text =
         format!("jobdock gives a Service no address of its own: the name {name} gives the addresses of the ready pods");

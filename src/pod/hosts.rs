@@ -18,10 +18,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::facts::NodeFacts;
 use super::spec;
-use crate::model::service::{self as meaning, CLUSTER_DOMAIN, LABEL_SERVICE};
+use crate::model::service::{self as meaning, CLUSTER_DOMAIN, HOST_NAME, LABEL_SERVICE};
+use crate::model::validation::names::parse_ip;
 
-/// The name under which pods reach the machine, as Docker Desktop has it.
-pub const HOST_NAME: &str = "host.docker.internal";
 /// The longest full name that the kernel takes for a host. Parity: `validateFQDN` through `sethostname`.
 const FQDN_MAX: usize = 64;
 /// How many aliases lead on from one to the next before they are taken for a circle.
@@ -160,7 +159,7 @@ impl Zone {
         if alias == HOST_NAME {
             return BTreeSet::from([self.gateway.clone()]).into_iter().filter(|address| !address.is_empty()).collect();
         }
-        if crate::model::validation::names::parse_ip(alias).is_some() {
+        if parse_ip(alias).is_some() {
             return BTreeSet::from([alias.to_owned()]);
         }
         let inside = alias.strip_suffix(CLUSTER_DOMAIN).and_then(|rest| rest.strip_suffix(".svc."));

@@ -195,7 +195,8 @@ fn endpoints_and_slices_are_labelled_as_upstream_labels_them() {
 fn who_expects_a_balancer_is_told_what_there_is_instead() {
     for (spec, told) in [
         ("clusterIP: None, ports: [{port: 80, targetPort: 90}]", None),
-        ("type: ExternalName, externalName: a", None),
+        ("type: ExternalName, externalName: a.b.svc.cluster.local", None),
+        ("type: ExternalName, externalName: example.com", Some("another name for example.com: use example.com itself")),
         ("ports: [{port: 80}]", Some("gives the addresses of the ready pods")),
         ("ports: [{port: 80, targetPort: 8080}]", Some("ready pods; connect to 8080 rather than 80")),
         ("ports: [{port: 80, targetPort: web}]", Some("ready pods; connect to the pod's port web rather than 80")),
