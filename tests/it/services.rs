@@ -210,6 +210,27 @@ fn who_expects_a_balancer_is_told_what_there_is_instead() {
     }
 }
 
+#[test]
+fn a_service_keeps_the_address_that_an_update_does_not_name() {
+    let update = |new: &str, old: &str| {
+        let [new, old] = [new, old].map(|spec| Object::new(service(spec)));
+        let spec = (new.kind().ops.prepare_update)(&new, &old).to_value()["spec"].clone();
+        format!("{} {}", spec["clusterIP"], spec["clusterIPs"])
+    };
+    let headless = "clusterIP: None, clusterIPs: [None]";
+    for (new, old, told) in [
+        ("type: ClusterIP", headless, r#""None" ["None"]"#),
+        ("clusterIPs: [None]", headless, r#""None" ["None"]"#),
+        (headless, headless, r#""None" ["None"]"#),
+        ("clusterIP: 10.0.0.1, clusterIPs: [None]", headless, r#""10.0.0.1" ["10.0.0.1"]"#),
+        ("clusterIP: 10.0.0.1", "type: ClusterIP", r#""10.0.0.1" ["10.0.0.1"]"#),
+        ("type: ExternalName", headless, "null null"),
+        ("type: ClusterIP", "type: ExternalName", "null null"),
+    ] {
+        assert_eq!(update(new, old), told, "{new} after {old}");
+    }
+}
+
 /// A store with the controller at work in it.
 struct Works {
     store: Store,

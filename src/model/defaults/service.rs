@@ -72,7 +72,7 @@ pub fn prepare_update(new: &mut Service, old: &Service) {
         return;
     }
     if let Some(old) = old.spec.as_ref().filter(|old| old.type_.as_deref() != Some(EXTERNAL_NAME)) {
-        if empty(spec) {
+        if spec.cluster_ip.as_deref().unwrap_or_default().is_empty() {
             spec.cluster_ip.clone_from(&old.cluster_ip);
             spec.cluster_ips.clone_from(&old.cluster_ips);
         } else if spec.cluster_ip != old.cluster_ip && spec.cluster_ips == old.cluster_ips {
@@ -87,11 +87,6 @@ pub fn prepare_update(new: &mut Service, old: &Service) {
 /// What a status update leaves as it was: the spec.
 pub fn prepare_status_update(new: &mut Service, old: &Service) {
     new.spec.clone_from(&old.spec);
-}
-
-fn empty(spec: &ServiceSpec) -> bool {
-    spec.cluster_ip.as_deref().unwrap_or_default().is_empty()
-        && spec.cluster_ips.as_ref().is_none_or(|list| list.is_empty())
 }
 
 /// Parity: `NormalizeClusterIPs`.
