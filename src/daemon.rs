@@ -27,6 +27,7 @@ use self::part::{Failures, Part};
 use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
 use crate::model::object::Object;
+use crate::model::priority;
 use crate::pod::agent::Agent;
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
@@ -128,6 +129,7 @@ impl Daemon {
         let store = Store::open(&config.data_dir).map_err(told)?;
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
         make_namespaces(&store).await.map_err(told)?;
+        make_priority_classes(&store).await.map_err(told)?;
         let socket = directory.socket().map_err(|source| unusable(&config.data_dir, source))?;
         let listeners = Listeners::bind(&config.data_dir, Some(socket.path()), config.listen).await?;
         let address = listeners.tcp_address();
@@ -243,6 +245,16 @@ async fn make_namespaces(store: &Store) -> Result<(), store::Error> {
             status: Some(NamespaceStatus { phase: Some("Active".to_owned()), conditions: None }),
         };
         match store.commit(vec![Write::Create(Object::new(namespace))]).await {
+            Ok(_) | Err(store::Error::AlreadyExists(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn make_priority_classes(store: &Store) -> Result<(), store::Error> {
+    for class in priority::system_classes() {
+        match store.commit(vec![Write::Create(Object::new(class))]).await {
             Ok(_) | Err(store::Error::AlreadyExists(_)) => {}
             Err(error) => return Err(error),
         }

@@ -360,6 +360,13 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::BadRequest(_) => Self::bad_request(message),
             Refusal::Internal(_) => Self::unknown(message),
+            Refusal::Contested { causes, .. } => {
+                let causes = causes.iter().map(
+                    |cause| json!({"reason": "FieldManagerConflict", "message": cause.message, "field": cause.field}),
+                );
+                let details = Details { causes: causes.collect(), ..Details::default() };
+                Self::new(StatusCode::CONFLICT, "Conflict", message).about(details)
+            }
             Refusal::Invalid { group, kind, name, causes } => {
                 let problem = Self::invalid_of(&group, &kind, &name, &causes);
                 Self { message, ..problem }

@@ -11,6 +11,7 @@
 //!                                     encode (JSON, YAML, Table, metadata only)
 //! ```
 
+pub mod admission;
 pub mod call;
 pub mod columns;
 pub mod discovery;

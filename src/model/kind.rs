@@ -11,6 +11,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::Value;
 
 use super::field::FieldError;
@@ -134,6 +135,7 @@ pub static KINDS: &[Kind] = &[
     Kind { categories: &["all"], status: true, ..row::<Job>("jobs", "job") },
     row::<Lease>("leases", "lease"),
     row::<EndpointSlice>("endpointslices", "endpointslice"),
+    Kind { short_names: &["pc"], namespaced: false, ..row::<PriorityClass>("priorityclasses", "priorityclass") },
 ];
 
 impl Kind {

@@ -2,6 +2,7 @@
 //! Never holds one of them: those stand in `defaults`, `validation` and `warnings`.
 
 mod network;
+mod priority;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;

@@ -70,6 +70,15 @@ pub fn conditions(
     others.chain(said.iter().map(|said| timed(said, before, now))).collect()
 }
 
+/// Whether the scheduler has bound the pod, or let it in where it came with its node; or it was begun or is over.
+pub fn admitted(status: Option<&PodStatus>) -> bool {
+    let Some(status) = status else { return false };
+    let scheduled = |condition: &PodCondition| condition.type_ == "PodScheduled" && condition.status == "True";
+    status.start_time.is_some()
+        || super::phase::terminal(status.phase.as_deref())
+        || status.conditions.iter().flatten().any(scheduled)
+}
+
 fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
     let status = if said.holds { "True" } else { "False" };
     let old = before.iter().find(|old| old.type_ == said.kind && old.status == status);

@@ -2,7 +2,7 @@
 //! whether it went well. Nothing is remembered: the stage is worked out from the facts each time.
 //!
 //! ```text
-//!  somebody else's, or bound to no node -------------------------------------------> left alone
+//!  somebody else's, bound to no node, or not let in by the scheduler --------------> left alone
 //!  Run (volumes, sandbox, init 1..n, sidecars, main containers, restarts)
 //!   |- deleted, past its deadline, disrupted, init failed for good, main containers over
 //!   v
@@ -76,6 +76,9 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
         None => false,
         Some(_) => return PodPlan::default(),
     };
+    if !deleted && !conditions::admitted(facts.pod.status.as_ref()) {
+        return PodPlan::default();
+    }
     let mut draft = Draft::new(facts, spec, now);
     draft.outcome.unbound = !bound;
     if bound && facts.pod.status.as_ref().is_none_or(|status| status.start_time.is_none()) {

@@ -14,12 +14,10 @@ pub fn ignored(spec: &PodSpec) -> Vec<String> {
             out.push(path.to_owned());
         }
     };
-    flag(spec.affinity.is_some(), "spec.affinity");
-    flag(spec.node_selector.as_ref().is_some_and(|selector| !selector.is_empty()), "spec.nodeSelector");
-    flag(some(&spec.topology_spread_constraints), "spec.topologySpreadConstraints");
     flag(spec.host_users == Some(false), "spec.hostUsers");
     flag(spec.runtime_class_name.is_some(), "spec.runtimeClassName");
     flag(some(&spec.resource_claims), "spec.resourceClaims");
+    flag(spec.scheduling_group.is_some(), "spec.schedulingGroup");
     flag(some(&spec.ephemeral_containers), "spec.ephemeralContainers");
     flag(spec.resources.is_some(), "spec.resources");
     for (index, volume) in spec.volumes.iter().flatten().enumerate() {

@@ -67,6 +67,11 @@ impl Demand {
         self.0.iter().filter(|(_, amount)| **amount > 0).map(|(name, amount)| (name.as_str(), *amount))
     }
 
+    /// The part of it that is of resources for which `keep` holds.
+    pub fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
+        Self(self.0.iter().filter(|(name, _)| keep(name)).map(|(name, amount)| (name.clone(), *amount)).collect())
+    }
+
     /// Adds the other's amounts.
     pub fn add(&mut self, other: &Self) {
         for (name, amount) in &other.0 {

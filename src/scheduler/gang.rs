@@ -2,7 +2,8 @@
 //! Never counts pods: `ledger` does.
 //!
 //! Parity: the gang policy of `spec.scheduling` as the newest Job controller reads it (`defaultMinCountForJob`) and the
-//! scheduler's GangScheduling plugin enforces it.
+//! scheduler's GangScheduling plugin enforces it. Differs: upstream's Job controller makes a Workload and a PodGroup of
+//! it, which the scheduler reads; here the scheduler reads the Job. A pod's own `schedulingGroup` has no effect.
 
 use k8s_openapi::api::batch::v1::Job;
 

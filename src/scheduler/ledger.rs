@@ -3,13 +3,15 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, PodSpec, Taint};
 
 use super::demand::Demand;
 use super::gang::{self, Gang};
+use super::neighbours::Namespaces;
 use crate::model::kind::Kind;
 use crate::model::object::Object;
 
@@ -22,10 +24,11 @@ pub struct Ledger {
     name: String,
     node: Option<(Object, NodeSeen)>,
     pods: HashMap<String, Known>,
-    waiting: BTreeMap<Rank, Waiting>,
+    waiting: BTreeMap<Rank, Arc<Guest>>,
     load: Load,
     gangs: HashMap<String, Gang>,
     crews: HashMap<String, Crew>,
+    namespaces: Namespaces,
     /// When the words about a pod were last changed.
     pub reworded_at: Option<Timestamp>,
 }
@@ -33,32 +36,85 @@ pub struct Ledger {
 /// The node's side.
 #[derive(Clone, Debug, Default)]
 pub struct NodeSeen {
+    /// Its name.
+    pub name: String,
     /// What pods may take in all; `pods` among them.
     pub allocatable: Demand,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its taints.
+    pub taints: Vec<Taint>,
+    /// Whether it takes no new pods.
+    pub cordoned: bool,
 }
 
-/// What the bound pods take.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A pod, as far as room is concerned: one that waits for it, or one that has it.
+#[derive(Debug)]
+pub struct Guest {
+    /// As it is stored.
+    pub object: Object,
+    /// What it asks for.
+    pub demand: Demand,
+    /// Uid of its controlling owner.
+    pub owner: Option<String>,
+    /// The higher the sooner.
+    pub priority: i32,
+}
+
+impl Guest {
+    fn new(object: &Object, pod: &Pod, spec: &PodSpec) -> Self {
+        let owners = pod.metadata.owner_references.iter().flatten();
+        let owner = owners.into_iter().find(|owner| owner.controller == Some(true));
+        Self {
+            object: object.clone(),
+            demand: Demand::of_pod(spec),
+            owner: owner.map(|owner| owner.uid.clone()),
+            priority: spec.priority.unwrap_or(0),
+        }
+    }
+
+    /// The pod.
+    pub fn pod(&self) -> &Pod {
+        self.object.typed().expect("a guest is made of a pod")
+    }
+}
+
+/// The bound pods that are not finished, and what they take.
+#[derive(Clone, Debug, Default)]
 pub struct Load {
     /// Resources.
     pub taken: Demand,
-    /// How many pods.
-    pub pods: i64,
+    guests: BTreeMap<String, Arc<Guest>>,
 }
 
 impl Load {
     /// One pod more.
-    pub fn add(&mut self, demand: &Demand) {
-        self.taken.add(demand);
-        self.pods += 1;
+    pub fn add(&mut self, guest: &Arc<Guest>) {
+        if self.guests.insert(guest.object.uid().to_owned(), Arc::clone(guest)).is_none() {
+            self.taken.add(&guest.demand);
+        }
     }
 
-    /// One pod less.
-    pub fn subtract(&mut self, demand: &Demand) {
-        self.taken.subtract(demand);
-        self.pods -= 1;
+    /// The pod with this uid less.
+    pub fn remove(&mut self, uid: &str) -> Option<Arc<Guest>> {
+        let guest = self.guests.remove(uid)?;
+        self.taken.subtract(&guest.demand);
+        Some(guest)
+    }
+
+    /// How many pods.
+    pub fn count(&self) -> usize {
+        self.guests.len()
+    }
+
+    /// Each of them.
+    pub fn guests(&self) -> impl Iterator<Item = &Arc<Guest>> {
+        self.guests.values()
+    }
+
+    /// Each of them, as a pod.
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.guests().map(|guest| guest.pod())
     }
 }
 
@@ -70,17 +126,6 @@ pub struct Rank {
     namespace: String,
     name: String,
     uid: String,
-}
-
-/// A pod without a node.
-#[derive(Clone, Debug)]
-pub struct Waiting {
-    /// As it is stored.
-    pub object: Object,
-    /// What it asks for.
-    pub demand: Demand,
-    /// Uid of the Job that it belongs to.
-    pub owner: Option<String>,
 }
 
 /// The pods of one owner.
@@ -102,7 +147,7 @@ struct Known {
 #[derive(Debug)]
 enum Place {
     Waiting(Rank),
-    Bound { demand: Demand, owner: Option<String> },
+    Bound,
 }
 
 impl Ledger {
@@ -126,19 +171,29 @@ impl Ledger {
         &self.load
     }
 
+    /// Labels of namespaces.
+    pub fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
+    /// The Node as it is stored.
+    pub fn node_object(&self) -> Option<&Object> {
+        self.node.as_ref().map(|(object, _)| object)
+    }
+
     /// The pods that wait, in order.
-    pub fn waiting(&self) -> impl Iterator<Item = (&Rank, &Waiting)> {
-        self.waiting.iter()
+    pub fn waiting(&self) -> impl Iterator<Item = &Arc<Guest>> {
+        self.waiting.values()
     }
 
     /// One of those that wait.
-    pub fn waits(&self, rank: &Rank) -> Option<&Waiting> {
+    pub fn waits(&self, rank: &Rank) -> Option<&Arc<Guest>> {
         self.waiting.get(rank)
     }
 
     /// The gang that a pod belongs to, with the pods of it that there are.
-    pub fn gang<'l>(&'l self, waiting: &Waiting) -> Option<(&'l str, &'l Gang, &'l Crew)> {
-        let (id, gang) = self.gangs.get_key_value(waiting.owner.as_ref()?)?;
+    pub fn gang<'l>(&'l self, guest: &Guest) -> Option<(&'l str, &'l Gang, &'l Crew)> {
+        let (id, gang) = self.gangs.get_key_value(guest.owner.as_ref()?)?;
         Some((id, gang, self.crews.get(id)?))
     }
 
@@ -148,6 +203,8 @@ impl Ledger {
             self.learn_pod(object, pod);
         } else if let Some(job) = object.typed::<Job>() {
             self.learn_job(object, job);
+        } else if object.typed::<Namespace>().is_some() {
+            self.namespaces.insert(object.key().name, object.meta().labels.clone().unwrap_or_default());
         } else if let Some(node) = object.typed::<Node>()
             && object.meta().name.as_deref() == Some(self.name.as_str())
             && self.node.as_ref().is_none_or(|(known, _)| known.revision() < object.revision())
@@ -163,6 +220,8 @@ impl Ledger {
             self.strike(object.uid());
         } else if kind == Kind::of::<Job>() {
             self.gangs.remove(object.uid());
+        } else if kind == Kind::of::<Namespace>() {
+            self.namespaces.remove(&object.key().name);
         } else if self.node.as_ref().is_some_and(|(known, _)| known.uid() == object.uid()) {
             self.node = None;
         }
@@ -183,23 +242,23 @@ impl Ledger {
         self.strike(uid);
         let Some(spec) = pod.spec.as_ref().filter(|_| !over(pod)) else { return };
         let node = spec.node_name.as_deref().unwrap_or_default();
-        let (demand, owner) = (Demand::of_pod(spec), owner(pod));
-        let place = if node.is_empty() {
-            if object.meta().deletion_timestamp.is_some() || held_back(spec) {
-                return;
+        let guest = Arc::new(Guest::new(object, pod, spec));
+        let crew = |crews: &mut HashMap<String, Crew>, change: &dyn Fn(&mut Crew)| {
+            if let Some(owner) = &guest.owner {
+                change(crews.entry(owner.clone()).or_default());
             }
+        };
+        let place = if node == self.name {
+            self.load.add(&guest);
+            crew(&mut self.crews, &|crew| crew.bound += 1);
+            Place::Bound
+        } else if node.is_empty() && object.meta().deletion_timestamp.is_none() && !held_back(spec) {
             let rank = rank(object, spec);
-            if let Some(owner) = &owner {
-                self.crews.entry(owner.clone()).or_default().waiting.insert(rank.clone());
-            }
-            self.waiting.insert(rank.clone(), Waiting { object: object.clone(), demand, owner });
+            crew(&mut self.crews, &|crew| {
+                crew.waiting.insert(rank.clone());
+            });
+            self.waiting.insert(rank.clone(), Arc::clone(&guest));
             Place::Waiting(rank)
-        } else if node == self.name {
-            self.load.add(&demand);
-            if let Some(owner) = &owner {
-                self.crews.entry(owner.clone()).or_default().bound += 1;
-            }
-            Place::Bound { demand, owner }
         } else {
             return;
         };
@@ -208,34 +267,34 @@ impl Ledger {
 
     /// Takes a pod out of the books.
     fn strike(&mut self, uid: &str) {
-        let owner = match self.pods.remove(uid).map(|known| known.place) {
-            None => return,
-            Some(Place::Waiting(rank)) => {
-                let owner = self.waiting.remove(&rank).and_then(|waiting| waiting.owner);
-                if let Some(crew) = owner.as_ref().and_then(|owner| self.crews.get_mut(owner)) {
-                    crew.waiting.remove(&rank);
-                }
-                owner
-            }
-            Some(Place::Bound { demand, owner }) => {
-                self.load.subtract(&demand);
-                if let Some(crew) = owner.as_ref().and_then(|owner| self.crews.get_mut(owner)) {
-                    crew.bound -= 1;
-                }
-                owner
-            }
+        let Some(known) = self.pods.remove(uid) else { return };
+        let (guest, rank) = match known.place {
+            Place::Waiting(rank) => (self.waiting.remove(&rank), Some(rank)),
+            Place::Bound => (self.load.remove(uid), None),
         };
-        if let Some(owner) = owner
-            && self.crews.get(&owner).is_some_and(|crew| crew.bound == 0 && crew.waiting.is_empty())
-        {
-            self.crews.remove(&owner);
+        let Some(owner) = guest.as_ref().and_then(|guest| guest.owner.as_ref()) else { return };
+        let Some(crew) = self.crews.get_mut(owner) else { return };
+        match rank {
+            Some(rank) => {
+                crew.waiting.remove(&rank);
+            }
+            None => crew.bound -= 1,
+        }
+        if crew.bound == 0 && crew.waiting.is_empty() {
+            self.crews.remove(owner);
         }
     }
 }
 
 fn seen(node: &Node) -> NodeSeen {
     let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
-    NodeSeen { allocatable: Demand::of(allocatable), labels: node.metadata.labels.clone().unwrap_or_default() }
+    NodeSeen {
+        name: node.metadata.name.clone().unwrap_or_default(),
+        allocatable: Demand::of(allocatable),
+        labels: node.metadata.labels.clone().unwrap_or_default(),
+        taints: node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default(),
+        cordoned: node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)),
+    }
 }
 
 fn over(pod: &Pod) -> bool {
@@ -257,9 +316,4 @@ fn rank(object: &Object, spec: &PodSpec) -> Rank {
         name: meta.name.clone().unwrap_or_default(),
         uid: object.uid().to_owned(),
     }
-}
-
-fn owner(pod: &Pod) -> Option<String> {
-    let owners = pod.metadata.owner_references.iter().flatten();
-    owners.into_iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
 }

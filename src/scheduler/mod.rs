@@ -10,12 +10,19 @@
 //! The ledger holds waiting and running pods only, so that a look costs nothing for what is finished. It is made anew
 //! from the store whenever the watch breaks: losing it costs time, never correctness.
 
+pub mod affinity;
 pub mod apply;
+pub mod arrival;
 pub mod demand;
+pub mod evict;
 pub mod fit;
 pub mod gang;
 pub mod ledger;
+pub mod neighbours;
 pub mod plan;
+pub mod ports;
+pub mod preempt;
 pub mod run;
+pub mod taints;
 
 pub use self::run::run;

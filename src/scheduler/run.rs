@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use tokio_util::sync::CancellationToken;
 
 use super::apply;
@@ -41,7 +41,7 @@ pub async fn run(store: Store, node: String, stop: CancellationToken) {
 }
 
 async fn follow(store: &Store, node: &str) -> Result<Infallible, Error> {
-    let kinds = [Kind::of::<Pod>(), Kind::of::<Node>(), Kind::of::<Job>()];
+    let kinds = [Kind::of::<Pod>(), Kind::of::<Node>(), Kind::of::<Job>(), Kind::of::<Namespace>()];
     // Watched from before the look, so that nothing falls in between; what is older than the ledger it ignores.
     let mut watch = store.watch(&kinds, store.revision())?;
     let mut ledger = survey(store, node, &kinds)?;
@@ -91,11 +91,11 @@ async fn pass(store: &Store, ledger: &mut Ledger) -> Result<Option<Timestamp>, E
     loop {
         let now = Timestamp::now();
         let plan = plan(ledger, now);
-        let writes = apply::writes(&plan, ledger.node_name(), now);
+        let writes = apply::writes(ledger, &plan, now);
         if writes.is_empty() {
             return Ok(plan.wake_at);
         }
-        tracing::debug!(bound = plan.bind.len(), told = plan.tell.len(), "commit");
+        tracing::debug!(bound = plan.bind.len(), told = plan.tell.len(), evicted = plan.evict.len(), "commit");
         match store.commit(writes).await {
             Ok(done) => done.objects.iter().flatten().for_each(|object| ledger.learn(object)),
             Err(Error::Conflict { .. } | Error::NotFound(_)) => return Ok(plan.wake_at),

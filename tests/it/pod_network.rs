@@ -48,12 +48,17 @@ async fn a_host_port_leads_into_the_pod() {
                 text == "hello\n"
             })
             .await;
-        // A second pod that wants the same port waits, and is told why.
+        house.delete("serves", Some(0)).await;
+        house.until_gone("serves").await;
+        // A port that another program has is waited for, and that is told.
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = taken.local_addr().expect("it has an address").port();
+        let ports = format!(", ports: [{{containerPort: 8000, hostPort: {port}, hostIP: 127.0.0.1}}]");
         house.pod(&shell("waits", "true", "", "", &ports)).await;
         let told = || house.events("waits").iter().any(|line| line.contains("Warning FailedCreatePodSandBox"));
         house.eventually("it is told", || async { told() }).await;
         assert_eq!(house.get("waits").and_then(|pod| pod.status?.phase).as_deref(), Some("Pending"));
-        house.delete("serves", Some(0)).await;
+        drop(taken);
         house.until_phase("waits", "Succeeded").await;
         house.until_empty().await;
     })

@@ -14,7 +14,7 @@ use jobdock::runtime::{ContainerSeen, ImageSeen, Seen};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::pod_house::{pod, tell};
+use super::pod_house::{from_yaml, pod, tell};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).expect("a test's instant is in range")
@@ -27,17 +27,25 @@ struct Case {
 }
 
 impl Case {
+    /// Bound, and begun.
     fn new(spec: &str) -> Self {
+        Self::fresh(spec).told()
+    }
+
+    /// Bound just now.
+    fn fresh(spec: &str) -> Self {
         let mut pod = pod(&format!("{{metadata: {{name: p, uid: uid}}, spec: {spec}}}"));
         let spec = pod.spec.as_mut().expect("a case has a spec");
         spec.node_name.get_or_insert_with(|| "node".to_owned());
+        pod.status = Some(from_yaml("{conditions: [{type: PodScheduled, status: 'True'}]}"));
+        let spec = pod.spec.as_mut().expect("a case has a spec");
         let names = spec.containers.iter().chain(spec.init_containers.iter().flatten());
         let ready =
             ImageFact::Ready { image: ImageSeen { id: "sha256:1".to_owned(), ..ImageSeen::default() }, pulled: false };
         let images = names.map(|container| (container.name.clone(), ready.clone())).collect();
         let node = NodeFacts { name: "node".to_owned(), pod_dir: "/pods/uid".to_owned(), ..NodeFacts::default() };
         let facts = PodFacts { pod, node, images, volumes: VolumesFact::Ready, ..PodFacts::default() };
-        Self { facts, now: at(0) }.told()
+        Self { facts, now: at(0) }
     }
 
     fn with(mut self, change: impl FnOnce(&mut PodFacts)) -> Self {
@@ -217,7 +225,7 @@ fn sandboxed(case: Case) -> Case {
 
 #[test]
 fn a_new_pod_is_started_in_one_go() {
-    Case::new(ONE).pod(|pod| pod.status = None).check(expect![[r#"
+    Case::fresh(ONE).check(expect![[r#"
         Pending - -
         main #0: waiting ContainerCreating, last -
         event Pulled Container image "a" already present on machine
@@ -785,4 +793,6 @@ fn others_pods_are_left_alone() {
         Case::new(ONE).pod(|pod| pod.spec.as_mut().expect("a case has a spec").node_name = Some("x".to_owned()));
     assert_eq!(foreign.plan(), PodPlan::default());
     assert_eq!(Case::new(ONE).unbound().plan(), PodPlan::default(), "the scheduler's");
+    let unseen = Case::fresh(ONE).pod(|pod| pod.status = None);
+    assert_eq!(unseen.plan(), PodPlan::default(), "the scheduler has not let it in");
 }

@@ -632,7 +632,6 @@ fn fields_without_effect_are_named() {
         ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
     );
     expect![[r#"
-        spec.nodeSelector
         spec.volumes[0].emptyDir.sizeLimit
         spec.containers[0].readinessProbe
         spec.containers[0].lifecycle.preStop

@@ -1,5 +1,6 @@
 //! Which pods the scheduler binds, and what it says to the others: tables on the pure plan, and flows on a store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -7,8 +8,8 @@ use jobdock::model::object::Object;
 use jobdock::runtime::fake::Fake;
 use jobdock::scheduler::apply;
 use jobdock::scheduler::demand::Demand;
-use jobdock::scheduler::ledger::Ledger;
-use jobdock::scheduler::plan::{Plan, plan};
+use jobdock::scheduler::ledger::{Guest, Ledger};
+use jobdock::scheduler::plan::{Plan, Told, plan};
 use jobdock::store::{Store, Write};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
@@ -16,23 +17,26 @@ use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 use super::pod_house::{House, from_yaml, pod};
 
 /// Four cores, 8 GiB, five pods.
-const NODE: &str =
-    "{metadata: {name: node, uid: n, labels: {zone: a}}, status: {allocatable: {cpu: '4', memory: 8Gi, pods: '5'}}}";
+const NODE: &str = "{metadata: {name: node, uid: n, labels: {zone: a, cores: '4'}}, status: {allocatable: {cpu: '4', memory: 8Gi, pods: '5'}}}";
 
-fn at(seconds: i64) -> Timestamp {
+/// A pod that has the node and has begun.
+pub const RUNS: &str = ", nodeName: node}, status: {startTime: '2025-01-01T00:00:00Z'";
+
+pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).expect("a test's instant is in range")
 }
 
 /// A ledger that is fed from YAML; whatever a plan decides goes back into it.
-struct Desk {
-    ledger: Ledger,
+pub struct Desk {
+    pub ledger: Ledger,
     revision: u64,
-    now: Timestamp,
+    pub now: Timestamp,
+    pods: BTreeMap<String, Object>,
 }
 
 impl Desk {
-    fn new() -> Self {
-        let mut desk = Self { ledger: Ledger::new("node"), revision: 0, now: at(0) };
+    pub fn new() -> Self {
+        let mut desk = Self { ledger: Ledger::new("node"), revision: 0, now: at(0), pods: BTreeMap::new() };
         desk.learn(&Object::new(from_yaml::<Node>(NODE)));
         desk
     }
@@ -42,11 +46,32 @@ impl Desk {
         let revision = self.revision.to_string();
         let object = object.with_meta(|meta| meta.resource_version = Some(revision.clone()));
         self.ledger.learn(&object);
+        self.pods.insert(object.key().name, object.clone());
         object
     }
 
+    /// The node with this spec.
+    pub fn node(&mut self, spec: &str) {
+        let mut node: Node = from_yaml(NODE);
+        node.spec = Some(from_yaml(spec));
+        self.learn(&Object::new(node));
+    }
+
+    /// A pod with the label `app`.
+    pub fn labelled(&mut self, name: &str, app: &str, extra: &str) -> Object {
+        let labels = Some([("app".to_owned(), app.to_owned())].into());
+        let object = self.pod(name, "", extra);
+        self.learn(&object.with_meta(|meta| meta.labels = labels.clone()))
+    }
+
+    /// The pod of that name is gone, as it last was.
+    pub fn leave(&mut self, name: &str) {
+        let pod = self.pods[name].clone();
+        self.gone(&pod);
+    }
+
     /// A pod whose spec is `{containers: [..], EXTRA}` with these requests; names sort as they are given.
-    fn pod(&mut self, name: &str, requests: &str, extra: &str) -> Object {
+    pub fn pod(&mut self, name: &str, requests: &str, extra: &str) -> Object {
         let yaml = format!(
             "{{metadata: {{name: {name}, uid: {name}, creationTimestamp: '2025-01-01T00:00:00Z'}}, \
              spec: {{containers: [{{name: c, resources: {{requests: {{{requests}}}}}}}]{extra}}}}}"
@@ -67,14 +92,14 @@ impl Desk {
         self.learn(&Object::new(from_yaml::<Job>(&yaml)));
     }
 
-    fn gone(&mut self, pod: &Object) {
+    pub fn gone(&mut self, pod: &Object) {
         self.ledger.forget(pod);
     }
 
     /// Plans and takes the plan in; `bound`, or `name: message`, by line.
-    fn pass(&mut self) -> String {
+    pub fn pass(&mut self) -> String {
         let plan = plan(&self.ledger, self.now);
-        for write in apply::writes(&plan, "node", self.now) {
+        for write in apply::writes(&self.ledger, &plan, self.now) {
             if let Write::Update { object, .. } = write {
                 self.learn(&object);
             }
@@ -87,14 +112,19 @@ impl Desk {
 }
 
 fn tell(plan: &Plan) -> String {
-    let name = |object: &Object| object.meta().name.clone().unwrap_or_default();
-    let bound = plan.bind.iter().map(name);
-    let told = plan.tell.iter().map(|(object, message)| format!("{}: {message}", name(object)));
-    bound.chain(told).collect::<Vec<_>>().join("\n")
+    let name = |guest: &Guest| guest.object.meta().name.clone().unwrap_or_default();
+    let mut lines: Vec<String> = plan.bind.iter().map(|guest| name(guest)).collect();
+    lines.extend(plan.admit.iter().map(|guest| format!("{} may run", name(guest))));
+    lines.extend(plan.refuse.iter().map(|(guest, why)| format!("{} {}: {}", name(guest), why.reason, why.message)));
+    lines.extend(plan.evict.iter().map(|eviction| format!("{} goes: {:?}", name(&eviction.guest), eviction.why)));
+    let nominated = |told: &Told| if told.nominated { " (nominated)" } else { "" };
+    lines.extend(plan.tell.iter().map(|told| format!("{}{}: {}", name(&told.guest), nominated(told), told.message)));
+    lines.extend(plan.date_taints.then(|| "taints are dated".to_owned()));
+    lines.join("\n")
 }
 
 /// What a lone pod is told that stays resolvable by the end of others, or not.
-fn refusal(reasons: &str, resolvable: bool) -> String {
+pub fn refusal(reasons: &str, resolvable: bool) -> String {
     let end = if resolvable {
         "No preemption victims found for incoming pod"
     } else {
@@ -141,7 +171,7 @@ fn what_runs_leaves_less_room_until_it_ends() {
 #[test]
 fn a_finished_pod_takes_no_room() {
     let mut desk = Desk::new();
-    let first = desk.pod("a", "cpu: '4'", ", nodeName: node");
+    let first = desk.pod("a", "cpu: '4'", RUNS);
     desk.pod("b", "cpu: '4'", "");
     assert_eq!(desk.pass(), format!("b: {}", refusal("1 Insufficient cpu", true)));
     let mut ended = first.typed::<Pod>().expect("a pod").clone();
@@ -175,9 +205,7 @@ fn priority_comes_before_age_and_age_before_name() {
 
 #[test]
 fn pods_of_others_and_pods_that_are_held_back_are_left_alone() {
-    for extra in
-        [", schedulerName: other", ", schedulingGates: [{name: g}]", ", nodeName: elsewhere", ", nodeName: node"]
-    {
+    for extra in [", schedulerName: other", ", schedulingGates: [{name: g}]", ", nodeName: elsewhere", RUNS] {
         let mut desk = Desk::new();
         desk.pod("p", "", extra);
         assert_eq!(desk.pass(), "", "{extra}");
@@ -188,7 +216,7 @@ fn pods_of_others_and_pods_that_are_held_back_are_left_alone() {
 fn new_reasons_are_told_after_a_while_and_not_each_time() {
     let mut desk = Desk::new();
     let (cpu, memory) = (refusal("1 Insufficient cpu", true), refusal("1 Insufficient memory", true));
-    let mut takes = desk.pod("a", "cpu: '4'", ", nodeName: node");
+    let mut takes = desk.pod("a", "cpu: '4'", RUNS);
     desk.pod("p", "cpu: '1', memory: 1Gi", "");
     assert_eq!(desk.pass(), format!("p: {cpu}"));
     for (seconds, requests, expected) in [
@@ -197,7 +225,7 @@ fn new_reasons_are_told_after_a_while_and_not_each_time() {
         (12, "cpu: '4'", format!("p: {cpu}")),
     ] {
         desk.gone(&takes);
-        takes = desk.pod("a", requests, ", nodeName: node");
+        takes = desk.pod("a", requests, RUNS);
         desk.now = at(seconds);
         assert_eq!(desk.pass(), expected, "{seconds}");
     }
@@ -226,7 +254,7 @@ const GANG_OF_THREE: &str = "{parallelism: 3, completions: 3, scheduling: {sched
 fn a_gang_starts_as_soon_as_all_of_it_fits_and_not_before() {
     let mut desk = Desk::new();
     desk.job(GANG_OF_THREE, "{}");
-    let blocker = desk.pod("0", "cpu: '2'", ", nodeName: node");
+    let blocker = desk.pod("0", "cpu: '2'", RUNS);
     for name in ["a", "b", "c"] {
         desk.member(name, "cpu: '1'");
     }
@@ -280,7 +308,7 @@ fn the_size_of_a_gang_counts_as_it_stands_now() {
         desk.pass();
         desk.job(&spec(policy), status);
         let plan = plan(&desk.ledger, desk.now);
-        let names: Vec<_> = plan.bind.iter().filter_map(|object| object.meta().name.clone()).collect();
+        let names: Vec<_> = plan.bind.iter().filter_map(|guest| guest.object.meta().name.clone()).collect();
         assert_eq!(names.join(" "), bound, "{policy} {status}");
     }
 }
@@ -377,4 +405,14 @@ async fn a_restarted_scheduler_knows_from_the_store_what_is_taken() {
     house.until("second", "told why it waits", waits).await;
     house.delete("first", Some(0)).await;
     house.until_phase("second", "Running").await;
+}
+
+#[test]
+fn pods_of_one_job_are_told_the_same_where_they_ask_for_the_same() {
+    let mut desk = Desk::new();
+    for (name, cpu) in [("a", "5"), ("b", "5"), ("c", "1"), ("d", "4"), ("e", "4"), ("f", "5")] {
+        desk.member(name, &format!("cpu: '{cpu}'"));
+    }
+    let (never, full) = (refusal("1 Insufficient cpu", false), refusal("1 Insufficient cpu", true));
+    assert_eq!(desk.pass(), format!("c\na: {never}\nb: {never}\nd: {full}\ne: {full}\nf: {never}"));
 }
