@@ -142,6 +142,7 @@ impl Daemon {
         controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
         controllers.spawn(|stop| service::run(store.clone(), stop));
         let node = Part::new("node agent", &failures);
+        let talking = engine.clone();
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
             let node_name = pod::node::default_name();
@@ -150,7 +151,7 @@ impl Daemon {
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);
-        api.spawn(|stop| api::serve(ApiState::new(store.clone(), stop.clone()), listeners, stop));
+        api.spawn(|stop| api::serve(ApiState::new(store.clone(), stop.clone()).with_runtime(talking), listeners, stop));
         let stop_pods_on_exit = config.stop_pods_on_exit;
         Ok(Self { address, failures, stop_pods_on_exit, api, controllers, node, store, directory, _socket: socket })
     }

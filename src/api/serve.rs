@@ -125,6 +125,7 @@ async fn bind_tls(data_dir: &Path, address: SocketAddr) -> Result<(TcpListener, 
 /// Serves until `stop`; then ends streams, lets requests under way finish, and returns.
 pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let conversations = state.conversations.clone();
     let open = app(state);
     let unix = async {
         if let Some((listener, path)) = listeners.unix {
@@ -141,6 +142,11 @@ pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToke
         }
     };
     tokio::join!(unix, tls);
+    // They are told to end with the rest; their clients are to hear of it.
+    conversations.close();
+    if tokio::time::timeout(DRAIN, conversations.wait()).await.is_err() {
+        tracing::warn!("conversations with pods were cut off: they did not end in time");
+    }
 }
 
 /// What is listened on.

@@ -59,6 +59,7 @@ pub fn conditions(
     let containers_ready = containers_ready(tracks, statuses, phase);
     let said = [
         outcome.disrupted.then_some(disruption),
+        anew(spec, phase, outcome),
         Some(Said::plain("PodReadyToStartContainers", network_stands(facts, spec))),
         Some(initialized(spec, tracks, statuses, phase)),
         Some(ready(spec, before, &containers_ready)),
@@ -90,6 +91,17 @@ fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
         last_transition_time: old.and_then(|old| old.last_transition_time.clone()).or(Some(time::seconds(now))),
         ..old.cloned().unwrap_or_default()
     }
+}
+
+/// Parity: `GenerateAllContainersRestartingCondition`, told only of pods that have such a rule.
+fn anew(spec: &PodSpec, phase: &str, outcome: &Outcome) -> Option<Said> {
+    const KIND: &str = "AllContainersRestarting";
+    let said = match phase {
+        "Succeeded" => Said::no(KIND, "PodCompleted", None),
+        "Failed" => Said::no(KIND, "PodFailed", None),
+        _unfinished => Said::plain(KIND, outcome.anew),
+    };
+    restart::could_restart_all(spec).then_some(said)
 }
 
 fn network_stands(facts: &PodFacts, spec: &PodSpec) -> bool {

@@ -101,6 +101,14 @@ impl<'a> Draft<'a> {
         self.plan.restarts = (all != self.facts.restarts).then_some(all);
     }
 
+    /// Enters that a run is to be followed by another, `with_all` where the whole pod begins anew.
+    pub fn enter_again(&mut self, container: &str, attempt: u32, with_all: bool) {
+        let mut all = self.plan.restarts.take().unwrap_or_else(|| self.facts.restarts.clone());
+        let entry = super::backoff::again(all.get(container), attempt, with_all, self.now);
+        all.insert(container.to_owned(), entry);
+        self.plan.restarts = (all != self.facts.restarts).then_some(all);
+    }
+
     /// Containers whose process may still run.
     pub fn running(&self) -> Vec<usize> {
         (0..self.tracks.len()).filter(|index| self.tracks[*index].running()).collect()
@@ -111,9 +119,9 @@ impl<'a> Draft<'a> {
         self.tracks.iter().any(|track| matches!(track.state, State::Settling(_)))
     }
 
-    /// Some main container has begun once: the init containers are behind.
+    /// Some main container has begun since the pod last began anew: the init containers are behind.
     pub fn initialized(&self) -> bool {
-        self.tracks.iter().any(|track| track.role == Role::Main && track.ever_ran())
+        self.tracks.iter().any(|track| track.role == Role::Main && track.ever_ran() && !track.with_all)
     }
 
     /// The plan, with the status that follows from it.

@@ -20,7 +20,7 @@ use k8s_openapi::api::core::v1::PodSpec;
 use super::draft::Draft;
 use super::facts::{PodFacts, PodPlan};
 use super::restart::Role;
-use super::{cleanup, conditions, phase, start, stop, unsupported};
+use super::{anew, cleanup, conditions, health, phase, start, stop, unsupported};
 use crate::model::event::Severity;
 
 /// The grace of a pod that does not say. Parity: the API's default.
@@ -61,6 +61,7 @@ pub enum Stopping {
 /// What a pod of this node is at.
 enum Stage {
     Run,
+    Anew,
     Stop(Stopping),
     Over,
 }
@@ -86,9 +87,11 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
     }
     match stage(&draft) {
         Stage::Run => start::run(&mut draft),
+        Stage::Anew => anew::begin_anew(&mut draft),
         Stage::Stop(why) => stop::stop(&mut draft, why),
         Stage::Over => cleanup::over(&mut draft),
     }
+    health::end_probes(&mut draft);
     cleanup::logs(&mut draft);
     draft.finish()
 }
@@ -117,6 +120,9 @@ fn stage(draft: &Draft<'_>) -> Stage {
     }
     if let Some(at) = deadline(draft).filter(|at| *at <= draft.now) {
         return Stage::Stop(Stopping::Deadline { kill_at: at + grace(draft.spec) });
+    }
+    if anew::due(draft) {
+        return Stage::Anew;
     }
     let init_failed =
         |track: &super::tracks::Track<'_>| track.role == Role::Init && track.over(draft.spec) && !track.succeeded();
@@ -155,7 +161,8 @@ pub fn deadline(draft: &Draft<'_>) -> Option<Timestamp> {
     started.checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
-fn grace(spec: &PodSpec) -> SignedDuration {
+/// How long the pod's containers may take to stop.
+pub fn grace(spec: &PodSpec) -> SignedDuration {
     SignedDuration::from_secs(spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECONDS).max(0))
 }
 

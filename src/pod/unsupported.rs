@@ -4,7 +4,7 @@
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 /// Resources whose limits are enforced.
-const ENFORCED: [&str; 2] = ["cpu", "memory"];
+const ENFORCED: [&str; 3] = ["cpu", "memory", super::spec::GPU];
 
 /// Paths of the fields that are set and have no effect, each with a word on why where it is not just not done yet.
 pub fn ignored(spec: &PodSpec) -> Vec<String> {
@@ -46,12 +46,6 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
             out.push(format!("{path}.{field}"));
         }
     };
-    flag(container.liveness_probe.is_some(), "livenessProbe");
-    flag(container.readiness_probe.is_some(), "readinessProbe");
-    flag(container.startup_probe.is_some(), "startupProbe");
-    let lifecycle = container.lifecycle.as_ref();
-    flag(lifecycle.is_some_and(|lifecycle| lifecycle.post_start.is_some()), "lifecycle.postStart");
-    flag(lifecycle.is_some_and(|lifecycle| lifecycle.pre_stop.is_some()), "lifecycle.preStop");
     flag(some(&container.volume_devices), "volumeDevices");
     let limits = container.resources.iter().flat_map(|resources| resources.limits.iter().flatten());
     for (name, _) in limits.filter(|(name, _)| !ENFORCED.contains(&name.as_str())) {
@@ -65,8 +59,4 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
     }
     let security = container.security_context.as_ref();
     flag(security.is_some_and(|security| security.se_linux_options.is_some()), "securityContext.seLinuxOptions");
-    let local = security.and_then(|security| security.seccomp_profile.as_ref());
-    flag(local.is_some_and(|profile| profile.type_ == "Localhost"), "securityContext.seccompProfile");
-    let local = security.and_then(|security| security.app_armor_profile.as_ref());
-    flag(local.is_some_and(|profile| profile.type_ == "Localhost"), "securityContext.appArmorProfile");
 }

@@ -16,19 +16,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::pod_house::{from_yaml, pod, tell};
 
-fn at(seconds: i64) -> Timestamp {
+pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).expect("a test's instant is in range")
 }
 
 /// Facts of a pod on the node `node`, with uid `uid`, whose images are all there and whose volumes stand.
-struct Case {
-    facts: PodFacts,
-    now: Timestamp,
+pub struct Case {
+    pub facts: PodFacts,
+    pub now: Timestamp,
 }
 
 impl Case {
     /// Bound, and begun.
-    fn new(spec: &str) -> Self {
+    pub fn new(spec: &str) -> Self {
         Self::fresh(spec).told()
     }
 
@@ -48,29 +48,29 @@ impl Case {
         Self { facts, now: at(0) }
     }
 
-    fn with(mut self, change: impl FnOnce(&mut PodFacts)) -> Self {
+    pub fn with(mut self, change: impl FnOnce(&mut PodFacts)) -> Self {
         change(&mut self.facts);
         self
     }
 
-    fn pod(self, change: impl FnOnce(&mut Pod)) -> Self {
+    pub fn pod(self, change: impl FnOnce(&mut Pod)) -> Self {
         self.with(|facts| change(&mut facts.pod))
     }
 
-    fn unbound(self) -> Self {
+    pub fn unbound(self) -> Self {
         self.pod(|pod| {
             pod.spec.as_mut().expect("a case has a spec").node_name = None;
             pod.status = None;
         })
     }
 
-    fn now(mut self, seconds: i64) -> Self {
+    pub fn now(mut self, seconds: i64) -> Self {
         self.now = at(seconds);
         self
     }
 
     /// The engine has this container; one of that name and attempt is replaced.
-    fn seen(self, container: &str, attempt: u32, state: Seen) -> Self {
+    pub fn seen(self, container: &str, attempt: u32, state: Seen) -> Self {
         self.with(|facts| {
             let name = names::container("uid", container, attempt);
             facts.containers.retain(|seen| seen.name != name);
@@ -85,52 +85,52 @@ impl Case {
         })
     }
 
-    fn running(self, container: &str, attempt: u32) -> Self {
+    pub fn running(self, container: &str, attempt: u32) -> Self {
         self.seen(container, attempt, Seen::Running { started_at: at(1) })
     }
 
-    fn exited(self, container: &str, attempt: u32, code: i32) -> Self {
+    pub fn exited(self, container: &str, attempt: u32, code: i32) -> Self {
         self.ended(container, attempt, code, 10)
     }
 
-    fn ended(self, container: &str, attempt: u32, code: i32, seconds: i64) -> Self {
+    pub fn ended(self, container: &str, attempt: u32, code: i32, seconds: i64) -> Self {
         let (started_at, finished_at) = (at(seconds - 5), at(seconds));
         self.seen(container, attempt, Seen::Exited { code, oom_killed: false, error: None, started_at, finished_at })
     }
 
     /// The engine has nothing of this pod.
-    fn vanished(self) -> Self {
+    pub fn vanished(self) -> Self {
         self.with(|facts| facts.containers.clear())
     }
 
     /// Logs of this run are complete.
-    fn copied(self, container: &str, attempt: u32) -> Self {
+    pub fn copied(self, container: &str, attempt: u32) -> Self {
         self.with(|facts| {
             facts.logs_finished.insert(Attempt { container: container.to_owned(), number: attempt });
         })
     }
 
-    fn followed(self, container: &str, attempt: u32) -> Self {
+    pub fn followed(self, container: &str, attempt: u32) -> Self {
         self.with(|facts| {
             facts.logs_followed.insert(Attempt { container: container.to_owned(), number: attempt });
         })
     }
 
     /// The first run of this container was asked to stop.
-    fn asked(self, container: &str) -> Self {
+    pub fn asked(self, container: &str) -> Self {
         self.with(|facts| {
-            facts.asked_to_stop.insert(names::container("uid", container, 0));
+            facts.asked_to_stop.insert(names::container("uid", container, 0), at(0));
         })
     }
 
     /// The first run of this container was killed.
-    fn killed(self, container: &str) -> Self {
+    pub fn killed(self, container: &str) -> Self {
         self.with(|facts| {
             facts.killed.insert(names::container("uid", container, 0));
         })
     }
 
-    fn deleted(self, seconds: i64, grace: i64) -> Self {
+    pub fn deleted(self, seconds: i64, grace: i64) -> Self {
         self.pod(|pod| {
             pod.metadata.deletion_timestamp = Some(Time(at(seconds)));
             pod.metadata.deletion_grace_period_seconds = Some(grace);
@@ -138,7 +138,7 @@ impl Case {
     }
 
     /// Commits what the plan says, as the store would: the next plan finds it.
-    fn told(mut self) -> Self {
+    pub fn told(mut self) -> Self {
         let made = plan(&self.facts, self.now);
         if let Some(status) = made.status {
             self.facts.pod.status = Some(status);
@@ -149,12 +149,12 @@ impl Case {
         self
     }
 
-    fn plan(&self) -> PodPlan {
+    pub fn plan(&self) -> PodPlan {
         plan(&self.facts, self.now)
     }
 
     /// The decision as text: phase and containers, events, acts, the next look.
-    fn decide(&self) -> String {
+    pub fn decide(&self) -> String {
         let plan = self.plan();
         let mut pod = self.facts.pod.clone();
         pod.status = plan.status.clone();
@@ -171,7 +171,7 @@ impl Case {
         lines.join("\n")
     }
 
-    fn check(&self, expected: Expect) {
+    pub fn check(&self, expected: Expect) {
         expected.assert_eq(&self.decide());
         let told = Self { facts: self.facts.clone(), now: self.now }.told();
         let again = told.plan();
@@ -191,6 +191,12 @@ fn act(action: &Action) -> String {
         Action::Start { create: Some(_), name, .. } => format!("create and start {}", short(name)),
         Action::Start { create: None, name, .. } => format!("start {}", short(name)),
         Action::FollowLogs { name, .. } => format!("follow {}", short(name)),
+        Action::Probe(watch) => format!("probe {} {:?}", short(&watch.key.name), watch.key.kind),
+        Action::EndProbe { key } => format!("end probe {} {:?}", short(&key.name), key.kind),
+        Action::Hook { key, limit: None, .. } => format!("hook {} {:?}", short(&key.name), key.hook),
+        Action::Hook { key, limit: Some(limit), .. } => {
+            format!("hook {} {:?} within {} s", short(&key.name), key.hook, limit.as_secs())
+        }
         Action::Stop { name, .. } => format!("stop {}", short(name)),
         Action::Kill { name } => format!("kill {}", short(name)),
         Action::RemoveContainer { name } => format!("remove {}", short(name)),
@@ -209,7 +215,7 @@ const SIDE: &str = "{restartPolicy: Never, terminationGracePeriodSeconds: 20, \
                     {name: s2, image: a, restartPolicy: Always}], containers: [{name: main, image: a}]}";
 
 /// The sandbox runs.
-fn sandboxed(case: Case) -> Case {
+pub fn sandboxed(case: Case) -> Case {
     case.with(|facts| {
         facts.sandbox_image = Some("sandbox".to_owned());
         facts.containers.push(ContainerSeen {
@@ -780,7 +786,10 @@ fn a_broken_configuration_is_told_before_an_image_is_pulled() {
 
 #[test]
 fn a_broken_clock_does_not_make_a_back_off_endless() {
-    let restarts = BTreeMap::from([("main".to_owned(), Restarts { attempt: 1, delay_seconds: 10, at: at(0) })]);
+    let restarts = BTreeMap::from([(
+        "main".to_owned(),
+        Restarts { attempt: 1, delay_seconds: 10, at: at(0), again: None, with_all: false },
+    )]);
     // The engine's clock is an hour ahead.
     let ahead = Case::new(AGAIN).ended("main", 1, 1, 3600).with(|facts| facts.restarts = restarts).now(5);
     let wake = ahead.plan().wake_at.expect("it waits");

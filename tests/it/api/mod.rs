@@ -15,6 +15,7 @@ mod priority;
 mod protobuf;
 mod selector;
 mod serve;
+mod streams;
 mod tables;
 mod watch;
 mod write;
