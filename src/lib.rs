@@ -47,6 +47,7 @@
 //! | [`admission`] | what a pod's namespace gives it and holds it to, before it is stored | `model`, `store` |
 //! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile`, `admission` |
 //! | [`scheduler`] | which pods the node takes, and in which order: a pure plan, and the loop that carries it out | `model`, `store`, `reconcile` |
+//! | [`service`] | which addresses stand behind a Service: Endpoints and EndpointSlices by a pure plan | `model`, `store`, `reconcile` |
 //! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `model`, `store`, `reconcile`, `runtime`, `token` |
 //! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `model`, `store`, `runtime`, `admission`, `token` |
 //! | [`cli`] | one file per command; a Kubernetes client | `model`, `daemon`; `plan` the pure core of `job` |
@@ -88,6 +89,7 @@ pub mod pod;
 pub mod reconcile;
 pub mod runtime;
 pub mod scheduler;
+pub mod service;
 pub mod store;
 pub mod tenancy;
 pub mod token;

@@ -10,8 +10,10 @@ use std::hash::{Hash, Hasher};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Event, LimitRange, Namespace, Node, Pod, PodTemplate, ResourceQuota, Secret, ServiceAccount,
+    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, Pod, PodTemplate, ResourceQuota, Secret, Service,
+    ServiceAccount,
 };
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::Value;
 
@@ -140,6 +142,7 @@ const fn row<T: Resource + Strategy>(plural: &'static str, singular: &'static st
 /// Every kind served, in the order of discovery.
 pub static KINDS: &[Kind] = &[
     Kind { short_names: &["cm"], ..row::<ConfigMap>("configmaps", "configmap") },
+    Kind { short_names: &["ep"], ..row::<Endpoints>("endpoints", "endpoints") },
     Kind { short_names: &["ev"], ..row::<Event>("events", "event") },
     Kind { short_names: &["ns"], namespaced: false, status: true, ..row::<Namespace>("namespaces", "namespace") },
     Kind { short_names: &["no"], namespaced: false, status: true, ..row::<Node>("nodes", "node") },
@@ -149,9 +152,11 @@ pub static KINDS: &[Kind] = &[
     Kind { short_names: &["quota"], status: true, ..row::<ResourceQuota>("resourcequotas", "resourcequota") },
     row::<Secret>("secrets", "secret"),
     Kind { short_names: &["sa"], ..row::<ServiceAccount>("serviceaccounts", "serviceaccount") },
+    Kind { short_names: &["svc"], categories: &["all"], status: true, ..row::<Service>("services", "service") },
     Kind { short_names: &["cj"], categories: &["all"], status: true, ..row::<CronJob>("cronjobs", "cronjob") },
     Kind { categories: &["all"], status: true, ..row::<Job>("jobs", "job") },
     row::<Lease>("leases", "lease"),
+    row::<EndpointSlice>("endpointslices", "endpointslice"),
     Kind { short_names: &["ev"], face: Some(events::FACE), ..row::<events::Event>("events", "event") },
     Kind { short_names: &["pc"], namespaced: false, ..row::<PriorityClass>("priorityclasses", "priorityclass") },
 ];

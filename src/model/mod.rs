@@ -22,6 +22,7 @@ pub mod quantity;
 pub mod schedule;
 pub mod schema;
 pub mod selector;
+pub mod service;
 pub mod strategic;
 mod strategies;
 pub mod strategy;

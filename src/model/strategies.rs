@@ -4,6 +4,7 @@
 mod account;
 mod events;
 mod limits;
+mod network;
 mod priority;
 mod template;
 

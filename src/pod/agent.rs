@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, PodStatus, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, Commit};
@@ -23,7 +24,7 @@ use super::core::{Core, Credentials, Error, Ground};
 use super::facts::{NodeFacts, VolumesFact};
 use super::observe::{Observed, observe};
 use super::plan::plan;
-use super::{node, phase, sweep, volumes_plan};
+use super::{hosts_files, node, phase, sweep, volumes_plan};
 use crate::model::kind::Kind;
 use crate::runtime::{Hint, Runtime};
 use crate::store::{self, Change, Store};
@@ -70,6 +71,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
         core.queue.run(WORKERS, stop.clone(), work),
         stop.run_until_cancelled(follow_hints(&core, hints)),
         stop.run_until_cancelled(follow_store(&core, revision)),
+        stop.run_until_cancelled(hosts_files::keep(&core)),
         stop.run_until_cancelled(every(HEARTBEAT, || async { core.ask_life().await.map(drop) })),
         stop.run_until_cancelled(every(SWEEP, || sweep::everything(&core))),
     );
@@ -154,13 +156,17 @@ async fn follow_hints(core: &Core, mut hints: futures::stream::BoxStream<'static
 }
 
 async fn follow_store(core: &Core, mut revision: u64) {
-    let kinds = [Kind::of::<Pod>(), Kind::of::<ConfigMap>(), Kind::of::<Secret>()];
+    let names = [Kind::of::<Service>(), Kind::of::<EndpointSlice>(), Kind::of::<Endpoints>()];
+    let kinds = [&[Kind::of::<Pod>(), Kind::of::<ConfigMap>(), Kind::of::<Secret>()][..], &names].concat();
     loop {
         match watch(core, &kinds, &mut revision).await {
             store::Error::Closed => return,
             // Too far behind the log: look at all pods, then go on from there.
             store::Error::Compacted(..) => match sweep::pods(core) {
-                Ok(newest) => revision = newest,
+                Ok(newest) => {
+                    revision = newest;
+                    core.names_changed.notify_one();
+                }
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "pods cannot be listed"),
             },
             error => tracing::warn!(error = &error as &dyn std::error::Error, "the watch is opened again"),
@@ -180,6 +186,10 @@ async fn watch(core: &Core, kinds: &[&'static Kind], revision: &mut u64) -> stor
                 *revision = change.revision;
                 if change.kind == Kind::of::<Pod>() {
                     pod_changed(core, &change);
+                } else if [Kind::of::<Service>(), Kind::of::<EndpointSlice>(), Kind::of::<Endpoints>()]
+                    .contains(&change.kind)
+                {
+                    core.names_changed.notify_one();
                 } else {
                     core.wanting_sources().into_iter().for_each(|uid| sources_changed(core, uid));
                 }

@@ -12,7 +12,7 @@ use super::draft::KUBELET;
 use super::facts::{Action, Attempt, Note, PodPlan, StartFailure, StartStep, VolumesFact};
 use super::observe::{Observed, RESTARTS};
 use super::volumes_plan::VolumeWork;
-use super::{hooks, logs, names, prober, tokens, volumes};
+use super::{hooks, hosts_files, logs, names, prober, tokens, volumes};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event::{self, Severity};
 use crate::model::object::{Key, Object};
@@ -123,6 +123,10 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
                 core.tasks.spawn(async move { stop.run_until_cancelled(pull).await });
             }
             Ok(())
+        }
+        Action::WriteHosts { head } => {
+            let namespace = seen.facts.pod.metadata.namespace.clone().unwrap_or_default();
+            hosts_files::adopt(core, uid, &namespace, head).await
         }
         Action::StartSandbox(spec) => start_sandbox(core, uid, &spec).await,
         Action::Start { attempt, create, name, message_file } => {
@@ -430,6 +434,7 @@ async fn remove_data(core: &Core, uid: &str, engine_volumes: Vec<String>) -> Res
     core.memories.known(uid, |memory| {
         memory.volumes = VolumesFact::Unknown;
         memory.engine_volumes.clear();
+        memory.hosts = None;
     });
     Ok(())
 }

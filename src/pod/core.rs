@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -89,6 +90,10 @@ pub struct Core {
     pub pods_dir: PathBuf,
     /// What pods that call the API are given.
     pub credentials: Credentials,
+    /// Names of Services changed: hosts files are to be written.
+    pub names_changed: Notify,
+    /// Hosts files are written by one at a time, each from what the store says then.
+    pub hosts_turn: tokio::sync::Mutex<()>,
     ground: Mutex<Ground>,
     /// A call met no engine: before an exit is believed, its life is asked for.
     suspect: AtomicBool,
@@ -116,6 +121,8 @@ impl Core {
             stop,
             pods_dir,
             credentials,
+            names_changed: Notify::new(),
+            hosts_turn: tokio::sync::Mutex::default(),
             ground: Mutex::new(ground),
             suspect: AtomicBool::new(false),
         }

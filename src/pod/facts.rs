@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service};
 
 use super::backoff::Restarts;
 use super::hook;
@@ -58,6 +58,10 @@ pub struct PodFacts {
     pub outage: Option<Outage>,
     /// Reference of the sandbox image, once this agent has made sure of it.
     pub sandbox_image: Option<String>,
+    /// What the pod's hosts file says of the pod itself, once it was written in this life of the agent.
+    pub hosts_head: Option<String>,
+    /// The machine's own hosts file, for a pod in its network.
+    pub machine_hosts: Option<String>,
     /// The pod has volumes or files that are to be removed when it ends.
     pub has_data: bool,
 }
@@ -102,6 +106,12 @@ pub struct NodeFacts {
     pub pod_dir: String,
     /// Where the API listens.
     pub api: Reach,
+    /// The file on the engine's host that the pod has as its hosts file; none where the engine makes one.
+    pub hosts_file: Option<String>,
+    /// Address at which pods reach the machine; empty where that is not known.
+    pub gateway: String,
+    /// The machine's resolver settings, for a pod that adds to them.
+    pub resolv_conf: String,
 }
 
 /// What the pod names and the store has.
@@ -113,6 +123,8 @@ pub struct Sources {
     pub secrets: BTreeMap<String, Secret>,
     /// Fresh tokens of the pod's account.
     pub tokens: BTreeMap<Wanted, String>,
+    /// All of the pod's namespace, for a pod that wants to be told of them.
+    pub services: Vec<Service>,
 }
 
 /// The state of an image for one start of one container.
@@ -234,6 +246,11 @@ pub enum Action {
         attempt: Attempt,
         /// The image's reference.
         image: String,
+    },
+    /// Writes the pod's hosts file and keeps it up to date from then on.
+    WriteHosts {
+        /// The part that is about the pod.
+        head: String,
     },
     /// Creates and starts the sandbox.
     StartSandbox(Box<ContainerSpec>),

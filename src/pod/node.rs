@@ -91,6 +91,7 @@ pub fn facts(name: &str, engine: &EngineSeen, pods_dir: &Path) -> NodeFacts {
         cpu_nanos: i128::from(engine.cpus) * 1_000_000_000,
         memory_bytes: i128::from(engine.memory_bytes),
         pod_dir: pods_dir.to_string_lossy().into_owned(),
+        gateway: engine.host_gateway.clone(),
         ..NodeFacts::default()
     }
 }

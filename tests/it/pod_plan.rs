@@ -188,6 +188,7 @@ fn act(action: &Action) -> String {
         Action::PrepareSandboxImage => "prepare sandbox image".to_owned(),
         Action::Pull { attempt, image } => format!("pull {image} for {}", attempt.container),
         Action::StartSandbox(_) => "start sandbox".to_owned(),
+        Action::WriteHosts { .. } => "write hosts".to_owned(),
         Action::Start { create: Some(_), name, .. } => format!("create and start {}", short(name)),
         Action::Start { create: None, name, .. } => format!("start {}", short(name)),
         Action::FollowLogs { name, .. } => format!("follow {}", short(name)),

@@ -20,10 +20,27 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("admission", &["model", "store"]),
     ("job", &["model", "store", "reconcile", "admission"]),
     ("scheduler", &["model", "store", "reconcile"]),
+    ("service", &["model", "store", "reconcile"]),
     ("pod", &["model", "store", "reconcile", "runtime", "token"]),
     ("api", &["model", "store", "runtime", "admission", "token"]),
     ("cli", &["model", "daemon", "job"]),
-    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "tenancy", "token", "job", "scheduler", "pod", "api"]),
+    (
+        "daemon",
+        &[
+            "model",
+            "store",
+            "reconcile",
+            "runtime",
+            "gc",
+            "tenancy",
+            "token",
+            "job",
+            "scheduler",
+            "service",
+            "pod",
+            "api",
+        ],
+    ),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -44,6 +61,7 @@ const IMPURE: &[&str] = &[
     "pod/check/http.rs",
     "pod/core.rs",
     "pod/hooks.rs",
+    "pod/hosts_files.rs",
     "pod/images.rs",
     "pod/logs.rs",
     "pod/node.rs",
@@ -53,6 +71,8 @@ const IMPURE: &[&str] = &[
     "pod/volumes.rs",
     "scheduler/mod.rs",
     "scheduler/run.rs",
+    "service/mod.rs",
+    "service/controller.rs",
 ];
 
 /// PURE files of the runtime, the rest of which does I/O.
@@ -179,7 +199,7 @@ impl Source {
     fn is_pure(&self) -> bool {
         match self.room.as_str() {
             "model" => true,
-            "job" | "pod" | "scheduler" => !IMPURE.contains(&self.name.as_str()),
+            "job" | "pod" | "scheduler" | "service" => !IMPURE.contains(&self.name.as_str()),
             "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }

@@ -7,6 +7,7 @@
 mod accounts;
 mod batch;
 mod core;
+mod network;
 mod node;
 mod pod;
 
@@ -76,6 +77,14 @@ const SELECTOR: Column = wide("Selector", Text::Field("io.k8s.api.batch.v1.JobSp
 
 const fn event(field: &'static str) -> Text {
     Text::Field("io.k8s.api.core.v1.Event", field)
+}
+
+const fn service(field: &'static str) -> Text {
+    Text::Field("io.k8s.api.core.v1.ServiceSpec", field)
+}
+
+const fn slice(field: &'static str) -> Text {
+    Text::Field("io.k8s.api.discovery.v1.EndpointSlice", field)
 }
 
 const fn cron(field: &'static str) -> Text {
@@ -200,6 +209,38 @@ const PRINTERS: &[Printer] = &[
             AGE,
         ],
         cells: |object, now| typed(object, now, accounts::resource_quota),
+    },
+    Printer {
+        group: "",
+        kind: "Service",
+        columns: &[
+            NAME,
+            text("Type", service("type")),
+            text("Cluster-IP", service("clusterIP")),
+            text("External-IP", service("externalIPs")),
+            text("Port(s)", service("ports")),
+            AGE,
+            wide("Selector", service("selector")),
+        ],
+        cells: |object, now| typed(object, now, network::service),
+    },
+    Printer {
+        group: "",
+        kind: "Endpoints",
+        columns: &[NAME, text("Endpoints", Text::Field("io.k8s.api.core.v1.Endpoints", "subsets")), AGE],
+        cells: |object, now| typed(object, now, network::endpoints),
+    },
+    Printer {
+        group: "discovery.k8s.io",
+        kind: "EndpointSlice",
+        columns: &[
+            NAME,
+            text("AddressType", slice("addressType")),
+            text("Ports", slice("ports")),
+            text("Endpoints", slice("endpoints")),
+            AGE,
+        ],
+        cells: |object, now| typed(object, now, network::slice),
     },
     Printer {
         group: "coordination.k8s.io",

@@ -17,6 +17,7 @@ pub mod namespace;
 pub mod node;
 pub mod pod;
 pub mod secret;
+pub mod service;
 pub mod volumes;
 
 pub use self::cron_job::cron_job;
@@ -25,6 +26,7 @@ pub use self::namespace::namespace;
 pub use self::node::node;
 pub use self::pod::{pod, pod_template_spec};
 pub use self::secret::secret;
+pub use self::service::{endpoint_slice, endpoints, service};
 
 /// Sets what nobody has set.
 fn set<T>(target: &mut Option<T>, value: T) {
