@@ -24,6 +24,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub use self::directory::connect;
 use self::directory::{Directory, Refusal, Socket};
 use self::part::{Failures, Part};
+pub use crate::api::Limits;
 use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
 use crate::model::object::Object;
@@ -60,6 +61,8 @@ pub struct Config {
     pub node: bool,
     /// Whether pods end with the daemon.
     pub stop_pods_on_exit: bool,
+    /// How much clients may ask of the API at once.
+    pub limits: Limits,
     /// First delay before a failed pod is tried again.
     pub backoff_base: SignedDuration,
     /// Longest such delay.
@@ -145,7 +148,7 @@ impl Daemon {
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);
-        api.spawn(|stop| api::serve(ApiState::new(store.clone(), stop.clone()), listeners, stop));
+        api.spawn(|stop| api::serve(ApiState::limited(store.clone(), stop.clone(), config.limits), listeners, stop));
         let stop_pods_on_exit = config.stop_pods_on_exit;
         Ok(Self { address, failures, stop_pods_on_exit, api, controllers, node, store, directory, _socket: socket })
     }

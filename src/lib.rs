@@ -38,13 +38,14 @@
 //! | Room | Owns | May import |
 //! |---|---|---|
 //! | [`model`] | the kinds served (one table), decoding, defaults, validation, selectors, quantities, YAML in | nothing of ours |
-//! | [`reconcile`] | the keyed work queue: dedupe, delay, one run per key, back-off on error | nothing of ours |
-//! | [`store`] | SQLite, `commit`, change log, watch fan-out, compaction, kept container logs | `model` |
+//! | [`metrics`] | what is counted, and its text; every room may report there | nothing of ours |
+//! | [`reconcile`] | the keyed work queue: dedupe, delay, one run per key, back-off on error | `metrics` |
+//! | [`store`] | SQLite, `commit`, change log, watch fan-out, compaction, kept container logs | `metrics`, `model` |
 //! | [`runtime`] | the trait of a container engine and its plain data; Docker and a fake | `model` |
 //! | [`gc`] | what happens to an object whose owner or namespace goes | `model`, `store`, `reconcile` |
-//! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile` |
-//! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `model`, `store`, `reconcile`, `runtime` |
-//! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `model`, `store`, `runtime` |
+//! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `metrics`, `model`, `store`, `reconcile` |
+//! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `metrics`, `model`, `store`, `reconcile`, `runtime` |
+//! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `metrics`, `model`, `store`, `runtime` |
 //! | [`cli`] | one file per command; a Kubernetes client | `model`, `daemon`; `plan` the pure core of `job` |
 //! | [`daemon`] | wiring, start order, ordered shutdown | all but `cli` |
 //!
@@ -78,6 +79,7 @@ pub mod cli;
 pub mod daemon;
 pub mod gc;
 pub mod job;
+pub mod metrics;
 pub mod model;
 pub mod pod;
 pub mod reconcile;

@@ -19,7 +19,9 @@ pub mod encode;
 pub mod error;
 pub mod guard;
 pub mod health;
+pub mod limits;
 pub mod log;
+pub mod meter;
 pub mod negotiate;
 pub mod openapi;
 pub mod pager;
@@ -42,6 +44,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use k8s_openapi::api::core::v1::Namespace;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -49,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::call::Call;
 use self::error::Problem;
+use self::meter::Meter;
 use self::negotiate::Format;
 use self::query::Params;
 use self::route::{Place, Target};
@@ -56,13 +60,10 @@ use crate::model::admit::Part;
 use crate::model::object::Key;
 use crate::store::Store;
 
+pub use self::limits::Limits;
 pub use self::pki::kubeconfig;
 pub use self::serve::{Listeners, serve};
 
-/// Requests under way at once, streams aside. Parity: upstream's 400 reading and 200 writing.
-const MAX_REQUESTS: usize = 600;
-/// Watches and followed logs at once: each costs a task and a socket.
-const MAX_STREAMS: usize = 2000;
 /// How long a request waits for a place before it is told to come back.
 const PLACE_WAIT: Duration = Duration::from_secs(5);
 /// How long a request may take, streams aside. Parity: `--request-timeout`.
@@ -76,13 +77,19 @@ pub struct ApiState {
     stop: CancellationToken,
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    limits: Limits,
 }
 
 impl ApiState {
     /// The API over this store; `stop` ends its streams.
     pub fn new(store: Store, stop: CancellationToken) -> Self {
-        let (requests, streams) = (Arc::new(Semaphore::new(MAX_REQUESTS)), Arc::new(Semaphore::new(MAX_STREAMS)));
-        Self { store, stop, requests, streams }
+        Self::limited(store, stop, Limits::default())
+    }
+
+    /// [`ApiState::new`] with other limits.
+    pub fn limited(store: Store, stop: CancellationToken, limits: Limits) -> Self {
+        let places = |number| Arc::new(Semaphore::new(number));
+        Self { store, stop, requests: places(limits.requests), streams: places(limits.streams), limits }
     }
 }
 
@@ -92,10 +99,12 @@ pub fn app(state: ApiState) -> Router {
 }
 
 async fn handle(State(state): State<ApiState>, request: Request) -> Response {
+    let meter = Meter::begin(request.method(), request.uri());
     let mut response = match answer(&state, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
+    meter.end(response.status());
     // Parity: nothing is to be kept by caches, unless it says so itself.
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
@@ -112,7 +121,8 @@ async fn answer(state: &ApiState, request: Request) -> Result<Response, Problem>
             resource(state, call, body).await
         }
         Some(Place::Virtual(group, version, plural)) => {
-            review(&parts.method, &parts.headers, &params, (&group, &version, &plural), body).await
+            let body = call::read_body(body, state.limits.body).await?;
+            review(&parts.method, &parts.headers, &params, (&group, &version, &plural), body)
         }
         Some(place) => {
             reading(&parts.method)?;
@@ -149,6 +159,7 @@ fn page(state: &ApiState, headers: &HeaderMap, params: &Params, segments: &[Stri
     let value = match segments.as_slice() {
         [] => discovery::root_paths(),
         ["version"] => health::version(),
+        ["metrics"] => return Ok(meter::page_of_all(state.limits.streams - state.streams.available_permits())),
         ["openapi", "v2"] => return document(headers, openapi::v2(), params),
         ["openapi", "v3"] => openapi::index(),
         ["openapi", "v3", rest @ ..] => match openapi::v3(&rest.join("/")) {
@@ -199,12 +210,12 @@ fn discover(headers: &HeaderMap, params: &Params, place: &Place) -> Result<Optio
 }
 
 /// Reviews: created, answered, forgotten.
-async fn review(
+fn review(
     method: &Method,
     headers: &HeaderMap,
     params: &Params,
     (group, version, plural): (&str, &str, &str),
-    body: Body,
+    body: Bytes,
 ) -> Result<Response, Problem> {
     let known = discovery::REVIEWS
         .iter()
@@ -213,7 +224,7 @@ async fn review(
     if method != Method::POST {
         return Err(Problem::method_not_allowed());
     }
-    let sent = call::tree(headers, call::read_body(body).await?)?;
+    let sent = call::tree(headers, body)?;
     let answer = review::answer(known.kind, &format!("{group}/{version}"), sent)?;
     call::encoder(headers, params)?.value(StatusCode::CREATED, &answer)
 }
@@ -287,11 +298,13 @@ async fn act(state: &ApiState, call: &Call, verb: Verb, body: Body) -> Result<Re
     match verb {
         Verb::Get => read::get(state, call).await,
         Verb::List => read::list(state, call).await,
-        Verb::Create => write::create(state, call, call::read_body(body).await?).await,
-        Verb::Update(part) => write::update(state, call, call::read_body(body).await?, part).await,
-        Verb::Patch(part) => write::patch(state, call, call::read_body(body).await?, part).await,
-        Verb::Delete => remove::delete(state, call, &call::read_body(body).await?).await,
-        Verb::DeleteCollection => remove::collection(state, call, &call::read_body(body).await?).await,
+        Verb::Create => write::create(state, call, call::read_body(body, state.limits.body).await?).await,
+        Verb::Update(part) => write::update(state, call, call::read_body(body, state.limits.body).await?, part).await,
+        Verb::Patch(part) => write::patch(state, call, call::read_body(body, state.limits.body).await?, part).await,
+        Verb::Delete => remove::delete(state, call, &call::read_body(body, state.limits.body).await?).await,
+        Verb::DeleteCollection => {
+            remove::collection(state, call, &call::read_body(body, state.limits.body).await?).await
+        }
         // Streams are begun by `resource`, which gives them another kind of place.
         Verb::Watch | Verb::Log => Err(Problem::method_not_allowed()),
     }

@@ -30,14 +30,10 @@ use super::guard::{Guard, guard};
 use super::pki::{self, Pki};
 use super::{ApiState, app};
 
-/// Connections at once, both listeners together.
-const MAX_CONNECTIONS: usize = 1024;
 /// How long a client may take for its TLS handshake or for the headers of a request: a slow one must not hold a place.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests at once on one HTTP/2 connection. Parity: upstream's `--http2-max-streams-per-connection`.
 const MAX_HTTP2_STREAMS: u32 = 250;
-/// Header bytes of one request.
-const MAX_HEADERS: usize = 64 * 1024;
 /// How often a quiet HTTP/2 connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long requests under way may take to end when the server stops.
@@ -124,11 +120,12 @@ async fn bind_tls(data_dir: &Path, address: SocketAddr) -> Result<(TcpListener, 
 
 /// Serves until `stop`; then ends streams, lets requests under way finish, and returns.
 pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(state.limits.connections));
+    let headers = state.limits.headers;
     let open = app(state);
     let unix = async {
         if let Some((listener, path)) = listeners.unix {
-            accept_all(Socket::Unix(listener), &open, &places, &stop).await;
+            accept_all(Socket::Unix(listener), &open, headers, &places, &stop).await;
             // A client that comes now is told at once that nobody listens.
             let _ = fs::remove_file(path);
         }
@@ -137,7 +134,7 @@ pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToke
         if let Some((listener, pki)) = listeners.tls {
             let guards = Arc::new(Guard::new(&pki.token, pki.hosts));
             let guarded = open.clone().layer(middleware::from_fn_with_state(guards, guard));
-            accept_all(Socket::Tls(listener, TlsAcceptor::from(pki.tls)), &guarded, &places, &stop).await;
+            accept_all(Socket::Tls(listener, TlsAcceptor::from(pki.tls)), &guarded, headers, &places, &stop).await;
         }
     };
     tokio::join!(unix, tls);
@@ -185,7 +182,13 @@ impl Arrived {
     }
 }
 
-async fn accept_all(socket: Socket, router: &Router, places: &Arc<Semaphore>, stop: &CancellationToken) {
+async fn accept_all(
+    socket: Socket,
+    router: &Router,
+    headers: usize,
+    places: &Arc<Semaphore>,
+    stop: &CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         // Where every place is taken, arrivals wait in the kernel's queue.
@@ -200,7 +203,7 @@ async fn accept_all(socket: Socket, router: &Router, places: &Arc<Semaphore>, st
         };
         match arrived {
             Ok(arrived) => {
-                connections.spawn(connection(arrived, router.clone(), place, stop.clone()));
+                connections.spawn(connection(arrived, router.clone(), headers, place, stop.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -216,16 +219,22 @@ async fn accept_all(socket: Socket, router: &Router, places: &Arc<Semaphore>, st
     }
 }
 
-async fn connection(arrived: Arrived, router: Router, place: OwnedSemaphorePermit, stop: CancellationToken) {
+async fn connection(
+    arrived: Arrived,
+    router: Router,
+    headers: usize,
+    place: OwnedSemaphorePermit,
+    stop: CancellationToken,
+) {
     let Some(stream) = arrived.ready().await else { return };
     let service = service_fn(move |request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADERS);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(headers);
     server
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_HTTP2_STREAMS)
-        .max_header_list_size(MAX_HEADERS as u32)
+        .max_header_list_size(u32::try_from(headers).unwrap_or(u32::MAX))
         .keep_alive_interval(KEEP_ALIVE);
     let served = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(served);

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::exit::Failure;
 use super::log::Format;
-use crate::daemon::{Config, Runtime};
+use crate::daemon::{Config, Limits, Runtime};
 
 /// Where root's daemon keeps its data.
 const ROOT_DIRECTORY: &str = "/var/lib/jobdock";
@@ -84,6 +84,7 @@ impl Local {
             runtime: self.runtime.into(),
             node: true,
             stop_pods_on_exit: false,
+            limits: Limits::default(),
             backoff_base: self.backoff_base,
             backoff_cap: self.backoff_cap,
         })
