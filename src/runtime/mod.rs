@@ -11,10 +11,12 @@ pub mod endpoint;
 pub mod failure;
 pub mod fake;
 pub mod frames;
+pub mod mux;
 pub mod reference;
 pub mod registry_auth;
 pub mod reply;
 pub mod sandbox;
+pub mod session;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +26,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+
+use self::session::{ExecSpec, Session, SessionId, Streams};
 
 /// Label: id of the store that the container belongs to.
 pub const LABEL_STORE: &str = "io.jobdock.store";
@@ -73,6 +77,23 @@ pub trait Runtime: Send + Sync + 'static {
         since: Option<Timestamp>,
         follow: bool,
     ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error>;
+
+    /// Runs a command in a running container, beside its own process. A command that cannot be started says so in its
+    /// output and ends with 126 or 127. [`session::run`] does this for a caller who only wants the outcome.
+    async fn exec(&self, name: &str, spec: &ExecSpec) -> Result<Session, Error>;
+
+    /// Joins a running container's own streams: what it writes from now on, and its input where it was made with one.
+    async fn attach(&self, name: &str, streams: Streams) -> Result<Session, Error>;
+
+    /// Tells a session's terminal its new size, in characters.
+    async fn resize(&self, id: &SessionId, height: u16, width: u16) -> Result<(), Error>;
+
+    /// The exit code of a command; none while it runs. Refused for an attach: the container has its code.
+    async fn exec_exit(&self, id: &SessionId) -> Result<Option<i32>, Error>;
+
+    /// Sends a signal (`SIGKILL`) to a command's process; true where it got it or has ended, false where this engine
+    /// offers no way (it runs on another machine, or its processes are not ours to signal).
+    async fn signal_exec(&self, id: &SessionId, signal: &str) -> Result<bool, Error>;
 
     /// An image that the engine has.
     async fn image(&self, reference: &str) -> Result<Option<ImageSeen>, Error>;

@@ -33,6 +33,7 @@ mod runtime_docker;
 mod runtime_endpoint;
 mod runtime_fake;
 mod runtime_logs;
+mod runtime_sessions;
 mod runtime_wire;
 mod simulation;
 mod store;

@@ -54,6 +54,7 @@ const RUNTIME_PURE: &[&str] = &[
     "runtime/fake/shell.rs",
     "runtime/fake/tokens.rs",
     "runtime/frames.rs",
+    "runtime/mux.rs",
     "runtime/reference.rs",
     "runtime/reply.rs",
 ];

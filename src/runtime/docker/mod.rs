@@ -4,7 +4,7 @@
 //! ```text
 //! endpoint (which addresses) -> connect (greets one, agrees on a version) -> wire (pool, limits, refusals)
 //!                                                                             |
-//!                           containers   images   events   logs  -- convert, reply, failure, frames (PURE)
+//!                           containers   images   events   logs   sessions  -- convert, reply, failure, frames, mux (PURE)
 //! ```
 //!
 //! `wait` is never called, and so neither its early answers for containers that were not started (EDGES D4, D5) nor
@@ -17,6 +17,7 @@ mod containers;
 mod events;
 mod images;
 mod logs;
+mod sessions;
 mod tls;
 mod volumes;
 mod wire;
@@ -33,6 +34,7 @@ use self::wire::{Ask, Wire};
 use super::endpoint::Surroundings;
 use super::failure::Act;
 use super::reply::{self, BridgeReply, InfoReply, VersionReply};
+use super::session::{ExecSpec, Session, SessionId, Streams};
 use super::{
     ContainerSeen, ContainerSpec, EngineSeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime, VolumeSeen,
     VolumeSpec,
@@ -139,6 +141,26 @@ impl Runtime for Docker {
         follow: bool,
     ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error> {
         logs::logs(self, name, since, follow).await
+    }
+
+    async fn exec(&self, name: &str, spec: &ExecSpec) -> Result<Session, Error> {
+        sessions::exec(self, name, spec).await
+    }
+
+    async fn attach(&self, name: &str, streams: Streams) -> Result<Session, Error> {
+        sessions::attach(self, name, streams).await
+    }
+
+    async fn resize(&self, id: &SessionId, height: u16, width: u16) -> Result<(), Error> {
+        sessions::resize(self, id, height, width).await
+    }
+
+    async fn exec_exit(&self, id: &SessionId) -> Result<Option<i32>, Error> {
+        sessions::exit(self, id).await
+    }
+
+    async fn signal_exec(&self, id: &SessionId, signal: &str) -> Result<bool, Error> {
+        sessions::signal(self, id, signal).await
     }
 
     async fn image(&self, reference: &str) -> Result<Option<ImageSeen>, Error> {
