@@ -28,11 +28,12 @@ pub use crate::api::Limits;
 use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
 use crate::model::object::Object;
+use crate::model::priority;
 use crate::pod::agent::Agent;
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
 use crate::store::{self, Store, Write};
-use crate::{api, gc, job, pod, runtime};
+use crate::{api, gc, job, pod, runtime, scheduler};
 
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -131,6 +132,7 @@ impl Daemon {
         let store = Store::open(&config.data_dir).map_err(told)?;
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
         make_namespaces(&store).await.map_err(told)?;
+        make_priority_classes(&store).await.map_err(told)?;
         let socket = directory.socket().map_err(|source| unusable(&config.data_dir, source))?;
         let listeners = Listeners::bind(&config.data_dir, Some(socket.path()), config.listen).await?;
         let address = listeners.tcp_address();
@@ -142,13 +144,17 @@ impl Daemon {
         controllers.spawn(|stop| job::cronjob::run(store.clone(), stop));
         controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
         let node = Part::new("node agent", &failures);
+        let talking = engine.clone();
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
-            let agent = Agent { store, runtime, data_dir, node_name: pod::node::default_name() };
+            let node_name = pod::node::default_name();
+            controllers.spawn(|stop| scheduler::run(store.clone(), node_name.clone(), stop));
+            let agent = Agent { store, runtime, data_dir, node_name };
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);
-        api.spawn(|stop| api::serve(ApiState::limited(store.clone(), stop.clone(), config.limits), listeners, stop));
+        let answering = |stop| ApiState::limited(store.clone(), stop, config.limits).with_runtime(talking);
+        api.spawn(|stop| api::serve(answering(stop.clone()), listeners, stop));
         let stop_pods_on_exit = config.stop_pods_on_exit;
         Ok(Self { address, failures, stop_pods_on_exit, api, controllers, node, store, directory, _socket: socket })
     }
@@ -243,6 +249,16 @@ async fn make_namespaces(store: &Store) -> Result<(), store::Error> {
             status: Some(NamespaceStatus { phase: Some("Active".to_owned()), conditions: None }),
         };
         match store.commit(vec![Write::Create(Object::new(namespace))]).await {
+            Ok(_) | Err(store::Error::AlreadyExists(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn make_priority_classes(store: &Store) -> Result<(), store::Error> {
+    for class in priority::system_classes() {
+        match store.commit(vec![Write::Create(Object::new(class))]).await {
             Ok(_) | Err(store::Error::AlreadyExists(_)) => {}
             Err(error) => return Err(error),
         }

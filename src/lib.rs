@@ -44,6 +44,7 @@
 //! | [`runtime`] | the trait of a container engine and its plain data; Docker and a fake | `model` |
 //! | [`gc`] | what happens to an object whose owner or namespace goes | `model`, `store`, `reconcile` |
 //! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `metrics`, `model`, `store`, `reconcile` |
+//! | [`scheduler`] | which pods the node takes, and in which order: a pure plan, and the loop that carries it out | `model`, `store`, `reconcile` |
 //! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `metrics`, `model`, `store`, `reconcile`, `runtime` |
 //! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `metrics`, `model`, `store`, `runtime` |
 //! | [`cli`] | one file per command; a Kubernetes client | `model`, `daemon`; `plan` the pure core of `job` |
@@ -69,7 +70,7 @@
 //! # A pod's life
 //!
 //! A manifest is decoded, defaulted and validated ([`model::admit`]), then committed. The change wakes the Job's key;
-//! `job::plan` decides; one commit makes the pods. Each wakes its worker; `pod::plan` decides; the engine acts and the
+//! `job::plan` decides; one commit makes the pods. The scheduler binds those that fit; each wakes its worker; `pod::plan` decides; the engine acts and the
 //! status is committed. The engine's `die` event only wakes the worker again: it inspects, keeps the final phase and
 //! the logs, removes the container. The Job wakes, counts the pod, and at last sets `Complete` or `Failed`. Watchers see
 //! each change in the order of revisions. A restart marks every key dirty and plans from facts.
@@ -84,4 +85,5 @@ pub mod model;
 pub mod pod;
 pub mod reconcile;
 pub mod runtime;
+pub mod scheduler;
 pub mod store;

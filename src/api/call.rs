@@ -5,6 +5,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
 use super::encode::Encoder;
@@ -30,6 +31,8 @@ pub struct Call {
     pub params: Params,
     /// Its headers.
     pub headers: HeaderMap,
+    /// Its connection, where that can become something else than HTTP.
+    pub upgrade: Option<OnUpgrade>,
 }
 
 impl Call {

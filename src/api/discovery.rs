@@ -48,11 +48,17 @@ pub const REVIEWS: &[Review] = &[
 /// Verbs of a stored kind, in upstream's order.
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
+/// Verbs of a subresource that becomes another protocol: POST and GET.
+pub const CONNECT: &[&str] = &["create", "get"];
+
 /// Subresources of a kind beside `status`: name, kind of its body, verbs.
 pub fn subresources(kind: &Kind) -> Vec<(&'static str, &'static str, &'static [&'static str])> {
     let mut all: Vec<(&str, &str, &[&str])> = Vec::new();
     if kind.group.is_empty() && kind.kind == "Pod" {
+        all.push(("attach", "PodAttachOptions", CONNECT));
+        all.push(("exec", "PodExecOptions", CONNECT));
         all.push(("log", "Pod", &["get"]));
+        all.push(("portforward", "PodPortForwardOptions", CONNECT));
     }
     if kind.status {
         all.push(("status", kind.kind, &["get", "patch", "update"]));

@@ -342,6 +342,37 @@ impl IntoResponse for Problem {
     }
 }
 
+/// A refusal in the words of a kubelet, which sends no `Status` but a plain text.
+#[derive(Debug)]
+pub struct Spoken {
+    code: StatusCode,
+    text: String,
+}
+
+impl Spoken {
+    /// 400: the request asks for what cannot be meant.
+    pub fn senseless(text: impl Into<String>) -> Self {
+        Self { code: StatusCode::BAD_REQUEST, text: text.into() }
+    }
+
+    /// 403: none of the protocols that the client speaks is known here.
+    pub fn unknown_protocol(text: impl Into<String>) -> Self {
+        Self { code: StatusCode::FORBIDDEN, text: text.into() }
+    }
+
+    /// 500: there is nothing here that could do it.
+    pub fn impossible(text: impl Into<String>) -> Self {
+        Self { code: StatusCode::INTERNAL_SERVER_ERROR, text: text.into() }
+    }
+}
+
+impl IntoResponse for Spoken {
+    fn into_response(self) -> Response {
+        let body = format!("{}\n", self.text);
+        (self.code, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
+    }
+}
+
 impl From<PatchError> for Problem {
     fn from(error: PatchError) -> Self {
         match error {
@@ -360,6 +391,13 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::BadRequest(_) => Self::bad_request(message),
             Refusal::Internal(_) => Self::unknown(message),
+            Refusal::Contested { causes, .. } => {
+                let causes = causes.iter().map(
+                    |cause| json!({"reason": "FieldManagerConflict", "message": cause.message, "field": cause.field}),
+                );
+                let details = Details { causes: causes.collect(), ..Details::default() };
+                Self::new(StatusCode::CONFLICT, "Conflict", message).about(details)
+            }
             Refusal::Invalid { group, kind, name, causes } => {
                 let problem = Self::invalid_of(&group, &kind, &name, &causes);
                 Self { message, ..problem }

@@ -6,11 +6,12 @@
 //! ```text
 //!  serve (listeners, TLS) -> guard (who, Host, Origin) -> handle: limits -> route -> verb
 //!                                                                                    |
-//!     read: get, list     watch     write: create, update, patch     remove: delete, deletecollection     log
+//!     read: get, list     watch     write: create, update, patch     remove: delete, deletecollection     log     stream
 //!        \________________________________________|___________________________/
 //!                                     encode (JSON, YAML, Table, metadata only)
 //! ```
 
+pub mod admission;
 pub mod call;
 pub mod columns;
 pub mod discovery;
@@ -33,6 +34,7 @@ pub mod remove;
 pub mod review;
 pub mod route;
 pub mod serve;
+pub mod stream;
 pub mod table;
 pub mod watch;
 pub mod write;
@@ -49,6 +51,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use k8s_openapi::api::core::v1::Namespace;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::call::Call;
 use self::error::Problem;
@@ -58,6 +61,7 @@ use self::query::Params;
 use self::route::{Place, Target};
 use crate::model::admit::Part;
 use crate::model::object::Key;
+use crate::runtime::Runtime;
 use crate::store::Store;
 
 pub use self::limits::Limits;
@@ -78,6 +82,10 @@ pub struct ApiState {
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     limits: Limits,
+    /// What runs pods here, for conversations with their processes; none where nothing does.
+    runtime: Option<Arc<dyn Runtime>>,
+    /// Conversations outlive the requests that began them.
+    conversations: TaskTracker,
 }
 
 impl ApiState {
@@ -89,7 +97,13 @@ impl ApiState {
     /// [`ApiState::new`] with other limits.
     pub fn limited(store: Store, stop: CancellationToken, limits: Limits) -> Self {
         let places = |number| Arc::new(Semaphore::new(number));
-        Self { store, stop, requests: places(limits.requests), streams: places(limits.streams), limits }
+        let (requests, streams) = (places(limits.requests), places(limits.streams));
+        Self { store, stop, requests, streams, limits, runtime: None, conversations: TaskTracker::new() }
+    }
+
+    /// The same API, with what runs its pods.
+    pub fn with_runtime(self, runtime: Option<Arc<dyn Runtime>>) -> Self {
+        Self { runtime, ..self }
     }
 }
 
@@ -112,12 +126,13 @@ async fn handle(State(state): State<ApiState>, request: Request) -> Response {
 }
 
 async fn answer(state: &ApiState, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let params = Params::parse(parts.uri.query());
     let Some(segments) = route::segments(parts.uri.path()) else { return Ok(no_page()) };
     match route::parse(&segments) {
         Some(Place::Resource(target)) => {
-            let call = Call { method: parts.method, target, params, headers: parts.headers };
+            let upgrade = parts.extensions.remove();
+            let call = Call { method: parts.method, target, params, headers: parts.headers, upgrade };
             resource(state, call, body).await
         }
         Some(Place::Virtual(group, version, plural)) => {
@@ -240,6 +255,7 @@ enum Verb {
     Delete,
     DeleteCollection,
     Log,
+    Stream(stream::Kind),
 }
 
 fn verb(call: &Call) -> Result<Verb, Problem> {
@@ -248,9 +264,9 @@ fn verb(call: &Call) -> Result<Verb, Problem> {
         "" => Part::Main,
         "status" if kind.status => Part::Status,
         "log" if kind.kind == "Pod" => return if call.method == Method::GET { Ok(Verb::Log) } else { not_allowed() },
-        "exec" | "attach" | "portforward" if kind.kind == "Pod" => {
-            return Err(Problem::not_implemented(&format!("pods/{subresource}")));
-        }
+        "exec" if kind.kind == "Pod" => return streaming(call, stream::Kind::Exec),
+        "attach" if kind.kind == "Pod" => return streaming(call, stream::Kind::Attach),
+        "portforward" if kind.kind == "Pod" => return streaming(call, stream::Kind::PortForward),
         _ => return Err(Problem::no_path()),
     };
     let main = part == Part::Main;
@@ -271,15 +287,24 @@ fn verb(call: &Call) -> Result<Verb, Problem> {
     }
 }
 
+/// Parity: clients may POST, which browsers' WebSockets cannot.
+fn streaming(call: &Call, kind: stream::Kind) -> Result<Verb, Problem> {
+    match call.method {
+        Method::GET | Method::POST => Ok(Verb::Stream(kind)),
+        _ => not_allowed(),
+    }
+}
+
 fn not_allowed() -> Result<Verb, Problem> {
     Err(Problem::method_not_allowed())
 }
 
-async fn resource(state: &ApiState, call: Call, body: Body) -> Result<Response, Problem> {
+async fn resource(state: &ApiState, mut call: Call, body: Body) -> Result<Response, Problem> {
     let verb = verb(&call)?;
     match verb {
         Verb::Watch => watch::watch(state, &call, place(&state.streams).await?).await,
         Verb::Log => log::log(state, &call, place(&state.streams).await?).await,
+        Verb::Stream(kind) => stream::connect(state, &mut call, kind, place(&state.streams).await?).await,
         Verb::Get
         | Verb::List
         | Verb::Create
@@ -306,7 +331,7 @@ async fn act(state: &ApiState, call: &Call, verb: Verb, body: Body) -> Result<Re
             remove::collection(state, call, &call::read_body(body, state.limits.body).await?).await
         }
         // Streams are begun by `resource`, which gives them another kind of place.
-        Verb::Watch | Verb::Log => Err(Problem::method_not_allowed()),
+        Verb::Watch | Verb::Log | Verb::Stream(_) => Err(Problem::method_not_allowed()),
     }
 }
 

@@ -122,6 +122,7 @@ async fn bind_tls(data_dir: &Path, address: SocketAddr) -> Result<(TcpListener, 
 pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(state.limits.connections));
     let headers = state.limits.headers;
+    let conversations = state.conversations.clone();
     let open = app(state);
     let unix = async {
         if let Some((listener, path)) = listeners.unix {
@@ -138,6 +139,11 @@ pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToke
         }
     };
     tokio::join!(unix, tls);
+    // They are told to end with the rest; their clients are to hear of it.
+    conversations.close();
+    if tokio::time::timeout(DRAIN, conversations.wait()).await.is_err() {
+        tracing::warn!("conversations with pods were cut off: they did not end in time");
+    }
 }
 
 /// What is listened on.

@@ -4,6 +4,7 @@ use crate::daemon::Limits;
 
 /// Limits of the API.
 #[derive(Clone, Copy, Debug, clap::Args)]
+#[group(skip)]
 #[command(next_help_heading = "Limits of the API")]
 pub struct Args {
     /// Requests under way at once, streams aside; more are answered 429 with Retry-After

@@ -69,7 +69,8 @@ fn name(meta: &ObjectMeta) -> &str {
     meta.name.as_deref().unwrap_or_default()
 }
 
-fn event(job: &Object, said: &Said, now: Timestamp) -> Event {
+/// What is said of the Job.
+pub fn event(job: &Object, said: &Said, now: Timestamp) -> Event {
     event::about(job, COMPONENT, said.severity, &said.reason, &said.message, now)
 }
 

@@ -14,17 +14,19 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use tokio_util::sync::CancellationToken;
 
 use super::apply;
 use super::concern::Concerns;
-use super::facts::{BACKOFF_FACT, JobFacts, Options, UNTRACKED_FACT};
+use super::facts::{BACKOFF_FACT, JobFacts, JobPlan, Options, Said, UNTRACKED_FACT};
 use super::feed;
 use super::orphan;
 use super::plan::plan;
 use super::tally;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
+use crate::model::priority;
 use crate::reconcile::Queue;
 use crate::store::{Error, Expected, Owner, Query, Store, Write};
 
@@ -33,6 +35,8 @@ const WORKERS: usize = 8;
 /// Tries in a row after a failed guard. Each failure means that somebody else got ahead, so that it cannot go on for
 /// long; after these the queue's back-off takes over.
 const TRIES: usize = 5;
+/// Pause before pods that were refused are tried again: somebody has to make what they name.
+const REFUSED: Duration = Duration::from_secs(5);
 /// Runs until `stop`. Returns once no decision is under way.
 pub async fn run(store: Store, options: Options, stop: CancellationToken) {
     let queue = Queue::new("job");
@@ -85,7 +89,12 @@ impl Controller {
         let begun = Instant::now();
         let facts = self.observe(job, hints)?;
         let now = Timestamp::now();
-        let plan = plan(&facts, now);
+        let mut plan = plan(&facts, now);
+        if let Err(why) = self.assign_priority(&mut plan) {
+            let said = Said::warning("FailedCreate", &format!("Error creating: {why}"));
+            self.store.commit(vec![Write::Record(apply::event(&facts.job, &said, now))]).await?;
+            return Ok(Some(REFUSED));
+        }
         let writes = apply::writes(&facts, &plan, || self.store.mint(), now);
         if !writes.is_empty() {
             tracing::debug!(%key, created = plan.create.len(), pods = plan.pods.len(), status = ?plan.status, "commit");
@@ -94,6 +103,22 @@ impl Controller {
         tally::looked(&facts, &plan, committed.is_ok(), begun.elapsed());
         committed?;
         Ok(plan.wake_at.map(|at| feed::nap(at, now)))
+    }
+
+    /// New pods get the priority of their class. The error is why there can be none.
+    /// Parity: the Priority admission plugin, and what the controller says of its refusal.
+    fn assign_priority(&self, plan: &mut JobPlan) -> Result<(), String> {
+        if plan.create.is_empty() {
+            return Ok(());
+        }
+        let page = self.store.list(&Query::all(Kind::of::<PriorityClass>())).map_err(|error| error.to_string())?;
+        let classes: Vec<PriorityClass> = page.objects.iter().filter_map(|class| class.typed().cloned()).collect();
+        for pod in &mut plan.create {
+            let name = pod.metadata.generate_name.clone().unwrap_or_default();
+            let assigned = priority::assign(pod.spec.get_or_insert_default(), &classes);
+            assigned.map_err(|why| format!("pods \"{name}\" is forbidden: {why}"))?;
+        }
+        Ok(())
     }
 
     fn observe(&self, job: Object, hints: &BTreeSet<String>) -> Result<JobFacts, Error> {

@@ -3,13 +3,15 @@
 //! Never reads or writes a store and never knows HTTP: a [`Refusal`] says what is wrong, `api/error.rs` gives it a code.
 //!
 //! ```text
-//!  create: decode -> default -> namespace, system metadata, name -> prepare_create -> validate_create -> warnings
-//!  update: decode -> default -> namespace, name -> uid, revision -> prepare_update -> metadata kept -> validate_update
+//!  create: decode -> default -> namespace -> owners -> system metadata, name -> prepare_create -> validate_create -> warnings
+//!  update: decode -> default -> namespace, name -> owners -> uid, revision -> prepare_update -> metadata kept -> validate_update
+//!  apply:  read -> merge with what is there, owners -> decode -> default -> on as a create or an update
 //!  check (command line): every problem of a manifest, decoding's and validation's, with its place
 //! ```
 //!
 //! Parity: the API server's create and update handlers with `rest.BeforeCreate` and `rest.BeforeUpdate`.
 
+mod applied;
 mod check;
 mod metadata;
 mod refusal;
@@ -17,8 +19,10 @@ mod refusal;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use self::applied::{Configuration, apply};
 pub use self::check::{Finding, check};
 pub use self::refusal::Refusal;
+use super::apply::{self, Writer};
 use super::decode::{self, Decoded, FieldValidation, Format};
 use super::kind::Kind;
 use super::object::Object;
@@ -45,6 +49,8 @@ pub struct Options<'a> {
     pub field_validation: FieldValidation,
     /// Nothing is to be stored: only then may a new object name a revision.
     pub dry_run: bool,
+    /// Who writes; none where nobody is to own what is written.
+    pub writer: Option<Writer<'a>>,
 }
 
 /// An object as it may be stored, and what its sender should be told.
@@ -79,15 +85,27 @@ pub fn create_document(
     create_decoded(decoded, options, identity)
 }
 
-/// Admits a new object that is typed already (made by server-side apply, or by a controller).
-pub fn create_object(object: Object, options: &Options<'_>, identity: &Identity<'_>) -> Result<Admitted, Refusal> {
-    create_decoded(Decoded { object, warnings: Vec::new() }, options, identity)
+fn create_decoded(decoded: Decoded, options: &Options<'_>, identity: &Identity<'_>) -> Result<Admitted, Refusal> {
+    let object = metadata::in_namespace(&(decoded.object.kind().ops.default)(&decoded.object), options.namespace)?;
+    make(tracked(None, object, Part::Main, options), decoded.warnings, options, identity)
 }
 
-fn create_decoded(decoded: Decoded, options: &Options<'_>, identity: &Identity<'_>) -> Result<Admitted, Refusal> {
-    let kind = decoded.object.kind();
-    let mut warnings = decoded.warnings;
-    let object = metadata::in_namespace(&(kind.ops.default)(&decoded.object), options.namespace)?;
+/// The object with its owners after this write.
+fn tracked(old: Option<&Object>, new: Object, part: Part, options: &Options<'_>) -> Object {
+    match options.writer {
+        Some(writer) => apply::track(old, &new, part, writer),
+        None => new,
+    }
+}
+
+/// A new object's way from where it has its owners.
+fn make(
+    object: Object,
+    mut warnings: Vec<String>,
+    options: &Options<'_>,
+    identity: &Identity<'_>,
+) -> Result<Admitted, Refusal> {
+    let kind = object.kind();
     let object = metadata::one_owner_each(object, &mut warnings);
     if !options.dry_run && !object.meta().resource_version.as_deref().unwrap_or_default().is_empty() {
         return Err(Refusal::Internal("resourceVersion should not be set on objects to be created".to_owned()));
@@ -127,7 +145,7 @@ fn put(old: &Object, body: &[u8], format: Format, options: &Options<'_>, part: P
     let decoded = decode::body(kind, body, format, options.field_validation).map_err(Refusal::BadRequest)?;
     let object = metadata::in_namespace(&(kind.ops.default)(&decoded.object), options.namespace)?;
     metadata::same_name(&object, old)?;
-    replace(old, &object, decoded.warnings, part)
+    replace(old, &tracked(Some(old), object, part, options), decoded.warnings, part)
 }
 
 /// Which patch made a value: that decides how its mistakes are worded.
@@ -190,7 +208,7 @@ pub fn update_value(
     let object = decode::typed(kind, walked.value).map_err(|error| Refusal::bad_patch(&shown(), &error.to_string()))?;
     let object = metadata::in_namespace(&(kind.ops.default)(&object), options.namespace)?;
     metadata::same_name(&object, old)?;
-    replace(old, &object, warnings, part)
+    replace(old, &tracked(Some(old), object, part, options), warnings, part)
 }
 
 /// Why upstream cannot read what a patch made of an object's `kind` and `apiVersion`.
@@ -200,11 +218,6 @@ fn misnamed(kind: &'static Kind, new: &Value, patched: Patched<'_>) -> Option<St
         Patched::Json { .. } => decode::misnamed(kind, new),
         Patched::Strategic { .. } => None,
     }
-}
-
-/// Admits an object that is typed already in the place of `old` (made by server-side apply, or by a controller).
-pub fn update_object(old: &Object, new: &Object, part: Part) -> Result<Admitted, Refusal> {
-    replace(old, &(old.kind().ops.default)(new), Vec::new(), part)
 }
 
 fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) -> Result<Admitted, Refusal> {
@@ -223,7 +236,7 @@ fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) ->
     if part == Part::Main {
         warnings.extend((kind.ops.warnings)(&new, Some(old)));
     }
-    Ok(Admitted { object: new, warnings })
+    Ok(Admitted { object: apply::settled(old, new), warnings })
 }
 
 #[cfg(test)]

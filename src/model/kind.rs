@@ -10,6 +10,7 @@ use std::hash::{Hash, Hasher};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::Value;
 
 use super::field::FieldError;
@@ -130,6 +131,7 @@ pub static KINDS: &[Kind] = &[
     Kind { short_names: &["cj"], categories: &["all"], status: true, ..row::<CronJob>("cronjobs", "cronjob") },
     Kind { categories: &["all"], status: true, ..row::<Job>("jobs", "job") },
     row::<Lease>("leases", "lease"),
+    Kind { short_names: &["pc"], namespaced: false, ..row::<PriorityClass>("priorityclasses", "priorityclass") },
 ];
 
 impl Kind {

@@ -2,6 +2,7 @@
 //! Never does I/O and never reads a clock.
 
 pub mod admit;
+pub mod apply;
 pub mod canonical;
 pub mod decode;
 pub mod defaults;
@@ -15,6 +16,7 @@ pub mod json;
 pub mod kind;
 pub mod object;
 pub mod patch;
+pub mod priority;
 pub mod quantity;
 pub mod schedule;
 pub mod schema;

@@ -1,7 +1,7 @@
 //! Owns when a cron schedule is due next. Never reads a clock and never knows which zone is the machine's: both come in.
 //!
 //! Parity: `SpecSchedule.Next` of robfig/cron v3, which upstream uses, daylight saving included: a time that the clock
-//! skips is not run, one that it shows twice is run twice. How a schedule is written is [`parse`]'s matter.
+//! skips is not run, one that it shows twice is run twice. How a schedule is written is `parse`'s matter.
 
 mod parse;
 

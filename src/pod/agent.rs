@@ -192,7 +192,8 @@ fn pod_changed(core: &Core, change: &Change) {
     let (uid, pod) = (object.uid().to_owned(), object.typed::<Pod>());
     let Some(pod) = pod else { return };
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
-    let ours = core.with_ground(|ground| node.is_empty() || node == ground.node.name);
+    let unbound = node.is_empty() && pod.metadata.deletion_timestamp.is_some();
+    let ours = unbound || core.with_ground(|ground| node == ground.node.name);
     if !ours {
         return;
     }

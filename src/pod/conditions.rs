@@ -59,6 +59,7 @@ pub fn conditions(
     let containers_ready = containers_ready(tracks, statuses, phase);
     let said = [
         outcome.disrupted.then_some(disruption),
+        anew(spec, phase, outcome),
         Some(Said::plain("PodReadyToStartContainers", network_stands(facts, spec))),
         Some(initialized(spec, tracks, statuses, phase)),
         Some(ready(spec, before, &containers_ready)),
@@ -70,13 +71,13 @@ pub fn conditions(
     others.chain(said.iter().map(|said| timed(said, before, now))).collect()
 }
 
-/// The one condition of a pod that is held back from scheduling.
-pub fn gated(status: &PodStatus, now: Timestamp) -> Vec<PodCondition> {
-    let before = status.conditions.as_deref().unwrap_or_default();
-    let message = "Scheduling is blocked due to non-empty scheduling gates".to_owned();
-    let mut out: Vec<PodCondition> = before.iter().filter(|old| old.type_ != "PodScheduled").cloned().collect();
-    out.push(timed(&Said::no("PodScheduled", "SchedulingGated", Some(message)), before, now));
-    out
+/// Whether the scheduler has bound the pod, or let it in where it came with its node; or it was begun or is over.
+pub fn admitted(status: Option<&PodStatus>) -> bool {
+    let Some(status) = status else { return false };
+    let scheduled = |condition: &PodCondition| condition.type_ == "PodScheduled" && condition.status == "True";
+    status.start_time.is_some()
+        || super::phase::terminal(status.phase.as_deref())
+        || status.conditions.iter().flatten().any(scheduled)
 }
 
 fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
@@ -90,6 +91,17 @@ fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
         last_transition_time: old.and_then(|old| old.last_transition_time.clone()).or(Some(time::seconds(now))),
         ..old.cloned().unwrap_or_default()
     }
+}
+
+/// Parity: `GenerateAllContainersRestartingCondition`, told only of pods that have such a rule.
+fn anew(spec: &PodSpec, phase: &str, outcome: &Outcome) -> Option<Said> {
+    const KIND: &str = "AllContainersRestarting";
+    let said = match phase {
+        "Succeeded" => Said::no(KIND, "PodCompleted", None),
+        "Failed" => Said::no(KIND, "PodFailed", None),
+        _unfinished => Said::plain(KIND, outcome.anew),
+    };
+    restart::could_restart_all(spec).then_some(said)
 }
 
 fn network_stands(facts: &PodFacts, spec: &PodSpec) -> bool {

@@ -15,6 +15,7 @@ use super::facts::{NodeFacts, Note};
 use super::images::{Audience, Images};
 use super::memory::Memories;
 use super::node::{self, Lives};
+use super::prober::Probers;
 use crate::metrics::metrics;
 use crate::reconcile::Queue;
 use crate::runtime::{self, EngineSeen, Runtime};
@@ -59,7 +60,9 @@ pub struct Core {
     pub memories: Memories,
     /// Images.
     pub images: Images,
-    /// Background work: pulls, log copies.
+    /// Probes and hooks at work.
+    pub probers: Probers,
+    /// Background work: pulls, log copies, probes, hooks.
     pub tasks: TaskTracker,
     /// Ends background work.
     pub stop: CancellationToken,
@@ -88,6 +91,7 @@ impl Core {
             queue: Queue::new("pod"),
             memories: Memories::default(),
             images,
+            probers: Probers::default(),
             tasks: TaskTracker::new(),
             stop,
             pods_dir,

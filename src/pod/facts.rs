@@ -2,11 +2,14 @@
 //! out. Never decides: that is `plan`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret};
 
 use super::backoff::Restarts;
+use super::hook;
+use super::probe::{self, Check, Watch};
 use super::volumes_plan::VolumeWork;
 use crate::model::event::Severity;
 use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen};
@@ -38,8 +41,14 @@ pub struct PodFacts {
     pub failures: BTreeMap<String, StartFailure>,
     /// Restart back-off, by container name.
     pub restarts: BTreeMap<String, Restarts>,
-    /// Engine names of containers that were already asked to stop.
-    pub asked_to_stop: BTreeSet<String>,
+    /// Engine names of containers that this agent has started itself.
+    pub begun: BTreeSet<String>,
+    /// How far hooks are.
+    pub hooks: BTreeMap<hook::Key, hook::Fact>,
+    /// Probes that were begun.
+    pub probes: BTreeMap<probe::Key, ProbeFact>,
+    /// Engine names of containers that were already asked to stop, and when.
+    pub asked_to_stop: BTreeMap<String, Timestamp>,
     /// Engine names of containers that were already killed.
     pub killed: BTreeSet<String>,
     /// The last time that the engine or the machine restarted, where that is known.
@@ -48,6 +57,22 @@ pub struct PodFacts {
     pub sandbox_image: Option<String>,
     /// The pod has volumes or files that are to be removed when it ends.
     pub has_data: bool,
+}
+
+impl PodFacts {
+    /// Whether this run of a container was stopped to be started anew, whatever its exit code says.
+    pub fn again(&self, container: &str, attempt: u32) -> bool {
+        self.restarts.get(container).is_some_and(|entry| entry.again == Some(attempt))
+    }
+}
+
+/// A probe that was begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProbeFact {
+    /// It is looked at again and again.
+    pub working: bool,
+    /// What it has come to.
+    pub result: Option<bool>,
 }
 
 /// One run of one container of the pod.
@@ -160,8 +185,6 @@ pub struct Outage {
 /// What to do about one pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodPlan {
-    /// The node to bind it to, where it has none.
-    pub bind: Option<String>,
     /// The status that it should have; none where the pod is not this agent's matter.
     pub status: Option<PodStatus>,
     /// Events that go with that status.
@@ -223,6 +246,24 @@ pub enum Action {
         attempt: Attempt,
         /// Its engine name.
         name: String,
+    },
+    /// Begins a probe.
+    Probe(Box<Watch>),
+    /// Ends a probe; what it has come to stays.
+    EndProbe {
+        /// Which.
+        key: probe::Key,
+    },
+    /// Begins a hook.
+    Hook {
+        /// Which.
+        key: hook::Key,
+        /// The container's name in the pod.
+        container: String,
+        /// What it does.
+        check: Check,
+        /// How long it is waited for; for ever where absent.
+        limit: Option<Duration>,
     },
     /// Asks a container to stop.
     Stop {

@@ -52,6 +52,9 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
         memory.key = Some(object.key());
         facts.volumes = memory.volumes;
         facts.failures = memory.failures.clone();
+        facts.begun = memory.begun.clone();
+        facts.hooks = memory.hooks.clone();
+        facts.probes = memory.probes.clone();
         facts.asked_to_stop = memory.asked_to_stop.clone();
         facts.killed = memory.killed.clone();
         facts.logs_followed = memory.followed.clone();
@@ -212,9 +215,11 @@ async fn images(core: &Core, uid: &str, spec: &PodSpec, facts: &mut PodFacts, no
                 Seen::Created { error: Some(_) } | Seen::Dead => Some((number, 1)),
                 Seen::Exited { code, .. } => Some((number, *code)),
             }
-            .filter(|(_, code)| restart::restarts(spec, role, container, *code))
+            .filter(|(number, code)| {
+                facts.again(&container.name, *number) || restart::restarts(spec, role, container, *code)
+            })
             .map(|(number, _)| number + 1),
-            None => next_after(spec, role, container, status),
+            None => next_after(facts, spec, role, container, status),
         };
         let fact = match next {
             Some(number) => {
@@ -245,6 +250,7 @@ fn told<'a>(facts: &'a PodFacts, role: Role, name: &str) -> Option<&'a Container
 
 /// The run that would come next of a container that the engine does not have.
 fn next_after(
+    facts: &PodFacts,
     spec: &PodSpec,
     role: Role,
     container: &k8s_openapi::api::core::v1::Container,
@@ -256,7 +262,10 @@ fn next_after(
         state.as_ref().and_then(|state| state.terminated.as_ref()).map(|end| end.exit_code)
     };
     match ended(&status.state).or_else(|| ended(&status.last_state)) {
-        Some(code) => restart::restarts(spec, role, container, code).then_some(number + 1),
+        Some(code) => {
+            let again = facts.again(&container.name, number) || restart::restarts(spec, role, container, code);
+            again.then_some(number + 1)
+        }
         None => Some(number),
     }
 }

@@ -11,6 +11,8 @@ use super::restart::{self, Role};
 use super::{environment, names, quantity, termination, volumes_plan};
 use crate::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network};
 
+/// The resource that the engine's own GPU support hands out.
+pub const GPU: &str = "nvidia.com/gpu";
 /// The longest host name that Linux takes.
 const MAX_HOSTNAME: usize = 63;
 /// CPU shares of a whole core, and the least that cgroups take. Parity: `MilliCPUToShares`.
@@ -151,6 +153,8 @@ fn limits(out: &mut ContainerSpec, container: &Container) {
     out.cpu_shares = request.map_or(0, |nanos| unsigned((nanos * SHARES_PER_CPU / 1_000_000_000).max(MIN_SHARES)));
     let memory = quantity::find(resources.limits.as_ref(), "memory");
     out.memory_limit_bytes = memory.map_or(0, |nanos| unsigned(quantity::units(nanos)));
+    let gpus = quantity::find(resources.limits.as_ref(), GPU);
+    out.gpus = gpus.map_or(0, |nanos| unsigned(quantity::units(nanos)));
 }
 
 fn security(out: &mut ContainerSpec, spec: &PodSpec, container: &Container, image: &ImageSeen) {
@@ -177,12 +181,16 @@ fn security(out: &mut ContainerSpec, spec: &PodSpec, container: &Container, imag
     out.cap_add = bare(capabilities.and_then(|capabilities| capabilities.add.as_ref()));
     out.cap_drop = bare(capabilities.and_then(|capabilities| capabilities.drop.as_ref()));
     let seccomp = own.seccomp_profile.as_ref().or(pod.seccomp_profile.as_ref());
-    if seccomp.is_some_and(|profile| profile.type_ == "Unconfined") {
-        out.security_opts.push("seccomp=unconfined".to_owned());
+    match seccomp.map(|profile| (profile.type_.as_str(), &profile.localhost_profile)) {
+        Some(("Unconfined", _)) => out.security_opts.push("seccomp=unconfined".to_owned()),
+        Some(("Localhost", path)) => out.seccomp_file = path.clone(),
+        Some(_) | None => {}
     }
     let apparmor = own.app_armor_profile.as_ref().or(pod.app_armor_profile.as_ref());
-    if apparmor.is_some_and(|profile| profile.type_ == "Unconfined") {
-        out.security_opts.push("apparmor=unconfined".to_owned());
+    match apparmor.map(|profile| (profile.type_.as_str(), profile.localhost_profile.as_deref())) {
+        Some(("Unconfined", _)) => out.security_opts.push("apparmor=unconfined".to_owned()),
+        Some(("Localhost", Some(name))) => out.security_opts.push(format!("apparmor={name}")),
+        Some(_) | None => {}
     }
     if own.proc_mount.as_deref() == Some("Unmasked") {
         out.security_opts.push("systempaths=unconfined".to_owned());

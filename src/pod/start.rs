@@ -16,7 +16,7 @@ use super::environment::environment;
 use super::facts::{Action, Attempt, ImageFact, StartStep, VolumesFact};
 use super::restart::Role;
 use super::tracks::State;
-use super::{backoff, plan, spec, status, volumes_plan};
+use super::{backoff, health, plan, spec, status, volumes_plan};
 use crate::model::event::Severity;
 use crate::runtime::{ImageSeen, Seen};
 
@@ -36,10 +36,11 @@ pub fn run(draft: &mut Draft<'_>) {
             Role::Init if initialized => true,
             Role::Init => draft.tracks[index].succeeded() || step(draft, index),
             Role::Sidecar => step(draft, index) || initialized,
-            // One main container never waits for another.
+            // One main container never waits for another, but for its postStart hook. Parity: the kubelet starts them
+            // in order, each with its hook.
             Role::Main => {
                 step(draft, index);
-                true
+                !draft.outcome.hooked.contains(&draft.tracks[index].spec.name)
             }
         };
         if !go_on {
@@ -54,7 +55,7 @@ fn step(draft: &mut Draft<'_>, index: usize) -> bool {
     let track = &draft.tracks[index];
     let attempt = track.attempt;
     match &track.state {
-        State::Running(..) => track.role != Role::Init,
+        State::Running(..) => health::tend(draft, index),
         State::Settling(_) => false,
         State::Waiting => {
             begin(draft, index, attempt);
@@ -73,6 +74,9 @@ fn step(draft: &mut Draft<'_>, index: usize) -> bool {
             if at > draft.now {
                 crash_loop(draft, index, at.duration_since(ended), at);
             } else {
+                if let Some(words) = health::post_start_failure(draft, index) {
+                    draft.wait(index, "PostStartHookError", Some(words));
+                }
                 begin(draft, index, attempt + 1);
             }
             false

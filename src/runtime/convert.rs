@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountTmpfsOptions, MountType,
-    MountVolumeOptions, VolumeCreateRequest,
+    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountTmpfsOptions,
+    MountType, MountVolumeOptions, VolumeCreateRequest,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -73,6 +73,7 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
         memory,
         // Memory and swap together: the same number, so no swap, as a node has it.
         memory_swap: memory,
+        device_requests: (spec.gpus > 0).then(|| vec![gpus(spec.gpus)]),
         privileged: some_if(spec.privileged),
         readonly_rootfs: some_if(spec.read_only_root),
         security_opt: some_list(security_options(spec)),
@@ -86,6 +87,11 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
         }),
         ..HostConfig::default()
     }
+}
+
+/// As `docker run --gpus COUNT` asks for them.
+fn gpus(count: u64) -> DeviceRequest {
+    DeviceRequest { count: number(count), capabilities: Some(vec![vec!["gpu".to_owned()]]), ..DeviceRequest::default() }
 }
 
 fn namespace(host: bool, container: Option<&str>) -> Option<String> {

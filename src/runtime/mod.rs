@@ -27,7 +27,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
-use self::session::{ExecSpec, Session, SessionId, Streams};
+use self::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 
 /// Label: id of the store that the container belongs to.
 pub const LABEL_STORE: &str = "io.jobdock.store";
@@ -78,11 +78,11 @@ pub trait Runtime: Send + Sync + 'static {
         follow: bool,
     ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error>;
 
-    /// Runs a command in a running container, beside its own process. A command that cannot be started says so in its
+    /// Runs a command in a running container (named or by its engine's id), beside its own process. A command that cannot be started says so in its
     /// output and ends with 126 or 127. [`session::run`] does this for a caller who only wants the outcome.
     async fn exec(&self, name: &str, spec: &ExecSpec) -> Result<Session, Error>;
 
-    /// Joins a running container's own streams: what it writes from now on, and its input where it was made with one.
+    /// Joins a running container's own streams (it may be given by its engine's id, too): what it writes from now on, and its input where it was made with one.
     async fn attach(&self, name: &str, streams: Streams) -> Result<Session, Error>;
 
     /// Tells a session's terminal its new size, in characters.
@@ -94,6 +94,10 @@ pub trait Runtime: Send + Sync + 'static {
     /// Sends a signal (`SIGKILL`) to a command's process; true where it got it or has ended, false where this engine
     /// offers no way (it runs on another machine, or its processes are not ours to signal).
     async fn signal_exec(&self, id: &SessionId, signal: &str) -> Result<bool, Error>;
+
+    /// Connects to a TCP port of a running container as a program in it would, by its own 127.0.0.1; where the engine
+    /// leaves no way into its network, by its address from here. Refused, with the reason, where neither answers.
+    async fn dial(&self, name: &str, port: u16) -> Result<Pipe, Error>;
 
     /// An image that the engine has.
     async fn image(&self, reference: &str) -> Result<Option<ImageSeen>, Error>;
@@ -196,6 +200,8 @@ pub struct ContainerSpec {
     pub cpu_shares: u64,
     /// Memory limit in bytes, swap included; 0 is none.
     pub memory_limit_bytes: u64,
+    /// GPUs that it gets, whichever are free; 0 is none.
+    pub gpus: u64,
     /// Signal of a graceful stop, replacing the image's.
     pub stop_signal: Option<String>,
     /// A terminal on its output.
@@ -214,6 +220,9 @@ pub struct ContainerSpec {
     pub cap_add: Vec<String>,
     /// Capabilities dropped, without `CAP_`.
     pub cap_drop: Vec<String>,
+    /// A seccomp profile of the administrator's, by its path below their directory; whoever creates the container reads
+    /// it into [`ContainerSpec::security_opts`].
+    pub seccomp_file: Option<String>,
     /// Further `--security-opt` values (seccomp, AppArmor, SELinux).
     pub security_opts: Vec<String>,
     /// Kernel parameters of its namespaces.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Error, Runtime};
 
@@ -68,6 +68,13 @@ impl fmt::Debug for Session {
         f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
     }
 }
+
+/// Bytes in both directions, however they travel.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A connection to a port.
+pub type Pipe = Box<dyn Duplex>;
 
 /// A piece of what a process writes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ const IDENTITY: Identity<'static> = Identity {
     now: jiff::Timestamp::constant(978_307_200, 0),
 };
 const OPTIONS: Options<'static> =
-    Options { namespace: "default", field_validation: FieldValidation::Strict, dry_run: true };
+    Options { namespace: "default", field_validation: FieldValidation::Strict, dry_run: true, writer: None };
 
 /// What is sent in the samples of a folder.
 #[derive(Clone, Copy, Debug)]
@@ -201,7 +201,9 @@ fn our_causes(refusal: &Refusal) -> Vec<Cause> {
             .iter()
             .map(|cause| (cause.field.clone(), cause.kind.reason().to_owned(), cause.message.clone()))
             .collect(),
-        Refusal::BadRequest(_) | Refusal::Conflict { .. } | Refusal::Internal(_) => Vec::new(),
+        Refusal::BadRequest(_) | Refusal::Conflict { .. } | Refusal::Contested { .. } | Refusal::Internal(_) => {
+            Vec::new()
+        }
     }
 }
 
@@ -211,7 +213,7 @@ fn our_code(ours: &Result<Admitted, Refusal>, create: bool) -> u64 {
         Ok(_) => 200,
         Err(Refusal::BadRequest(_)) => 400,
         Err(Refusal::Invalid { .. }) => 422,
-        Err(Refusal::Conflict { .. }) => 409,
+        Err(Refusal::Conflict { .. } | Refusal::Contested { .. }) => 409,
         Err(Refusal::Internal(_)) => 500,
     }
 }

@@ -17,7 +17,7 @@ const IDENTITY: Identity<'static> = Identity {
     now: jiff::Timestamp::constant(978_307_200, 0),
 };
 const OPTIONS: Options<'static> =
-    Options { namespace: "default", field_validation: FieldValidation::Strict, dry_run: true };
+    Options { namespace: "default", field_validation: FieldValidation::Strict, dry_run: true, writer: None };
 
 fn samples(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples").join(part)

@@ -1,4 +1,4 @@
-//! Owns what the agent's tests share: a store, an agent on some engine, pods from YAML, and waiting for what is told
+//! Owns what the agent's tests share: a store, a scheduler and an agent on some engine, pods from YAML, and waiting for what is told
 //! of them. Never asserts anything by itself, except that what is waited for comes.
 
 use std::path::Path;
@@ -49,7 +49,12 @@ impl House {
             data_dir: self.dir.path().to_owned(),
             node_name: NODE.to_owned(),
         };
-        self.agent = Some((tokio::spawn(run(agent, stop.clone())), stop));
+        let (store, token) = (self.store.clone(), stop.clone());
+        let both = async move {
+            let scheduler = jobdock::scheduler::run(store, NODE.to_owned(), token.clone());
+            tokio::join!(run(agent, token), scheduler);
+        };
+        self.agent = Some((tokio::spawn(both), stop));
     }
 
     /// Ends the agent in order; containers run on.

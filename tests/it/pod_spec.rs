@@ -207,6 +207,7 @@ fn a_plain_container_has_its_names_and_labels() {
             cpu_limit_nanos: 0,
             cpu_shares: 0,
             memory_limit_bytes: 0,
+            gpus: 0,
             stop_signal: None,
             tty: false,
             stdin: false,
@@ -216,6 +217,7 @@ fn a_plain_container_has_its_names_and_labels() {
             no_new_privileges: false,
             cap_add: [],
             cap_drop: [],
+            seccomp_file: None,
             security_opts: [],
             sysctls: {},
         }"#]],
@@ -356,6 +358,12 @@ fn identity_and_rights_are_handed_on() {
             r#"user Some("9:2") groups ["4", "3"] add ["NET_ADMIN"] drop ["CHOWN"] privileged true read-only true no-new true ["seccomp=unconfined", "systempaths=unconfined"]"#
         ]],
     );
+    let local = ", securityContext: {seccompProfile: {type: Localhost, localhostProfile: own/a.json}, \
+                 appArmorProfile: {type: Localhost, localhostProfile: k8s-own}}";
+    let profiles = |spec: &ContainerSpec| format!("{:?} {:?}", spec.seccomp_file, spec.security_opts);
+    check(local, pod, profiles, expect![[r#"Some("own/a.json") ["apparmor=k8s-own"]"#]]);
+    let gpus = ", resources: {limits: {nvidia.com/gpu: 2}}";
+    check(gpus, "", |spec| spec.gpus.to_string(), expect!["2"]);
     check(
         "",
         ", securityContext: {runAsGroup: 2}",
@@ -619,17 +627,15 @@ fn quality_of_service_follows_requests_and_limits() {
 #[test]
 fn fields_without_effect_are_named() {
     let pod = one(
-        ", readinessProbe: {tcpSocket: {port: 1}}, lifecycle: {preStop: {sleep: {seconds: 1}}}, \
-         resources: {limits: {cpu: 1, nvidia.com/gpu: 1}}",
+        ", readinessProbe: {tcpSocket: {port: 1}}, volumeDevices: [{name: v, devicePath: /dev/v}], \
+         resources: {limits: {cpu: 1, nvidia.com/gpu: 1, example.com/fpga: 1}}",
         ", nodeSelector: {a: b}, subdomain: s, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
     );
     expect![[r#"
-        spec.nodeSelector
         spec.subdomain
         spec.volumes[0].emptyDir.sizeLimit
-        spec.containers[0].readinessProbe
-        spec.containers[0].lifecycle.preStop
-        spec.containers[0].resources.limits[nvidia.com/gpu]"#]]
+        spec.containers[0].volumeDevices
+        spec.containers[0].resources.limits[example.com/fpga]"#]]
     .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec")).join("\n"));
     let plain = one("", "");
     assert!(unsupported::ignored(plain.spec.as_ref().expect("it has a spec")).is_empty());

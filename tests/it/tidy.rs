@@ -17,10 +17,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("runtime", &["model"]),
     ("gc", &["model", "store", "reconcile"]),
     ("job", &["metrics", "model", "store", "reconcile"]),
+    ("scheduler", &["model", "store", "reconcile"]),
     ("pod", &["metrics", "model", "store", "reconcile", "runtime"]),
     ("api", &["metrics", "model", "store", "runtime"]),
     ("cli", &["model", "daemon", "job"]),
-    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "pod", "api"]),
+    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "scheduler", "pod", "api"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -37,13 +38,20 @@ const IMPURE: &[&str] = &[
     "pod/mod.rs",
     "pod/agent.rs",
     "pod/apply.rs",
+    "pod/check.rs",
+    "pod/check/grpc.rs",
+    "pod/check/http.rs",
     "pod/core.rs",
+    "pod/hooks.rs",
     "pod/images.rs",
     "pod/logs.rs",
     "pod/node.rs",
     "pod/observe.rs",
+    "pod/prober.rs",
     "pod/sweep.rs",
     "pod/volumes.rs",
+    "scheduler/mod.rs",
+    "scheduler/run.rs",
 ];
 
 /// PURE files of the runtime, the rest of which does I/O.
@@ -170,7 +178,7 @@ impl Source {
     fn is_pure(&self) -> bool {
         match self.room.as_str() {
             "model" => true,
-            "job" | "pod" => !IMPURE.contains(&self.name.as_str()),
+            "job" | "pod" | "scheduler" => !IMPURE.contains(&self.name.as_str()),
             "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }

@@ -80,6 +80,10 @@ const fn cron(field: &'static str) -> Text {
     Text::Field("io.k8s.api.batch.v1.CronJobSpec", field)
 }
 
+const fn class(field: &'static str) -> Text {
+    Text::Field("io.k8s.api.scheduling.v1.PriorityClass", field)
+}
+
 const PRINTERS: &[Printer] = &[
     Printer { group: "", kind: "Pod", columns: pod::COLUMNS, cells: |object, now| typed(object, now, pod::cells) },
     Printer { group: "", kind: "Node", columns: node::COLUMNS, cells: |object, now| typed(object, now, node::cells) },
@@ -160,6 +164,18 @@ const PRINTERS: &[Printer] = &[
         kind: "Lease",
         columns: &[NAME, text("Holder", Text::Field("io.k8s.api.coordination.v1.LeaseSpec", "holderIdentity")), AGE],
         cells: |object, now| typed(object, now, core::lease),
+    },
+    Printer {
+        group: "scheduling.k8s.io",
+        kind: "PriorityClass",
+        columns: &[
+            NAME,
+            Column { kind: "integer", ..text("Value", class("value")) },
+            Column { kind: "boolean", ..text("Global-Default", class("globalDefault")) },
+            AGE,
+            text("PreemptionPolicy", class("preemptionPolicy")),
+        ],
+        cells: |object, now| typed(object, now, core::priority_class),
     },
 ];
 

@@ -109,6 +109,16 @@ static LOG: [Param; 9] = [
     param("timestamps", "boolean", "Begin each line with its time."),
 ];
 
+static COMMAND: [Param; 1] = [param("command", "string", "A word of the command; repeated for each.")];
+static STREAMS: [Param; 5] = [
+    param("container", "string", "The container that is meant; needed where the pod has several."),
+    param("stderr", "boolean", "Tell standard error."),
+    param("stdin", "boolean", "Open standard input."),
+    param("stdout", "boolean", "Tell standard output."),
+    param("tty", "boolean", "Give the process a terminal."),
+];
+static PORTS: [Param; 1] = [param("ports", "integer", "A port; for WebSockets that are no tunnel.")];
+
 const OBJECT_MEDIA: &[&str] = &["application/json", "application/yaml"];
 const PATCH_MEDIA: &[&str] = &[
     "application/json-patch+json",
@@ -153,7 +163,11 @@ fn of_kind(kind: &'static Kind) -> Vec<Path> {
         });
     }
     for (name, _, verbs) in discovery::subresources(kind) {
-        let operations = if verbs.contains(&"update") { of_object(kind, "Status") } else { vec![log(kind)] };
+        let operations = match verbs {
+            discovery::CONNECT => connect(kind, name),
+            verbs if verbs.contains(&"update") => of_object(kind, "Status"),
+            _ => vec![log(kind)],
+        };
         all.push(Path { path: format!("{collection}/{{name}}/{name}"), placeholders: named.clone(), operations });
     }
     all
@@ -217,6 +231,22 @@ fn log(kind: &'static Kind) -> Operation {
     let mut log = operation(kind, "get", "read", &scoped(kind, "Log"), params);
     log.answers.push(("200", "OK", None));
     log
+}
+
+/// What becomes a WebSocket or SPDY. Parity: `connectCoreV1GetNamespacedPodExec`.
+fn connect(kind: &'static Kind, subresource: &str) -> Vec<Operation> {
+    let (name, params): (&str, Vec<&'static Param>) = match subresource {
+        "exec" => ("Exec", COMMAND.iter().chain(&STREAMS).collect()),
+        "attach" => ("Attach", STREAMS.iter().collect()),
+        _ => ("Portforward", PORTS.iter().collect()),
+    };
+    let one = |method: &'static str, verb: &str| {
+        let what = format!("{verb}{}", scoped(kind, name));
+        let mut connect = operation(kind, method, "connect", &what, params.clone());
+        connect.answers.push(("200", "OK", None));
+        connect
+    };
+    vec![one("get", "Get"), one("post", "Post")]
 }
 
 fn of_review(review: &'static Review) -> Path {

@@ -39,7 +39,7 @@ fn object(source: &Source, document: &Document) -> Result<Manifest, Vec<String>>
     }
     let own = document.node.get("metadata").and_then(|metadata| metadata.text("namespace"));
     let namespace = if kind.namespaced { own.unwrap_or(NAMESPACE) } else { "" };
-    let options = Options { namespace, field_validation: FieldValidation::Strict, dry_run: false };
+    let options = Options { namespace, field_validation: FieldValidation::Strict, dry_run: false, writer: None };
     let findings = admit::check(kind, document, &options, &IDENTITY);
     let title = title(&document.node.to_value());
     let told =

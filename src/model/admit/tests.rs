@@ -10,7 +10,7 @@ use crate::model::yaml::documents;
 const IDENTITY: Identity<'static> =
     Identity { uid: "the-uid", suffix: "abcde", now: Timestamp::constant(978_307_200, 500_000_000) };
 const OPTIONS: Options<'static> =
-    Options { namespace: "default", field_validation: FieldValidation::Strict, dry_run: false };
+    Options { namespace: "default", field_validation: FieldValidation::Strict, dry_run: false, writer: None };
 
 fn created(manifest: &str) -> Result<Admitted, Refusal> {
     create(Kind::of::<ConfigMap>(), manifest.as_bytes(), Format::Yaml, &OPTIONS, &IDENTITY)

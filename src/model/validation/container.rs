@@ -40,10 +40,7 @@ pub fn regular(errors: &mut Errors, spec: &PodSpec, around: &Surroundings<'_>, p
         }
         probe::of_container(errors, container, around.grace, &item);
         restart_rules(errors, container, &item);
-        // Parity: forbidden up to 1.33; since then a container may have a restart policy of its own.
-        if container.restart_policy.is_some() && container.restart_policy_rules.is_none() {
-            errors.forbidden(&item.child("restartPolicy"), "may not be set for non-init containers");
-        }
+        restart_policy(errors, container, &item);
     }
     host_port_conflicts(errors, &spec.containers, path);
 }
@@ -54,9 +51,7 @@ pub fn init(errors: &mut Errors, spec: &PodSpec, around: &Surroundings<'_>, path
     for (index, container) in spec.init_containers.iter().flatten().enumerate() {
         let item = path.index(index);
         common(errors, container, around, &item);
-        if let Some(policy) = &container.restart_policy {
-            errors.one_of(&item.child("restartPolicy"), policy, &["Always"]);
-        }
+        restart_policy(errors, container, &item);
         if !container.name.is_empty() && !seen.insert(&container.name) {
             errors.duplicate(&item.child("name"), &container.name);
         }
@@ -79,6 +74,13 @@ fn without_sidecar_fields(errors: &mut Errors, container: &Container, path: &Pat
     ];
     for (name, _) in fields.iter().filter(|(_, set)| *set) {
         errors.forbidden(&path.child(name), "may not be set for init containers without restartPolicy=Always");
+    }
+}
+
+/// Newer than 1.32, which takes none but Always, of init containers: a restart policy of the container's own.
+fn restart_policy(errors: &mut Errors, container: &Container, path: &Path<'_>) {
+    if let Some(policy) = &container.restart_policy {
+        errors.one_of(&path.child("restartPolicy"), policy, &["Always", "Never", "OnFailure"]);
     }
 }
 

@@ -30,6 +30,7 @@ pub mod pod;
 mod pod_spec;
 mod pod_status;
 mod pod_update;
+pub mod priority_class;
 mod probe;
 mod profiles;
 mod resources;

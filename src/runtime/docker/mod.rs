@@ -14,6 +14,7 @@
 
 mod connect;
 mod containers;
+mod dial;
 mod events;
 mod images;
 mod logs;
@@ -34,7 +35,7 @@ use self::wire::{Ask, Wire};
 use super::endpoint::Surroundings;
 use super::failure::Act;
 use super::reply::{self, BridgeReply, InfoReply, VersionReply};
-use super::session::{ExecSpec, Session, SessionId, Streams};
+use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
     ContainerSeen, ContainerSpec, EngineSeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime, VolumeSeen,
     VolumeSpec,
@@ -161,6 +162,10 @@ impl Runtime for Docker {
 
     async fn signal_exec(&self, id: &SessionId, signal: &str) -> Result<bool, Error> {
         sessions::signal(self, id, signal).await
+    }
+
+    async fn dial(&self, name: &str, port: u16) -> Result<Pipe, Error> {
+        dial::dial(self, name, port).await
     }
 
     async fn image(&self, reference: &str) -> Result<Option<ImageSeen>, Error> {

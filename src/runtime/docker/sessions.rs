@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::wire::Ask;
-use super::{Docker, READ_LIMIT, containers};
+use super::{Docker, READ_LIMIT, containers, dial};
 use crate::runtime::Error;
 use crate::runtime::failure::Act;
 use crate::runtime::mux::OutputDecoder;
@@ -132,7 +132,7 @@ async fn inspect(docker: &Docker, id: &SessionId) -> Result<ExecReply, Error> {
 }
 
 /// The engine has no call for it: the process is signalled by its number, which is this machine's only where the
-/// engine runs on it. That is made sure of by what this machine says of that process.
+/// engine runs on it.
 pub(super) async fn signal(docker: &Docker, id: &SessionId, signal: &str) -> Result<bool, Error> {
     let signal: Signal = signal.parse().map_err(|_| Error::Refused(format!("{signal:?} is no signal")))?;
     let mut reply = inspect(docker, id).await?;
@@ -147,8 +147,7 @@ pub(super) async fn signal(docker: &Docker, id: &SessionId, signal: &str) -> Res
     if !reply.running {
         return Ok(true);
     }
-    let groups = tokio::fs::read_to_string(format!("/proc/{}/cgroup", reply.pid)).await.unwrap_or_default();
-    if reply.pid <= 1 || reply.container.is_empty() || !groups.contains(&reply.container) {
+    if !dial::is_process_here(reply.pid, &reply.container).await {
         return Ok(false);
     }
     Ok(matches!(kill(Pid::from_raw(reply.pid), signal), Ok(()) | Err(Errno::ESRCH)))

@@ -31,6 +31,7 @@ use super::tls;
 use crate::runtime::Error;
 use crate::runtime::endpoint::{Address, Candidate};
 use crate::runtime::failure::{Act, judge};
+use crate::runtime::session::Duplex;
 
 /// Time to open a connection. A local engine accepts at once; ssh has to authenticate first.
 const DIAL_LIMIT: Duration = Duration::from_secs(30);
@@ -317,10 +318,6 @@ impl tower::Service<Uri> for Dial {
         })
     }
 }
-
-/// Bytes in both directions, however they travel.
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// One connection.
 pub(super) struct Pipe(Box<dyn Duplex>);

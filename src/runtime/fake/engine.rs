@@ -354,8 +354,8 @@ impl Engine {
 
     /// Begins a command and returns its id and what it does; `open` where its end is told by [`Engine::end_exec`].
     pub fn exec(&mut self, name: &str, spec: &ExecSpec, open: bool, now: Duration) -> Result<(String, Script), Error> {
-        self.must_run(name)?;
-        let container = &self.containers[name];
+        let name = self.must_run(name)?;
+        let container = &self.containers[&name];
         let env: Vec<String> = container.env.iter().chain(&spec.env).cloned().collect();
         let script = command(&spec.command, &env, container.hostname.as_deref());
         let id = format!("{name}.{}", self.execs.len());
@@ -364,11 +364,13 @@ impl Engine {
         Ok((id, script))
     }
 
-    /// Errors where nothing can be run or joined.
-    pub fn must_run(&self, name: &str) -> Result<(), Error> {
+    /// The name of a container that may be given by its id. Errors where nothing can be run or joined.
+    pub fn must_run(&self, name: &str) -> Result<String, Error> {
+        let mut names = self.containers.keys();
+        let name = names.find(|known| *known == name || identity(known) == name).map_or(name, String::as_str);
         self.must_have(name)?;
         match self.containers.get(name).map(|container| &container.life) {
-            Some(Life::Running { .. }) => Ok(()),
+            Some(Life::Running { .. }) => Ok(name.to_owned()),
             Some(Life::Created { .. } | Life::Exited { .. }) | None => {
                 Err(Error::Refused(format!("Container {name} is not running")))
             }
@@ -458,7 +460,7 @@ impl Container {
         };
         ContainerSeen {
             name: name.to_owned(),
-            id: digest(name).trim_start_matches("sha256:").to_owned(),
+            id: identity(name),
             labels: self.labels.clone(),
             image_id: digest(&self.image),
             ip: self.ip.clone(),
@@ -471,6 +473,11 @@ impl Container {
 fn moment(epoch: Timestamp, since: Duration) -> Timestamp {
     let since = SignedDuration::try_from(since).unwrap_or(SignedDuration::MAX);
     epoch.checked_add(since).unwrap_or(Timestamp::MAX)
+}
+
+/// The id of the container of this name.
+fn identity(name: &str) -> String {
+    digest(name).trim_start_matches("sha256:").to_owned()
 }
 
 fn digest(text: &str) -> String {

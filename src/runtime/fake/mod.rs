@@ -31,7 +31,7 @@ use tokio::time::Instant;
 
 use self::engine::Engine;
 use super::sandbox::SANDBOX_IMAGE;
-use super::session::{ExecSpec, Session, SessionId, Streams};
+use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
     ContainerSeen, ContainerSpec, EngineSeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime, VolumeSeen,
     VolumeSpec,
@@ -80,6 +80,8 @@ pub enum Call {
     ExecExit,
     /// [`Runtime::signal_exec`].
     SignalExec,
+    /// [`Runtime::dial`].
+    Dial,
 }
 
 /// How a call fails.
@@ -348,6 +350,10 @@ impl Runtime for Fake {
 
     async fn signal_exec(&self, id: &SessionId, signal: &str) -> Result<bool, Error> {
         self.call(Call::SignalExec, |engine, now| engine.signal_exec(id, signal, now)).await
+    }
+
+    async fn dial(&self, name: &str, port: u16) -> Result<Pipe, Error> {
+        sessions::dial(self, name, port).await
     }
 
     async fn image(&self, reference: &str) -> Result<Option<ImageSeen>, Error> {

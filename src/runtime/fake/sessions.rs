@@ -5,15 +5,17 @@
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use tokio::io::{AsyncReadExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::script::{Line, Script};
 use super::{Call, Fake};
-use crate::runtime::session::{ExecSpec, Output, Session, SessionId, Streams};
+use crate::runtime::session::{ExecSpec, Output, Pipe, Session, SessionId, Streams};
 use crate::runtime::{Error, Runtime};
 
 /// Bytes that wait in `cat` before whoever writes has to: a pipe's.
 const PIPE: usize = 64 * 1024;
+/// The port on which nobody listens.
+const CLOSED_PORT: u16 = 1;
 
 pub(super) async fn exec(fake: &Fake, name: &str, spec: &ExecSpec) -> Result<Session, Error> {
     let cat = spec.command == ["cat"] && spec.streams.stdin;
@@ -29,15 +31,31 @@ pub(super) async fn exec(fake: &Fake, name: &str, spec: &ExecSpec) -> Result<Ses
 
 /// What the container prints from now on, until its end. Its program reads nothing.
 pub(super) async fn attach(fake: &Fake, name: &str, streams: Streams) -> Result<Session, Error> {
-    fake.call(Call::Attach, |engine, _| engine.must_run(name)).await?;
+    let name = fake.call(Call::Attach, |engine, _| engine.must_run(name)).await?;
     let now = fake.inner.epoch.checked_add(fake.now()).ok();
-    let lines = fake.logs(name, now, true).await?;
+    let lines = fake.logs(&name, now, true).await?;
     let output = lines.filter_map(move |chunk| async move {
         let piece = chunk.map(|chunk| piece(&chunk.line, chunk.partial, chunk.stderr && !streams.tty));
         Some(piece).filter(|piece| piece.as_ref().map_or(true, |piece| wanted(piece, streams)))
     });
     let output = output.boxed();
-    Ok(Session { id: SessionId::Attach(name.to_owned()), output, input: Box::pin(tokio::io::sink()) })
+    Ok(Session { id: SessionId::Attach(name), output, input: Box::pin(tokio::io::sink()) })
+}
+
+/// Every port but [`CLOSED_PORT`] says again what it is told.
+pub(super) async fn dial(fake: &Fake, name: &str, port: u16) -> Result<Pipe, Error> {
+    fake.call(Call::Dial, |engine, _| engine.must_run(name)).await?;
+    if port == CLOSED_PORT {
+        return Err(Error::Refused(format!("cannot connect to port {port}: Connection refused (os error 111)")));
+    }
+    let (near, far) = tokio::io::duplex(PIPE);
+    tokio::spawn(async move {
+        let (mut reader, mut writer) = tokio::io::split(far);
+        // Whoever hangs up in the middle has heard enough.
+        let _hung_up = tokio::io::copy(&mut reader, &mut writer).await;
+        let _hung_up = writer.shutdown().await;
+    });
+    Ok(Box::new(near))
 }
 
 fn wanted(piece: &Output, streams: Streams) -> bool {

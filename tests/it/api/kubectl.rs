@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 /// A server of the test's own, and a kubectl with a home of its own.
-struct Cluster {
+pub struct Cluster {
     dir: TempDir,
     store: Store,
     stop: CancellationToken,
@@ -27,7 +27,7 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::in_memory().unwrap();
         for name in ["default", "other"] {
@@ -45,11 +45,11 @@ impl Cluster {
         cluster
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("kubectl");
         command
             .args(arguments)
@@ -61,7 +61,7 @@ impl Cluster {
         command
     }
 
-    async fn run(&self, arguments: &[&str]) -> Output {
+    pub async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
         tokio::task::spawn_blocking(move || {
             command.output().expect("kubectl is on the PATH: install it (Debian: kubernetes-client) to run these tests")
@@ -72,7 +72,7 @@ impl Cluster {
 
     /// What a command that must succeed prints.
     #[track_caller]
-    fn ok<'a>(&'a self, arguments: &'a [&'a str]) -> impl Future<Output = String> + 'a {
+    pub fn ok<'a>(&'a self, arguments: &'a [&'a str]) -> impl Future<Output = String> + 'a {
         let caller = std::panic::Location::caller();
         async move {
             let output = self.run(arguments).await;
@@ -83,7 +83,7 @@ impl Cluster {
     }
 
     /// What a command that must fail complains of.
-    async fn fails(&self, arguments: &[&str]) -> String {
+    pub async fn fails(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments).await;
         assert!(!output.status.success(), "kubectl {arguments:?} did not fail");
         String::from_utf8(output.stderr).unwrap()
