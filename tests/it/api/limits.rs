@@ -1,5 +1,6 @@
 //! What clients may ask at once, and what is counted of what they asked.
 
+use axum::body::Body;
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use jobdock::api::{ApiState, Limits, app};
@@ -33,7 +34,7 @@ async fn metrics_count_requests_as_upstream_names_them() {
 async fn a_larger_body_is_refused_with_the_limit() {
     let limits = Limits { body: 100, ..Limits::default() };
     let router = app(ApiState::limited(Store::in_memory().unwrap(), CancellationToken::new(), limits));
-    let request = Request::post(CONFIGS).header("content-type", "application/json").body("x".repeat(101).into());
+    let request = Request::post(CONFIGS).header("content-type", "application/json").body(Body::from("x".repeat(101)));
     let answer = router.oneshot(request.unwrap()).await.unwrap();
     assert_eq!(answer.status(), 413);
     let body = answer.into_body().collect().await.unwrap().to_bytes();
