@@ -24,6 +24,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// Failures of one key in a row that nobody need hear of: somebody wrote first, or the engine was busy, and the next
+/// run goes well.
+const QUIET_FAILURES: u32 = 3;
 /// Delay after the first failure. Long enough that a conflict's winner has finished; upstream's 5 ms serves remote
 /// conflicts that a single process does not have.
 pub const BACKOFF_BASE: Duration = Duration::from_millis(50);
@@ -163,7 +166,11 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
                 let failures = state.failures.entry(key.clone()).or_default();
                 let delay = jittered(backoff(*failures));
                 *failures = failures.saturating_add(1);
-                tracing::warn!(%error, cause, failures, ?delay, "a run failed and is tried again");
+                if *failures > QUIET_FAILURES {
+                    tracing::warn!(%error, cause, failures, ?delay, "a run failed again and again");
+                } else {
+                    tracing::debug!(%error, cause, failures, ?delay, "a run failed and is tried again");
+                }
                 state.add_at(key.clone(), Instant::now() + delay);
             }
         }

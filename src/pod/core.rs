@@ -14,6 +14,7 @@ use super::facts::{NodeFacts, Note};
 use super::images::{Audience, Images};
 use super::memory::Memories;
 use super::node::{self, Lives};
+use super::pressure::{Pressure, Readings, Threshold};
 use super::prober::Probers;
 use crate::reconcile::Queue;
 use crate::runtime::{self, EngineSeen, Runtime};
@@ -42,6 +43,10 @@ pub struct Ground {
     pub engine: Option<EngineSeen>,
     /// Its lives.
     pub lives: Option<Lives>,
+    /// What it is short of.
+    pub pressure: Pressure,
+    /// What was measured last.
+    pub room: Readings,
     /// The sandbox image, once it was made sure of in this life.
     pub sandbox_image: Option<String>,
 }
@@ -66,6 +71,8 @@ pub struct Core {
     pub stop: CancellationToken,
     /// Directory of pods' files; the engine mounts from there.
     pub pods_dir: PathBuf,
+    /// When the node is short of something.
+    pub thresholds: Vec<Threshold>,
     ground: Mutex<Ground>,
     /// A call met no engine: before an exit is believed, its life is asked for.
     suspect: AtomicBool,
@@ -78,6 +85,7 @@ impl Core {
         engine: Arc<dyn Runtime>,
         pods_dir: PathBuf,
         ground: Ground,
+        thresholds: Vec<Threshold>,
         stop: CancellationToken,
     ) -> Self {
         let images = Images::new(Arc::clone(&engine));
@@ -91,6 +99,7 @@ impl Core {
             tasks: TaskTracker::new(),
             stop,
             pods_dir,
+            thresholds,
             ground: Mutex::new(ground),
             suspect: AtomicBool::new(false),
         }
@@ -139,7 +148,7 @@ impl Core {
                 ground.clone()
             }),
         };
-        node::report(&self.store, &ground.node, ground.engine.as_ref(), ground.lives.as_ref(), now).await?;
+        node::report(&self.store, &ground, &self.thresholds, now).await?;
         let seen = answer?;
         // Only now: the outage is on disk before an exit is judged by it.
         self.suspect.store(false, Ordering::Release);

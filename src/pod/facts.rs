@@ -29,6 +29,8 @@ pub struct PodFacts {
     pub sources: Sources,
     /// How far the pod's volumes are.
     pub volumes: VolumesFact,
+    /// The pod uses more storage than it may: what the kubelet says of it.
+    pub exceeded: Option<String>,
     /// Attempts whose output is kept to its end.
     pub logs_finished: BTreeSet<Attempt>,
     /// Attempts whose output is being copied now.
