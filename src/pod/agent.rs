@@ -103,6 +103,7 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
 async fn survey(core: &Core, stop: &CancellationToken) -> Option<u64> {
     persist(stop, "the first look failed", || async {
         sweep::everything(core).await?;
+        squeeze::look(core).await?;
         sweep::logs(core)?;
         sweep::pods(core)
     })
@@ -125,7 +126,7 @@ async fn persist<T, F: Future<Output = Result<T, Error>>>(
 }
 
 /// Parity: the kubelet measures as often as it renews its lease.
-async fn heartbeat(core: &Arc<Core>) -> Result<(), Error> {
+async fn heartbeat(core: &Core) -> Result<(), Error> {
     squeeze::look(core).await?;
     core.ask_life().await.map(drop)
 }

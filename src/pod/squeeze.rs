@@ -1,8 +1,6 @@
 //! Owns what happens while the node is short of something: measures, remembers, marks the pod that has to go. Never
 //! decides which (`pressure` does), and never ends a pod: its plan sees the mark.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 
@@ -18,7 +16,7 @@ use crate::runtime::Seen;
 use crate::store::{self, Expected, Write};
 
 /// One measurement, and what follows from it.
-pub async fn look(core: &Arc<Core>) -> Result<(), Error> {
+pub async fn look(core: &Core) -> Result<(), Error> {
     let files = core.pods_dir.clone();
     let readings = tokio::task::spawn_blocking(move || signals::read(&files)).await.map_err(std::io::Error::other)?;
     let shorts = pressure::short(&core.thresholds, &readings);

@@ -17,6 +17,8 @@ mod job_cron;
 mod job_policy;
 mod job_properties;
 mod job_rules;
+mod leftovers;
+mod node_pressure;
 mod parity;
 mod parity_decode;
 mod parity_http;
