@@ -36,6 +36,7 @@ mod pod_spec;
 mod pod_status;
 mod reconcile;
 mod recovery;
+mod registry;
 mod runtime_convert;
 mod runtime_docker;
 mod runtime_endpoint;
