@@ -44,10 +44,10 @@ impl Call {
         self.target.kind
     }
 
-    /// The key of the one object that it is about.
+    /// The key of the one object that it is about, as it is stored.
     pub fn key(&self) -> Key {
         let Target { kind, namespace, name, .. } = &self.target;
-        Key { kind, namespace: namespace.clone(), name: name.clone() }
+        Key { kind: kind.storage(), namespace: namespace.clone(), name: name.clone() }
     }
 
     /// A header's text.
@@ -57,13 +57,14 @@ impl Call {
 
     /// How objects are to be answered.
     pub fn encoder(&self) -> Result<Encoder, Problem> {
-        encoder(&self.headers, &self.params)
+        Ok(Encoder { kind: Some(self.kind()), ..encoder(&self.headers, &self.params)? })
     }
 
     /// How a watch's events are to be written.
     pub fn watch_encoder(&self) -> Result<Encoder, Problem> {
         let answer = negotiate::accept_watch(self.header(header::ACCEPT))?;
-        Ok(Encoder { answer, include: Include::parse(self.params.text("includeObject")), pretty: false })
+        let include = Include::parse(self.params.text("includeObject"));
+        Ok(Encoder { answer, include, pretty: false, kind: Some(self.kind()) })
     }
 
     /// Which objects it selects.
@@ -94,7 +95,8 @@ pub fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 /// How anything is to be answered.
 pub fn encoder(headers: &HeaderMap, params: &Params) -> Result<Encoder, Problem> {
     let answer = negotiate::accept(text(headers, header::ACCEPT))?;
-    Ok(Encoder { answer, include: Include::parse(params.text("includeObject")), pretty: pretty(headers, params) })
+    let include = Include::parse(params.text("includeObject"));
+    Ok(Encoder { answer, include, pretty: pretty(headers, params), kind: None })
 }
 
 /// Parity: for people, answers are indented; the parameter overrules.

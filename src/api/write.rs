@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 
 use super::ApiState;
-use super::admission;
 use super::call::{self, Call};
 use super::encode::{self, Encoder};
 use super::error::Problem;
 use super::negotiate::{self, PatchForm};
 use super::query::{WriteForm, WriteOptions, write_options};
-use crate::model::admit::{self, Admitted, Configuration, Identity, Options, Part, Patched, Refusal};
+use crate::admission::{self, Admission};
+use crate::model::admit::{self, Admitted, Configuration, Identity, Measure, Options, Part, Patched, Refusal};
 use crate::model::apply::Writer;
 use crate::model::object::{Key, Object};
 use crate::model::patch::{self, PatchKind};
@@ -32,8 +32,12 @@ const CONFLICT_TRIES: usize = 5;
 pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Response, Problem> {
     let encoder = call.encoder()?;
     let asked = options(call, WriteForm::Create)?;
-    let options = admission(call, &asked);
     let (body, format) = call::text_body(&call.headers, body)?;
+    let admission = Admission::of(&state.store, &call.target.namespace)?;
+    let mutate = |object: &Object| admission.mutate(object).map_err(refusal);
+    let validate = |object: &Object| admission.validate(object).map_err(refusal);
+    let measure = Measure { mutate: &mutate, validate: &validate };
+    let options = Options { measure, ..admit_options(call, &asked) };
     let mut tried = String::new();
     for _ in 0..NAME_TRIES {
         let minted = state.store.mint();
@@ -41,10 +45,10 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
         let admitted = admit::create(call.kind(), &body, format, &options, &identity);
         check_namespace(&state.store, call, &admitted)?;
         let Admitted { object, warnings } = admitted?;
-        let object = admission::create(&state.store, object)?;
         let generated = object.meta().generate_name.is_some() && object.key().name.ends_with(&minted.suffix);
         tried = object.key().name;
-        match commit(&state.store, Write::Create(object), options.dry_run).await {
+        let write = Write::Create(call.kind().keep(&object));
+        match commit(&state.store, write, options.dry_run).await {
             Ok(object) => return answer(&encoder, StatusCode::CREATED, &object, &warnings),
             Err(store::Error::AlreadyExists(_)) if generated => {}
             Err(error) => return Err(error.into()),
@@ -56,12 +60,13 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
 /// `update`, of an object or of its status.
 pub async fn update(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Result<Response, Problem> {
     let asked = options(call, WriteForm::Update)?;
-    let options = admission(call, &asked);
+    let options = admit_options(call, &asked);
     let (body, format) = call::text_body(&call.headers, body)?;
     change(state, call, options.dry_run, |old| {
         Ok(match part {
             Part::Main => admit::update(old, &body, format, &options)?,
             Part::Status => admit::update_status(old, &body, format, &options)?,
+            Part::Finalizers => admit::finalize(old, &body, format, &options)?,
         })
     })
     .await
@@ -74,7 +79,7 @@ pub async fn patch(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Re
         PatchForm::Apply => return apply(state, call, &body, part).await,
     };
     let asked = options(call, WriteForm::Patch)?;
-    let options = admission(call, &asked);
+    let options = admit_options(call, &asked);
     let patch::Read { patch, strict } = patch::read(how, &body, options.field_validation)?;
     let patched = match how {
         PatchKind::Json | PatchKind::Merge => Patched::Json { strict: &strict },
@@ -88,11 +93,23 @@ pub async fn patch(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Re
     .await
 }
 
+/// Why an object is not admitted, as a refusal of its rules.
+fn refusal(error: admission::Error) -> Refusal {
+    match error {
+        admission::Error::Forbidden { resource, name, why } => Refusal::Forbidden { resource, name, reason: why },
+        admission::Error::Store(error) => Refusal::Internal(error.to_string()),
+    }
+}
+
 /// `patch` by server-side apply: it also makes what is not there.
 async fn apply(state: &ApiState, call: &Call, body: &[u8], part: Part) -> Result<Response, Problem> {
     let encoder = call.encoder()?;
     let asked = options(call, WriteForm::Apply)?;
-    let options = admission(call, &asked);
+    let admission = Admission::of(&state.store, &call.target.namespace)?;
+    let mutate = |object: &Object| admission.mutate(object).map_err(refusal);
+    let validate = |object: &Object| admission.validate(object).map_err(refusal);
+    let measure = Measure { mutate: &mutate, validate: &validate };
+    let options = Options { measure, ..admit_options(call, &asked) };
     let mut tries = 0;
     loop {
         tries += 1;
@@ -112,7 +129,10 @@ async fn apply(state: &ApiState, call: &Call, body: &[u8], part: Part) -> Result
         let Admitted { object, warnings } = admitted?;
         let (code, write) = match &old {
             None => (StatusCode::CREATED, Write::Create(object)),
-            Some(old) => (StatusCode::OK, Write::Update { object, expected: Expected::Revision(old.revision()) }),
+            Some(old) => {
+                admission::update(&state.store, &object).map_err(refusal)?;
+                (StatusCode::OK, Write::Update { object, expected: Expected::Revision(old.revision()) })
+            }
         };
         match commit(&state.store, write, options.dry_run).await {
             Ok(object) => return answer(&encoder, code, &object, &warnings),
@@ -123,17 +143,18 @@ async fn apply(state: &ApiState, call: &Call, body: &[u8], part: Part) -> Result
     }
 }
 
-fn options(call: &Call, form: WriteForm) -> Result<WriteOptions, Problem> {
+pub(super) fn options(call: &Call, form: WriteForm) -> Result<WriteOptions, Problem> {
     let agent = call.header(header::USER_AGENT).unwrap_or_default();
     write_options(&call.params, agent, form)
 }
 
-fn admission<'a>(call: &'a Call, asked: &'a WriteOptions) -> Options<'a> {
+fn admit_options<'a>(call: &'a Call, asked: &'a WriteOptions) -> Options<'a> {
     Options {
         namespace: &call.target.namespace,
         field_validation: asked.field_validation,
         dry_run: asked.dry_run,
         writer: Some(Writer { name: &asked.manager, now: Timestamp::now() }),
+        measure: Measure::NONE,
     }
 }
 
@@ -150,8 +171,9 @@ async fn change(
         tries += 1;
         let old = state.store.get(&call.key())?;
         let old = old.ok_or_else(|| Problem::not_found(call.kind(), &call.target.name))?;
-        let Admitted { object, warnings } = decide(&old)?;
-        let object = admission::update(&state.store, object)?;
+        let Admitted { object, warnings } = decide(&call.kind().show(&old))?;
+        admission::update(&state.store, &object).map_err(refusal)?;
+        let object = call.kind().keep(&object);
         let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
         match commit(&state.store, write, dry).await {
             Ok(object) => return answer(&encoder, StatusCode::OK, &object, &warnings),
@@ -179,7 +201,7 @@ pub async fn commit(store: &Store, write: Write, dry: bool) -> Result<Object, st
 fn check_namespace(store: &Store, call: &Call, admitted: &Result<Admitted, Refusal>) -> Result<(), Problem> {
     let name = match admitted {
         Ok(admitted) => admitted.object.key().name,
-        Err(Refusal::Invalid { name, .. }) => name.clone(),
+        Err(Refusal::Invalid { name, .. } | Refusal::Forbidden { name, .. }) => name.clone(),
         Err(Refusal::BadRequest(_) | Refusal::Conflict { .. } | Refusal::Contested { .. } | Refusal::Internal(_)) => {
             return Ok(());
         }

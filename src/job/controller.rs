@@ -14,18 +14,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::scheduling::v1::PriorityClass;
 use tokio_util::sync::CancellationToken;
 
 use super::apply;
 use super::concern::Concerns;
-use super::facts::{BACKOFF_FACT, JobFacts, JobPlan, Options, Said, UNTRACKED_FACT};
+use super::facts::{BACKOFF_FACT, JobFacts, JobPlan, Options, UNTRACKED_FACT};
 use super::feed;
 use super::orphan;
 use super::plan::plan;
+use crate::admission::{self, Admission};
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
-use crate::model::priority;
 use crate::reconcile::Queue;
 use crate::store::{Error, Expected, Owner, Query, Store, Write};
 
@@ -34,8 +33,9 @@ const WORKERS: usize = 8;
 /// Tries in a row after a failed guard. Each failure means that somebody else got ahead, so that it cannot go on for
 /// long; after these the queue's back-off takes over.
 const TRIES: usize = 5;
-/// Pause before pods that were refused are tried again: somebody has to make what they name.
-const REFUSED: Duration = Duration::from_secs(5);
+/// Pause of a Job whose pods are refused by their namespace: nobody tells when that changes.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
 /// Runs until `stop`. Returns once no decision is under way.
 pub async fn run(store: Store, options: Options, stop: CancellationToken) {
     let queue = Queue::new();
@@ -88,33 +88,37 @@ impl Controller {
         let facts = self.observe(job, hints)?;
         let now = Timestamp::now();
         let mut plan = plan(&facts, now);
-        if let Err(why) = self.assign_priority(&mut plan) {
-            let said = Said::warning("FailedCreate", &format!("Error creating: {why}"));
-            self.store.commit(vec![Write::Record(apply::event(&facts.job, &said, now))]).await?;
-            return Ok(Some(REFUSED));
-        }
+        let refused = self.admit(&key.namespace, &mut plan)?;
         let writes = apply::writes(&facts, &plan, || self.store.mint(), now);
         if !writes.is_empty() {
             tracing::debug!(%key, created = plan.create.len(), pods = plan.pods.len(), status = ?plan.status, "commit");
             self.store.commit(writes).await?;
         }
-        Ok(plan.wake_at.map(|at| feed::nap(at, now)))
+        let nap = plan.wake_at.map(|at| feed::nap(at, now));
+        Ok(if refused { Some(nap.map_or(REFUSED_PAUSE, |nap| nap.min(REFUSED_PAUSE))) } else { nap })
     }
 
-    /// New pods get the priority of their class. The error is why there can be none.
-    /// Parity: the Priority admission plugin, and what the controller says of its refusal.
-    fn assign_priority(&self, plan: &mut JobPlan) -> Result<(), String> {
+    /// Measures the pods that the plan would make by what their namespace allows. The first that is refused and those
+    /// after it are not made, and the Job says why. Whether any was refused.
+    fn admit(&self, namespace: &str, plan: &mut JobPlan) -> Result<bool, Error> {
         if plan.create.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let page = self.store.list(&Query::all(Kind::of::<PriorityClass>())).map_err(|error| error.to_string())?;
-        let classes: Vec<PriorityClass> = page.objects.iter().filter_map(|class| class.typed().cloned()).collect();
-        for pod in &mut plan.create {
-            let name = pod.metadata.generate_name.clone().unwrap_or_default();
-            let assigned = priority::assign(pod.spec.get_or_insert_default(), &classes);
-            assigned.map_err(|why| format!("pods \"{name}\" is forbidden: {why}"))?;
+        let admission = Admission::of(&self.store, namespace)?;
+        let mut admitted = Vec::with_capacity(plan.create.len());
+        for pod in &plan.create {
+            match apply::admitted(&admission, pod) {
+                Ok(pod) => admitted.push(pod),
+                Err(admission::Error::Store(error)) => return Err(error),
+                Err(refusal) => {
+                    let missing = plan.create.len() - admitted.len();
+                    apply::refuse(plan, admitted, missing, &refusal.to_string());
+                    return Ok(true);
+                }
+            }
         }
-        Ok(())
+        plan.create = admitted;
+        Ok(false)
     }
 
     fn observe(&self, job: Object, hints: &BTreeSet<String>) -> Result<JobFacts, Error> {

@@ -16,7 +16,10 @@ mod check;
 mod metadata;
 mod refusal;
 
+use std::fmt;
+
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
 
 pub use self::applied::{Configuration, apply};
@@ -51,6 +54,28 @@ pub struct Options<'a> {
     pub dry_run: bool,
     /// Who writes; none where nobody is to own what is written.
     pub writer: Option<Writer<'a>>,
+    /// What a new object is measured by that its own kind's rules do not know.
+    pub measure: Measure<'a>,
+}
+
+/// What a new object is measured by beside its own kind's rules, in two steps.
+#[derive(Clone, Copy)]
+pub struct Measure<'a> {
+    /// Changes it, or refuses it, before the server sets its fields.
+    pub mutate: &'a (dyn Fn(&Object) -> Result<Object, Refusal> + Sync),
+    /// Refuses it, once its kind's rules are met.
+    pub validate: &'a (dyn Fn(&Object) -> Result<(), Refusal> + Sync),
+}
+
+impl Measure<'_> {
+    /// By nothing.
+    pub const NONE: Self = Self { mutate: &|object| Ok(object.clone()), validate: &|_| Ok(()) };
+}
+
+impl fmt::Debug for Measure<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Measure")
+    }
 }
 
 /// An object as it may be stored, and what its sender should be told.
@@ -110,12 +135,14 @@ fn make(
     if !options.dry_run && !object.meta().resource_version.as_deref().unwrap_or_default().is_empty() {
         return Err(Refusal::Internal("resourceVersion should not be set on objects to be created".to_owned()));
     }
+    let object = (options.measure.mutate)(&object)?;
     let object = metadata::identify(&object, identity);
     let object = (kind.ops.prepare_create)(&object);
     let errors = (kind.ops.validate_create)(&object);
     if !errors.is_empty() {
         return Err(Refusal::invalid(kind, &object, errors));
     }
+    (options.measure.validate)(&object)?;
     warnings.extend((kind.ops.warnings)(&object, None));
     // Parity: what upstream answers with was read back from its store, and defaulted again by that.
     Ok(Admitted { object: (kind.ops.default)(&object), warnings })
@@ -124,6 +151,11 @@ fn make(
 /// Admits what a request's body makes of `old` (PUT).
 pub fn update(old: &Object, body: &[u8], format: Format, options: &Options<'_>) -> Result<Admitted, Refusal> {
     put(old, body, format, options, Part::Main)
+}
+
+/// Admits the finalizers that a request's body gives a namespace (PUT to `/finalize`).
+pub fn finalize(old: &Object, body: &[u8], format: Format, options: &Options<'_>) -> Result<Admitted, Refusal> {
+    put(old, body, format, options, Part::Finalizers)
 }
 
 /// Admits the status that a request's body gives `old` (PUT to `/status`).
@@ -138,6 +170,8 @@ pub enum Part {
     Main,
     /// The status.
     Status,
+    /// A namespace's finalizers in its spec (`namespaces/finalize`).
+    Finalizers,
 }
 
 fn put(old: &Object, body: &[u8], format: Format, options: &Options<'_>, part: Part) -> Result<Admitted, Refusal> {
@@ -227,6 +261,7 @@ fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) ->
     let (prepare, validate) = match part {
         Part::Main => (kind.ops.prepare_update, kind.ops.validate_update),
         Part::Status => (kind.ops.prepare_status_update, kind.ops.validate_status_update),
+        Part::Finalizers => (finalized as fn(&Object, &Object) -> Object, kind.ops.validate_update),
     };
     let new = metadata::kept(&prepare(&new, old), old);
     let errors = validate(&new, old);
@@ -237,6 +272,14 @@ fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) ->
         warnings.extend((kind.ops.warnings)(&new, Some(old)));
     }
     Ok(Admitted { object: apply::settled(old, new), warnings })
+}
+
+/// What becomes of a namespace's finalizers is the caller's word; the rest of it stays.
+fn finalized(new: &Object, old: &Object) -> Object {
+    match (new.typed::<Namespace>(), old.typed::<Namespace>()) {
+        (Some(new), Some(old)) => Object::new(Namespace { status: old.status.clone(), ..new.clone() }),
+        _ => old.clone(),
+    }
 }
 
 #[cfg(test)]

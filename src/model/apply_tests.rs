@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::admit::{self, Configuration, Identity, Options, Part, Patched, Refusal};
+use super::super::admit::{self, Configuration, Identity, Measure, Options, Part, Patched, Refusal};
 use super::super::decode::{FieldValidation, Format};
 use super::super::kind::Kind;
 use super::super::object::Object;
@@ -121,7 +121,13 @@ impl World {
 }
 
 fn options(writer: Writer<'_>) -> Options<'_> {
-    Options { namespace: "default", field_validation: FieldValidation::Strict, dry_run: false, writer: Some(writer) }
+    Options {
+        namespace: "default",
+        field_validation: FieldValidation::Strict,
+        dry_run: false,
+        writer: Some(writer),
+        measure: Measure::NONE,
+    }
 }
 
 fn identity() -> Identity<'static> {

@@ -15,16 +15,17 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, PodStatus, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, Commit};
-use super::core::{Core, Error, Ground};
+use super::core::{Core, Credentials, Error, Ground};
 use super::facts::{NodeFacts, VolumesFact};
 use super::observe::{Observed, observe};
 use super::plan::plan;
 use super::pressure::Threshold;
-use super::{node, phase, squeeze, sweep, volumes_plan};
+use super::{hosts_files, node, phase, squeeze, sweep, volumes_plan};
 use crate::model::kind::Kind;
 use crate::runtime::{Hint, Runtime};
 use crate::store::{self, Change, Store};
@@ -56,6 +57,8 @@ pub struct Agent {
     pub thresholds: Vec<Threshold>,
     /// Name of the Node; [`node::default_name`] is the machine's.
     pub node_name: String,
+    /// What pods that call the API are given.
+    pub credentials: Credentials,
 }
 
 /// Runs pods until `stop`. Containers are left running.
@@ -71,6 +74,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
         core.queue.run(WORKERS, stop.clone(), work),
         stop.run_until_cancelled(follow_hints(&core, hints)),
         stop.run_until_cancelled(follow_store(&core, revision)),
+        stop.run_until_cancelled(hosts_files::keep(&core)),
         stop.run_until_cancelled(every(HEARTBEAT, || heartbeat(&core))),
         stop.run_until_cancelled(every(SWEEP, || sweep::everything(&core))),
     );
@@ -80,7 +84,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
 
 /// Registers the node, as soon as the engine answers.
 async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
-    let Agent { store, runtime, data_dir, thresholds, node_name } = agent;
+    let Agent { store, runtime, data_dir, thresholds, node_name, credentials } = agent;
     // Absolute, for the engine mounts from there.
     let pods_dir = std::path::absolute(data_dir.join(PODS_DIR)).unwrap_or_else(|_| data_dir.join(PODS_DIR));
     let lives = match node::remembered(&store, &node_name) {
@@ -91,8 +95,8 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
         }
     };
     let node = NodeFacts { name: node_name, ..NodeFacts::default() };
-    let ground = Ground { node, lives, ..Ground::default() };
-    let core = Arc::new(Core::new(store, runtime, pods_dir, ground, thresholds, stop.clone()));
+    let ground = Ground { node, lives, thresholds, ..Ground::default() };
+    let core = Arc::new(Core::new(store, runtime, pods_dir, ground, credentials, stop.clone()));
     // What the node has is told with its first registration.
     persist(stop, "the machine cannot be measured", || squeeze::look(&core)).await?;
     persist(stop, "the engine cannot be asked", || async { core.ask_life().await.map(drop) }).await?;
@@ -164,13 +168,17 @@ async fn follow_hints(core: &Core, mut hints: futures::stream::BoxStream<'static
 }
 
 async fn follow_store(core: &Core, mut revision: u64) {
-    let kinds = [Kind::of::<Pod>(), Kind::of::<ConfigMap>(), Kind::of::<Secret>()];
+    let names = [Kind::of::<Service>(), Kind::of::<EndpointSlice>(), Kind::of::<Endpoints>()];
+    let kinds = [&[Kind::of::<Pod>(), Kind::of::<ConfigMap>(), Kind::of::<Secret>()][..], &names].concat();
     loop {
         match watch(core, &kinds, &mut revision).await {
             store::Error::Closed => return,
             // Too far behind the log: look at all pods, then go on from there.
             store::Error::Compacted(..) => match sweep::pods(core) {
-                Ok(newest) => revision = newest,
+                Ok(newest) => {
+                    revision = newest;
+                    core.names_changed.notify_one();
+                }
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "pods cannot be listed"),
             },
             error => tracing::warn!(error = &error as &dyn std::error::Error, "the watch is opened again"),
@@ -190,6 +198,10 @@ async fn watch(core: &Core, kinds: &[&'static Kind], revision: &mut u64) -> stor
                 *revision = change.revision;
                 if change.kind == Kind::of::<Pod>() {
                     pod_changed(core, &change);
+                } else if [Kind::of::<Service>(), Kind::of::<EndpointSlice>(), Kind::of::<Endpoints>()]
+                    .contains(&change.kind)
+                {
+                    core.names_changed.notify_one();
                 } else {
                     core.wanting_sources().into_iter().for_each(|uid| sources_changed(core, uid));
                 }

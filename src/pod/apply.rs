@@ -12,7 +12,7 @@ use super::draft::KUBELET;
 use super::facts::{Action, Attempt, Note, PodPlan, StartFailure, StartStep, VolumesFact};
 use super::observe::{Observed, RESTARTS};
 use super::volumes_plan::VolumeWork;
-use super::{hooks, logs, names, prober, volumes};
+use super::{hooks, hosts_files, logs, names, prober, tokens, volumes};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event::{self, Severity};
 use crate::model::object::{Key, Object};
@@ -106,7 +106,8 @@ pub async fn apply(core: &Arc<Core>, uid: &str, seen: &Observed, actions: Vec<Ac
 
 async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Result<(), Error> {
     match action {
-        Action::PrepareVolumes(work) => prepare_volumes(core, uid, work).await,
+        Action::PrepareVolumes(work) => prepare_volumes(core, uid, seen, work).await,
+        Action::RefreshTokens(work) => refresh_tokens(core, uid, seen, work).await,
         Action::PrepareSandboxImage => match core.heard(core.engine.sandbox_image().await) {
             Ok(image) => {
                 core.with_ground(|ground| ground.sandbox_image = Some(image));
@@ -122,6 +123,10 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
                 core.tasks.spawn(async move { stop.run_until_cancelled(pull).await });
             }
             Ok(())
+        }
+        Action::WriteHosts { head } => {
+            let namespace = seen.facts.pod.metadata.namespace.clone().unwrap_or_default();
+            hosts_files::adopt(core, uid, &namespace, head).await
         }
         Action::StartSandbox(spec) => start_sandbox(core, uid, &spec).await,
         Action::Start { attempt, create, name, message_file } => {
@@ -179,7 +184,7 @@ fn tolerant(outcome: Result<(), runtime::Error>) -> Result<(), runtime::Error> {
     }
 }
 
-async fn prepare_volumes(core: &Core, uid: &str, work: Vec<VolumeWork>) -> Result<(), Error> {
+async fn prepare_volumes(core: &Core, uid: &str, seen: &Observed, work: Vec<VolumeWork>) -> Result<(), Error> {
     let made: Vec<String> = work
         .iter()
         .filter_map(|item| match item {
@@ -196,12 +201,36 @@ async fn prepare_volumes(core: &Core, uid: &str, work: Vec<VolumeWork>) -> Resul
     core.memories.with(uid, |memory| match outcome {
         Ok(()) => {
             memory.volumes = VolumesFact::Ready;
+            memory.tokens_due = tokens_due(seen);
             Ok(())
         }
         Err(volumes::Error::Volume { volume, message }) => {
             let text = format!("MountVolume.SetUp failed for volume \"{volume}\" : {message}");
             memory.volumes = VolumesFact::Failed { retry_at: Timestamp::now() + RETRY };
             memory.wants_sources = true;
+            memory.note(warning("FailedMount", text, None));
+            Ok(())
+        }
+        Err(volumes::Error::Engine(error)) => Err(Error::Engine(error)),
+    })
+}
+
+/// Tokens given now are to be replaced then.
+fn tokens_due(seen: &Observed) -> Option<Timestamp> {
+    tokens::due(seen.facts.pod.spec.as_ref()?, Timestamp::now())
+}
+
+/// A token that cannot be had is tried again; the old one stays until its end.
+async fn refresh_tokens(core: &Core, uid: &str, seen: &Observed, work: Vec<VolumeWork>) -> Result<(), Error> {
+    let outcome = volumes::prepare(core.engine.as_ref(), &core.pods_dir.join(uid), work).await;
+    core.memories.with(uid, |memory| match outcome {
+        Ok(()) => {
+            memory.tokens_due = tokens_due(seen);
+            Ok(())
+        }
+        Err(volumes::Error::Volume { volume, message }) => {
+            memory.tokens_due = Some(Timestamp::now() + RETRY);
+            let text = format!("MountVolume.SetUp failed for volume \"{volume}\" : {message}");
             memory.note(warning("FailedMount", text, None));
             Ok(())
         }
@@ -405,6 +434,7 @@ async fn remove_data(core: &Core, uid: &str, engine_volumes: Vec<String>) -> Res
     core.memories.known(uid, |memory| {
         memory.volumes = VolumesFact::Unknown;
         memory.engine_volumes.clear();
+        memory.hosts = None;
     });
     Ok(())
 }

@@ -105,7 +105,7 @@ fn anew(spec: &PodSpec, phase: &str, outcome: &Outcome) -> Option<Said> {
 }
 
 fn network_stands(facts: &PodFacts, spec: &PodSpec) -> bool {
-    let sandboxed = super::spec::needs_sandbox(spec);
+    let sandboxed = super::spec::sandboxed(spec, &facts.node);
     facts
         .containers
         .iter()

@@ -2,11 +2,13 @@
 //! engine's lives. Never decides: `plan` does.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,9 +18,11 @@ use super::memory::Memories;
 use super::node::{self, Lives};
 use super::pressure::{Pressure, Readings, Threshold};
 use super::prober::Probers;
+use super::tokens::{Address, Reach};
 use crate::reconcile::Queue;
 use crate::runtime::{self, EngineSeen, Runtime};
 use crate::store::{self, Store};
+use crate::token::Signer;
 
 /// Why a look at a pod, or an act on it, did not succeed: the queue tries again later, whichever it was.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +47,32 @@ pub struct Ground {
     pub engine: Option<EngineSeen>,
     /// Its lives.
     pub lives: Option<Lives>,
+    /// When it is short of something.
+    pub thresholds: Vec<Threshold>,
     /// What it is short of.
     pub pressure: Pressure,
     /// What was measured last.
     pub room: Readings,
     /// The sandbox image, once it was made sure of in this life.
     pub sandbox_image: Option<String>,
+}
+
+/// What pods that call the API are given.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// Signs their tokens; none where there are no tokens.
+    pub signer: Option<Signer>,
+    /// Where the API listens.
+    pub api: Reach,
+}
+
+/// Where the API is reached that listens on these addresses: loopback reaches only this machine, and one that stands
+/// for all addresses is in no certificate.
+pub fn reach(addresses: &[SocketAddr]) -> Reach {
+    let concrete = addresses.iter().filter(|address| !address.ip().is_unspecified());
+    let named = |address: &SocketAddr| Address { host: address.ip().to_string(), port: address.port() };
+    let outside = concrete.clone().find(|address| !address.ip().is_loopback());
+    Reach { host: concrete.clone().next().map(named), containers: outside.map(named) }
 }
 
 /// Shared by every task of the agent.
@@ -71,8 +95,12 @@ pub struct Core {
     pub stop: CancellationToken,
     /// Directory of pods' files; the engine mounts from there.
     pub pods_dir: PathBuf,
-    /// When the node is short of something.
-    pub thresholds: Vec<Threshold>,
+    /// What pods that call the API are given.
+    pub credentials: Credentials,
+    /// Names of Services changed: hosts files are to be written.
+    pub names_changed: Notify,
+    /// Hosts files are written by one at a time, each from what the store says then.
+    pub hosts_turn: tokio::sync::Mutex<()>,
     ground: Mutex<Ground>,
     /// A call met no engine: before an exit is believed, its life is asked for.
     suspect: AtomicBool,
@@ -85,7 +113,7 @@ impl Core {
         engine: Arc<dyn Runtime>,
         pods_dir: PathBuf,
         ground: Ground,
-        thresholds: Vec<Threshold>,
+        credentials: Credentials,
         stop: CancellationToken,
     ) -> Self {
         let images = Images::new(Arc::clone(&engine));
@@ -99,7 +127,9 @@ impl Core {
             tasks: TaskTracker::new(),
             stop,
             pods_dir,
-            thresholds,
+            credentials,
+            names_changed: Notify::new(),
+            hosts_turn: tokio::sync::Mutex::default(),
             ground: Mutex::new(ground),
             suspect: AtomicBool::new(false),
         }
@@ -139,6 +169,7 @@ impl Core {
                     ground.sandbox_image = None;
                 }
                 ground.node = node::facts(&ground.node.name, seen, &self.pods_dir);
+                ground.node.api = self.credentials.api.clone();
                 ground.lives = Some(lives);
                 ground.engine = Some(seen.clone());
                 ground.clone()
@@ -148,7 +179,7 @@ impl Core {
                 ground.clone()
             }),
         };
-        node::report(&self.store, &ground, &self.thresholds, now).await?;
+        node::report(&self.store, &ground, now).await?;
         let seen = answer?;
         // Only now: the outage is on disk before an exit is judged by it.
         self.suspect.store(false, Ordering::Release);

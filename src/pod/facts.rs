@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service};
 
 use super::backoff::Restarts;
 use super::hook;
 use super::probe::{self, Check, Watch};
+use super::tokens::{Reach, Wanted};
 use super::volumes_plan::VolumeWork;
 use crate::model::event::Severity;
 use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen};
@@ -31,6 +32,8 @@ pub struct PodFacts {
     pub volumes: VolumesFact,
     /// The pod uses more storage than it may: what the kubelet says of it.
     pub exceeded: Option<String>,
+    /// When the pod's tokens are to be replaced; none where it has none, or was not given them yet.
+    pub tokens_due: Option<Timestamp>,
     /// Attempts whose output is kept to its end.
     pub logs_finished: BTreeSet<Attempt>,
     /// Attempts whose output is being copied now.
@@ -57,6 +60,10 @@ pub struct PodFacts {
     pub outage: Option<Outage>,
     /// Reference of the sandbox image, once this agent has made sure of it.
     pub sandbox_image: Option<String>,
+    /// What the pod's hosts file says of the pod itself, once it was written in this life of the agent.
+    pub hosts_head: Option<String>,
+    /// The machine's own hosts file, for a pod in its network.
+    pub machine_hosts: Option<String>,
     /// The pod has volumes or files that are to be removed when it ends.
     pub has_data: bool,
 }
@@ -99,6 +106,14 @@ pub struct NodeFacts {
     pub memory_bytes: i128,
     /// Directory of the pod's files on the engine's host.
     pub pod_dir: String,
+    /// Where the API listens.
+    pub api: Reach,
+    /// The file on the engine's host that the pod has as its hosts file; none where the engine makes one.
+    pub hosts_file: Option<String>,
+    /// Address at which pods reach the machine; empty where that is not known.
+    pub gateway: String,
+    /// The machine's resolver settings, for a pod that adds to them.
+    pub resolv_conf: String,
 }
 
 /// What the pod names and the store has.
@@ -108,6 +123,10 @@ pub struct Sources {
     pub config_maps: BTreeMap<String, ConfigMap>,
     /// By name, of the pod's namespace.
     pub secrets: BTreeMap<String, Secret>,
+    /// Fresh tokens of the pod's account.
+    pub tokens: BTreeMap<Wanted, String>,
+    /// All of the pod's namespace, for a pod that wants to be told of them.
+    pub services: Vec<Service>,
 }
 
 /// The state of an image for one start of one container.
@@ -219,6 +238,8 @@ pub struct Note {
 pub enum Action {
     /// Makes the pod's volumes.
     PrepareVolumes(Vec<VolumeWork>),
+    /// Writes volumes that hold tokens anew.
+    RefreshTokens(Vec<VolumeWork>),
     /// Finds or makes the sandbox image.
     PrepareSandboxImage,
     /// Fetches an image for one start of a container.
@@ -227,6 +248,11 @@ pub enum Action {
         attempt: Attempt,
         /// The image's reference.
         image: String,
+    },
+    /// Writes the pod's hosts file and keeps it up to date from then on.
+    WriteHosts {
+        /// The part that is about the pod.
+        head: String,
     },
     /// Creates and starts the sandbox.
     StartSandbox(Box<ContainerSpec>),

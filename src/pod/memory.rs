@@ -25,6 +25,8 @@ pub struct PodMemory {
     pub stale: bool,
     /// How far its volumes are.
     pub volumes: VolumesFact,
+    /// When its tokens are to be replaced.
+    pub tokens_due: Option<Timestamp>,
     /// Engine volumes that were made for it.
     pub engine_volumes: Vec<String>,
     /// Creates and starts that failed, by container name.
@@ -43,10 +45,21 @@ pub struct PodMemory {
     pub followed: BTreeSet<Attempt>,
     /// Events that wait for the next commit.
     pub notes: Vec<Note>,
+    /// Its hosts file, where it has one that is kept here.
+    pub hosts: Option<HostsMemory>,
     /// It waits for a ConfigMap or a Secret.
     pub wants_sources: bool,
     /// The revision that this agent wrote last.
     pub own_revision: u64,
+}
+
+/// What a pod's hosts file is made from, besides the names of Services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostsMemory {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The part that is about the pod itself.
+    pub head: String,
 }
 
 impl PodMemory {
@@ -91,6 +104,11 @@ impl Memories {
     /// The uids of pods for which `holds`.
     pub fn uids(&self, holds: impl Fn(&PodMemory) -> bool) -> Vec<String> {
         self.lock().iter().filter(|(_, memory)| holds(memory)).map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// The hosts files that are kept, by uid.
+    pub fn hosts(&self) -> Vec<(String, HostsMemory)> {
+        self.lock().iter().filter_map(|(uid, memory)| Some((uid.clone(), memory.hosts.clone()?))).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, PodMemory>> {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::core::Ground;
 use super::facts::{NodeFacts, Outage};
-use super::pressure::{Pressure, Reading, Shortage, Signal, Threshold};
+use super::pressure::{Pressure, Reading, Shortage, Signal};
 use crate::model::object::{Key, Object};
 use crate::model::time;
 use crate::runtime::EngineSeen;
@@ -96,6 +96,8 @@ pub fn facts(name: &str, engine: &EngineSeen, pods_dir: &Path) -> NodeFacts {
         cpu_nanos: i128::from(engine.cpus) * 1_000_000_000,
         memory_bytes: i128::from(engine.memory_bytes),
         pod_dir: pods_dir.to_string_lossy().into_owned(),
+        gateway: engine.host_gateway.clone(),
+        ..NodeFacts::default()
     }
 }
 
@@ -110,7 +112,7 @@ fn address() -> String {
 }
 
 /// Writes the Node and its heartbeat.
-pub async fn report(store: &Store, ground: &Ground, thresholds: &[Threshold], now: Timestamp) -> Result<(), Error> {
+pub async fn report(store: &Store, ground: &Ground, now: Timestamp) -> Result<(), Error> {
     let facts = &ground.node;
     let mut writes = Vec::new();
     let key = Key::of::<Node>("", &facts.name);
@@ -118,7 +120,7 @@ pub async fn report(store: &Store, ground: &Ground, thresholds: &[Threshold], no
     let uid = match &stored {
         Some(object) => {
             let before = object.typed::<Node>().cloned().unwrap_or_default();
-            let node = node(before.clone(), ground, thresholds, now);
+            let node = node(before.clone(), ground, now);
             if node != before {
                 let expected = Expected::Revision(object.revision());
                 writes.push(Write::Update { object: Object::new(node), expected });
@@ -126,7 +128,7 @@ pub async fn report(store: &Store, ground: &Ground, thresholds: &[Threshold], no
             object.uid().to_owned()
         }
         None => {
-            let mut node = node(Node::default(), ground, thresholds, now);
+            let mut node = node(Node::default(), ground, now);
             let uid = store.mint().uid;
             node.metadata.uid = Some(uid.clone());
             writes.push(Write::Create(Object::new(node)));
@@ -164,7 +166,7 @@ fn lease(store: &Store, name: &str, now: Timestamp) -> Result<Write, Error> {
     })
 }
 
-fn node(mut node: Node, ground: &Ground, thresholds: &[Threshold], now: Timestamp) -> Node {
+fn node(mut node: Node, ground: &Ground, now: Timestamp) -> Node {
     let facts = &ground.node;
     node.metadata.name = Some(facts.name.clone());
     let status = node.status.get_or_insert_default();
@@ -175,7 +177,7 @@ fn node(mut node: Node, ground: &Ground, thresholds: &[Threshold], now: Timestam
     status.conditions = Some(conditions(status, ground, now));
     if let Some(engine) = &ground.engine {
         status.capacity = Some(capacity(engine, ground.room.get(&Signal::Nodefs)));
-        status.allocatable = Some(allocatable(engine, ground, thresholds));
+        status.allocatable = Some(allocatable(engine, ground));
         status.node_info = Some(info(engine));
         let labels = node.metadata.labels.get_or_insert_default();
         for (key, value) in [
@@ -206,11 +208,11 @@ fn capacity(engine: &EngineSeen, disk: Option<&Reading>) -> BTreeMap<String, Qua
 }
 
 /// Parity: the capacity, less what hard thresholds keep free; the disk in bytes.
-fn allocatable(engine: &EngineSeen, ground: &Ground, thresholds: &[Threshold]) -> BTreeMap<String, Quantity> {
+fn allocatable(engine: &EngineSeen, ground: &Ground) -> BTreeMap<String, Quantity> {
     let disk = ground.room.get(&Signal::Nodefs);
     let mut all = capacity(engine, disk);
     let kept = |signal: Signal, capacity: u64| {
-        let threshold = thresholds.iter().find(|threshold| threshold.signal == signal);
+        let threshold = ground.thresholds.iter().find(|threshold| threshold.signal == signal);
         threshold.map_or(0, |threshold| threshold.least.of(capacity))
     };
     let memory = engine.memory_bytes.saturating_sub(kept(Signal::Memory, engine.memory_bytes));

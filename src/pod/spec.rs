@@ -6,10 +6,10 @@
 use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, SecurityContext};
 
 use super::environment::{Context, Environment};
-use super::facts::Attempt;
+use super::facts::{Attempt, NodeFacts};
 use super::restart::{self, Role};
-use super::{environment, names, quantity, termination, volumes_plan};
-use crate::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network};
+use super::{dns, environment, hosts, names, quantity, termination, volumes_plan};
+use crate::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network, PortSpec};
 
 /// The resource that the engine's own GPU support hands out.
 pub const GPU: &str = "nvidia.com/gpu";
@@ -20,6 +20,10 @@ const SHARES_PER_CPU: i128 = 1024;
 const MIN_SHARES: i128 = 2;
 /// Lets containers reach services of the machine, as Docker Desktop does by itself.
 const HOST_GATEWAY: &str = "host.docker.internal:host-gateway";
+/// Where C libraries look for names.
+const HOSTS_PATH: &str = "/etc/hosts";
+/// Annotation of a pod: a network of the engine, made by somebody else, that the pod joins in place of the default one.
+pub const ANNOTATION_NETWORK: &str = "jobdock.io/networks";
 /// Where the sandbox keeps memory volumes mounted.
 const HELD_VOLUMES: &str = "/volumes";
 
@@ -29,14 +33,22 @@ pub fn needs_sandbox(spec: &PodSpec) -> bool {
     let at_once = restart::containers(spec).filter(|(role, _)| matches!(role, Role::Main | Role::Sidecar)).count();
     let address = spec.host_network != Some(true)
         && restart::containers(spec).any(|(_, container)| environment::needs_address(container));
+    let bound = spec.host_network != Some(true) && restart::containers(spec).any(|(_, one)| asks_for_host_port(one));
     at_once > 1
+        // A port of the machine that is taken is waited for; a container that does not start would have failed.
+        || bound
         || spec.share_process_namespace == Some(true)
         || address
         || !volumes_plan::held_in_memory(spec).is_empty()
 }
 
+/// Whether the pod has a sandbox: it needs one, or its address has to stand in its hosts file before it starts.
+pub fn sandboxed(spec: &PodSpec, node: &NodeFacts) -> bool {
+    needs_sandbox(spec) || (node.hosts_file.is_some() && spec.host_network != Some(true))
+}
+
 /// The sandbox of a pod.
-pub fn sandbox(pod: &Pod, spec: &PodSpec, image: &str) -> ContainerSpec {
+pub fn sandbox(pod: &Pod, spec: &PodSpec, node: &NodeFacts, image: &str) -> ContainerSpec {
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let mut out = ContainerSpec {
         name: names::sandbox(uid),
@@ -56,12 +68,13 @@ pub fn sandbox(pod: &Pod, spec: &PodSpec, image: &str) -> ContainerSpec {
             read_only: false,
         })
         .collect();
-    own_network(&mut out, pod, spec);
+    own_network(&mut out, pod, spec, node);
     out
 }
 
 /// Settings of whoever holds the pod's network: the sandbox, or the only container.
-fn own_network(out: &mut ContainerSpec, pod: &Pod, spec: &PodSpec) {
+fn own_network(out: &mut ContainerSpec, pod: &Pod, spec: &PodSpec, node: &NodeFacts) {
+    out.dns = dns::settings(spec, node);
     for alias in spec.host_aliases.iter().flatten() {
         out.extra_hosts.extend(alias.hostnames.iter().flatten().map(|name| format!("{name}:{}", alias.ip)));
     }
@@ -70,9 +83,35 @@ fn own_network(out: &mut ContainerSpec, pod: &Pod, spec: &PodSpec) {
         return;
     }
     out.extra_hosts.push(HOST_GATEWAY.to_owned());
-    out.hostname = Some(hostname(pod, spec));
+    let full = hosts::full_name(pod, spec).filter(|_| spec.set_hostname_as_fqdn == Some(true));
+    out.hostname = Some(full.unwrap_or_else(|| hostname(pod, spec)));
+    out.ports = restart::containers(spec).flat_map(|(_, container)| host_ports(container)).collect();
+    if let Some(name) = named_network(pod) {
+        out.network = Network::Named(name.to_owned());
+    }
     let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
     out.sysctls = sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect();
+}
+
+/// The network of the engine that the pod's annotation names.
+pub fn named_network(pod: &Pod) -> Option<&str> {
+    let annotations = pod.metadata.annotations.as_ref()?;
+    annotations.get(ANNOTATION_NETWORK).map(|name| name.trim()).filter(|name| !name.is_empty())
+}
+
+fn asks_for_host_port(container: &Container) -> bool {
+    container.ports.iter().flatten().any(|port| port.host_port.unwrap_or(0) != 0)
+}
+
+fn host_ports(container: &Container) -> impl Iterator<Item = PortSpec> + '_ {
+    container.ports.iter().flatten().filter_map(|port| {
+        Some(PortSpec {
+            container: u16::try_from(port.container_port).ok()?,
+            protocol: port.protocol.as_deref().unwrap_or("TCP").to_lowercase(),
+            host: port.host_port.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0)?,
+            host_ip: port.host_ip.clone().unwrap_or_default(),
+        })
+    })
 }
 
 /// The name that the pod's containers have. Parity: `GeneratePodHostNameAndDomain`, `truncatePodHostnameIfNeeded`.
@@ -104,6 +143,7 @@ pub fn container(
         target: message_path(container),
         read_only: false,
     });
+    mounts.extend(hosts_mount(context.node, container));
     let mut out = ContainerSpec {
         name: names::container(uid, &container.name, run.number),
         labels: names::container_labels(&context.pod.metadata, &container.name, run.number),
@@ -123,15 +163,22 @@ pub fn container(
     };
     limits(&mut out, container);
     security(&mut out, spec, container, image);
-    if needs_sandbox(spec) {
+    if sandboxed(spec, context.node) {
         let sandbox = names::sandbox(uid);
         out.ipc_container = (!out.host_ipc).then(|| sandbox.clone());
         out.pid_container = (spec.share_process_namespace == Some(true) && !out.host_pid).then(|| sandbox.clone());
         out.network = Network::Container(sandbox);
     } else {
-        own_network(&mut out, context.pod, spec);
+        own_network(&mut out, context.pod, spec, context.node);
     }
     Ok(out)
+}
+
+/// The pod's hosts file, unless the container mounts one of its own. Parity: `mountEtcHostsFile`.
+fn hosts_mount(node: &NodeFacts, container: &Container) -> Option<Mount> {
+    let own = container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == HOSTS_PATH);
+    let file = node.hosts_file.as_ref().filter(|_| !own)?;
+    Some(Mount { source: MountSource::Bind(file.into()), target: HOSTS_PATH.to_owned(), read_only: false })
 }
 
 /// The file on the engine's host that a run's termination message is written to.

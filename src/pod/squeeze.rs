@@ -19,12 +19,12 @@ use crate::store::{self, Expected, Write};
 pub async fn look(core: &Core) -> Result<(), Error> {
     let files = core.pods_dir.clone();
     let readings = tokio::task::spawn_blocking(move || signals::read(&files)).await.map_err(std::io::Error::other)?;
-    let shorts = pressure::short(&core.thresholds, &readings);
     let now = Timestamp::now();
-    core.with_ground(|ground| {
+    let shorts = core.with_ground(|ground| {
         let before = std::mem::take(&mut ground.pressure);
-        ground.pressure = before.after(&core.thresholds, &readings, now);
+        ground.pressure = before.after(&ground.thresholds, &readings, now);
         ground.room = readings;
+        pressure::short(&ground.thresholds, &ground.room)
     });
     if shorts.is_empty() { Ok(()) } else { relieve(core, &shorts, now).await }
 }

@@ -16,7 +16,7 @@ use super::environment::environment;
 use super::facts::{Action, Attempt, ImageFact, StartStep, VolumesFact};
 use super::restart::Role;
 use super::tracks::State;
-use super::{backoff, health, plan, spec, status, volumes_plan};
+use super::{backoff, health, hosts, plan, spec, status, tokens, volumes_plan};
 use crate::model::event::Severity;
 use crate::runtime::{ImageSeen, Seen};
 
@@ -30,6 +30,9 @@ pub fn run(draft: &mut Draft<'_>) {
     if let Some(at) = plan::deadline(draft) {
         draft.wake(at);
     }
+    refresh_tokens(draft);
+    // A pod that runs from an earlier life of the agent has a file that is to be kept up to date again.
+    hosts_stand(draft);
     let initialized = draft.initialized();
     for index in 0..draft.tracks.len() {
         let go_on = match draft.tracks[index].role {
@@ -46,6 +49,28 @@ pub fn run(draft: &mut Draft<'_>) {
         if !go_on {
             return;
         }
+    }
+}
+
+/// A running pod's tokens are replaced before they end.
+fn refresh_tokens(draft: &mut Draft<'_>) {
+    let Some(at) = draft.facts.tokens_due else { return };
+    if at > draft.now {
+        draft.wake(at);
+        return;
+    }
+    let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
+    let work = volumes_plan::token_work(draft.context(&ip));
+    draft.act(Action::RefreshTokens(work));
+}
+
+/// A pod that holds a token and cannot use it should know.
+fn tell_unreachable(draft: &mut Draft<'_>) {
+    let holds = tokens::of_pod(draft.spec).any(|(audience, _)| audience.is_empty());
+    if holds && draft.facts.node.api.from_pod(draft.spec).is_none() {
+        let text = "the pod has a service account token, but the API cannot be reached from its network: start jobdock \
+                    serve with --also-listen and an address that containers can reach, or set hostNetwork";
+        draft.note(Severity::Warning, "APIUnreachable", text.to_owned(), None);
     }
 }
 
@@ -105,7 +130,7 @@ fn go_duration(delay: SignedDuration) -> String {
 
 /// Takes one run as far as the facts allow.
 fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
-    if held_back(draft, index) || !volumes_stand(draft) || !sandbox_stands(draft) {
+    if held_back(draft, index) || !volumes_stand(draft) || !sandbox_stands(draft) || !hosts_stand(draft) {
         return;
     }
     let track = &draft.tracks[index];
@@ -173,6 +198,7 @@ fn volumes_stand(draft: &mut Draft<'_>) -> bool {
         Some(image) if prepare => {
             let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
             let work = volumes_plan::work(draft.context(&ip), image);
+            tell_unreachable(draft);
             draft.act(Action::PrepareVolumes(work));
         }
         Some(_) => {}
@@ -183,7 +209,13 @@ fn volumes_stand(draft: &mut Draft<'_>) -> bool {
 
 /// The sandbox runs, or the pod needs none.
 fn sandbox_stands(draft: &mut Draft<'_>) -> bool {
-    if !spec::needs_sandbox(draft.spec) {
+    if let Some(message) = hosts::unusable_name(draft.pod(), draft.spec) {
+        let text = format!("Failed to create pod sandbox: {message}");
+        draft.note(Severity::Warning, "FailedCreatePodSandBox", text, None);
+        draft.wake(draft.now + RETRY);
+        return false;
+    }
+    if !spec::sandboxed(draft.spec, &draft.facts.node) {
         return true;
     }
     match draft.sandbox().map(|seen| (&seen.state, seen.name.clone())) {
@@ -200,12 +232,31 @@ fn sandbox_stands(draft: &mut Draft<'_>) -> bool {
     }
     match &draft.facts.sandbox_image {
         Some(image) => {
-            let sandbox = spec::sandbox(draft.pod(), draft.spec, image);
+            let sandbox = spec::sandbox(draft.pod(), draft.spec, &draft.facts.node, image);
             draft.act(Action::StartSandbox(Box::new(sandbox)));
         }
         None => prepare_sandbox_image(draft),
     }
     false
+}
+
+/// The hosts file says what it should of the pod, or the pod has the engine's.
+fn hosts_stand(draft: &mut Draft<'_>) -> bool {
+    let facts = draft.facts;
+    let shared = draft.spec.host_network == Some(true);
+    if facts.node.hosts_file.is_none() {
+        return true;
+    }
+    if !shared && !draft.sandbox().is_some_and(|seen| matches!(seen.state, Seen::Running { .. })) {
+        return false;
+    }
+    let ip = status::pod_ip(facts, draft.spec).unwrap_or_default();
+    let head = hosts::head(draft.pod(), draft.spec, &facts.node, &ip, facts.machine_hosts.as_deref());
+    let stands = facts.hosts_head.as_ref() == Some(&head);
+    if !stands {
+        draft.act(Action::WriteHosts { head });
+    }
+    stands
 }
 
 /// Makes sure of the image, unless that failed just now.

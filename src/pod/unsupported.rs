@@ -14,10 +14,6 @@ pub fn ignored(spec: &PodSpec) -> Vec<String> {
             out.push(path.to_owned());
         }
     };
-    flag(spec.dns_config.is_some(), "spec.dnsConfig");
-    flag(spec.dns_policy.as_deref() == Some("None"), "spec.dnsPolicy");
-    flag(spec.subdomain.as_deref().is_some_and(|name| !name.is_empty()), "spec.subdomain");
-    flag(spec.set_hostname_as_fqdn == Some(true), "spec.setHostnameAsFQDN");
     flag(spec.host_users == Some(false), "spec.hostUsers");
     flag(spec.runtime_class_name.is_some(), "spec.runtimeClassName");
     flag(some(&spec.resource_claims), "spec.resourceClaims");
@@ -51,7 +47,6 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
         }
     };
     flag(some(&container.volume_devices), "volumeDevices");
-    flag(container.ports.iter().flatten().any(|port| port.host_port.unwrap_or(0) != 0), "ports[].hostPort");
     let limits = container.resources.iter().flat_map(|resources| resources.limits.iter().flatten());
     for (name, _) in limits.filter(|(name, _)| !ENFORCED.contains(&name.as_str())) {
         flag(true, &format!("resources.limits[{name}]"));

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Pod, PodSpec, 
 use super::environment::{Context, Environment};
 use super::payload::{File, Payload};
 use super::restart;
-use super::{names, quantity};
+use super::{names, quantity, tokens};
 use crate::runtime::{ContainerSpec, Mount, MountSource, VolumeSpec};
 
 /// Anyone may use a fresh emptyDir. Parity: the kubelet's.
@@ -90,6 +90,18 @@ pub fn work(context: Context<'_>, sandbox_image: &str) -> Vec<VolumeWork> {
             std::iter::once(work).chain(host_sub_paths(context.pod, volume))
         })
         .chain(opener(context.pod, sandbox_image))
+        .collect()
+}
+
+/// The volumes that hold tokens, to be written anew.
+pub fn token_work(context: Context<'_>) -> Vec<VolumeWork> {
+    let volumes = context.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let volumes = volumes.filter(|volume| tokens::of_volume(volume).next().is_some());
+    volumes
+        .map(|volume| {
+            let name = volume.name.clone();
+            one(context, volume).unwrap_or_else(|message| VolumeWork::Impossible { volume: name, message })
+        })
         .collect()
 }
 

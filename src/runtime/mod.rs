@@ -151,6 +151,9 @@ pub struct EngineSeen {
     pub cgroup_version: u8,
     /// The engine runs without root.
     pub rootless: bool,
+    /// Address at which containers reach the engine's host; empty where the engine resolves its name by itself, or has
+    /// no network that tells.
+    pub host_gateway: String,
     /// Limits that this engine cannot enforce, in its own words.
     pub warnings: Vec<String>,
     /// Another one after each restart of the engine that may have ended containers; empty where it cannot tell.
@@ -186,6 +189,10 @@ pub struct ContainerSpec {
     pub network: Network,
     /// `name:address` lines for /etc/hosts; not with [`Network::Container`].
     pub extra_hosts: Vec<String>,
+    /// Resolver settings; not with [`Network::Container`].
+    pub dns: Dns,
+    /// Ports that the machine hands on; not with [`Network::Container`] or [`Network::Host`].
+    pub ports: Vec<PortSpec>,
     /// Name of the container whose IPC namespace it joins.
     pub ipc_container: Option<String>,
     /// Name of the container whose PID namespace it joins.
@@ -237,8 +244,34 @@ pub enum Network {
     Default,
     /// The host's.
     Host,
+    /// A namespace of its own on a network of the engine that somebody else made.
+    Named(String),
     /// Shared with the container of this name.
     Container(String),
+}
+
+/// Resolver settings of a container; what is empty is the engine's choice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dns {
+    /// Addresses of name servers.
+    pub servers: Vec<String>,
+    /// Search domains; `.` alone for none.
+    pub searches: Vec<String>,
+    /// `ndots:2`, `edns0`.
+    pub options: Vec<String>,
+}
+
+/// A port of the machine that leads into a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortSpec {
+    /// The container's.
+    pub container: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+    /// The machine's.
+    pub host: u16,
+    /// Address of the machine; empty for all.
+    pub host_ip: String,
 }
 
 /// One mount of a container.

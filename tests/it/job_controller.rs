@@ -330,6 +330,32 @@ async fn a_job_that_is_failing_waits_for_pods_that_terminate() {
 }
 
 #[tokio::test]
+async fn a_job_whose_pods_are_refused_says_why_and_makes_them_once_they_may_be() {
+    let house = House::open();
+    let labels = json!({"batch.kubernetes.io/controller-uid": "uid-j", "batch.kubernetes.io/job-name": "j"});
+    let template = json!({"metadata": {"labels": labels},
+                          "spec": {"serviceAccountName": "robot", "restartPolicy": "Never",
+                                   "containers": [{"name": "main", "image": "busybox"}]}});
+    house.create("j", json!({"parallelism": 2, "completions": 2, "template": template})).await;
+    let said = |house: &House| {
+        let events = house.store.list(&Query::all(Kind::of::<Event>())).expect("readable").objects;
+        let failed = |event: &Event| event.reason.as_deref() == Some("FailedCreate");
+        let event = events.iter().filter_map(|object| object.typed::<Event>()).find(|event| failed(event));
+        event.and_then(|event| event.message.clone())
+    };
+    house.until("the Job says why", |house| said(house).is_some()).await;
+    let why = "error looking up service account n/robot: serviceaccount \"robot\" not found";
+    assert_eq!(said(&house), Some(format!("Error creating: pods \"j-\" is forbidden: {why}")));
+    assert_eq!((house.pods().len(), house.status("j").active), (0, None));
+    let mut account = k8s_openapi::api::core::v1::ServiceAccount::default();
+    account.metadata.namespace = Some("n".to_owned());
+    account.metadata.name = Some("robot".to_owned());
+    house.store.commit(vec![Write::Create(Object::new(account))]).await.expect("the account is made");
+    house.until("the pods are made", |house| house.pods().len() == 2).await;
+    house.until("they are counted", |house| house.status("j").active == Some(2)).await;
+}
+
+#[tokio::test]
 async fn pods_have_the_priority_of_the_class_that_the_template_names_once_it_is_there() {
     let house = House::open();
     let template = json!({

@@ -104,6 +104,7 @@ async fn hooks_run_in_the_container_around_its_life() {
             ))
             .await;
         house.until_phase("hooks", "Running").await;
+        house.eventually("it was hooked", || async { house.log(&object, "main", 0).await.contains("hooked") }).await;
         house.delete("hooks", Some(20)).await;
         let pod = house.until("hooks", "over", |pod| phase_of(pod) == "Succeeded").await;
         assert_eq!(house.log(&object, "main", 0).await, "hooked\npre\nterm\n", "{}", tell(Some(&pod)));

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jobdock::model::deletion::{self, Deletion, Propagation};
 use jobdock::model::kind::Kind;
 use jobdock::model::object::{Key, Object, Resource};
+use jobdock::pod::core::Credentials;
 use jobdock::pod::pressure::{self, Threshold};
 use jobdock::pod::{Agent, run};
 use jobdock::runtime::Runtime;
@@ -58,6 +59,7 @@ impl House {
             data_dir: self.dir.path().to_owned(),
             thresholds: self.thresholds.clone(),
             node_name: NODE.to_owned(),
+            credentials: Credentials::default(),
         };
         let (store, token) = (self.store.clone(), stop.clone());
         let both = async move {

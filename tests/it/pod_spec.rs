@@ -19,6 +19,7 @@ fn node() -> NodeFacts {
         cpu_nanos: 4_000_000_000,
         memory_bytes: 1 << 30,
         pod_dir: "/pods/uid".to_owned(),
+        ..NodeFacts::default()
     }
 }
 
@@ -28,6 +29,8 @@ fn sources() -> Sources {
     Sources {
         config_maps: BTreeMap::from([("map".to_owned(), map)]),
         secrets: BTreeMap::from([("secret".to_owned(), secret)]),
+        tokens: BTreeMap::from([((String::new(), 3600), "jwt".to_owned())]),
+        services: Vec::new(),
     }
 }
 
@@ -168,59 +171,65 @@ fn a_plain_container_has_its_names_and_labels() {
         "",
         |spec| format!("{spec:#?}"),
         expect![[r#"
-        ContainerSpec {
-            name: "jobdock-uid-main-2",
-            labels: {
-                "io.jobdock.attempt": "2",
-                "io.jobdock.container": "main",
-                "io.jobdock.pod.name": "p",
-                "io.jobdock.pod.namespace": "default",
-                "io.jobdock.pod.uid": "uid",
-            },
-            image: "busybox:1",
-            entrypoint: None,
-            command: None,
-            env: [],
-            working_dir: None,
-            hostname: Some(
-                "p",
-            ),
-            user: None,
-            groups: [],
-            mounts: [
-                Mount {
-                    source: Bind(
-                        "/pods/uid/messages/main-2",
-                    ),
-                    target: "/dev/termination-log",
-                    read_only: false,
+            ContainerSpec {
+                name: "jobdock-uid-main-2",
+                labels: {
+                    "io.jobdock.attempt": "2",
+                    "io.jobdock.container": "main",
+                    "io.jobdock.pod.name": "p",
+                    "io.jobdock.pod.namespace": "default",
+                    "io.jobdock.pod.uid": "uid",
                 },
-            ],
-            network: Default,
-            extra_hosts: [
-                "host.docker.internal:host-gateway",
-            ],
-            ipc_container: None,
-            pid_container: None,
-            host_ipc: false,
-            host_pid: false,
-            cpu_limit_nanos: 0,
-            cpu_shares: 0,
-            memory_limit_bytes: 0,
-            gpus: 0,
-            stop_signal: None,
-            tty: false,
-            stdin: false,
-            stdin_once: false,
-            privileged: false,
-            read_only_root: false,
-            no_new_privileges: false,
-            cap_add: [],
-            cap_drop: [],
-            seccomp_file: None,
-            security_opts: [],
-            sysctls: {},
-        }"#]],
+                image: "busybox:1",
+                entrypoint: None,
+                command: None,
+                env: [],
+                working_dir: None,
+                hostname: Some(
+                    "p",
+                ),
+                user: None,
+                groups: [],
+                mounts: [
+                    Mount {
+                        source: Bind(
+                            "/pods/uid/messages/main-2",
+                        ),
+                        target: "/dev/termination-log",
+                        read_only: false,
+                    },
+                ],
+                network: Default,
+                extra_hosts: [
+                    "host.docker.internal:host-gateway",
+                ],
+                dns: Dns {
+                    servers: [],
+                    searches: [],
+                    options: [],
+                },
+                ports: [],
+                ipc_container: None,
+                pid_container: None,
+                host_ipc: false,
+                host_pid: false,
+                cpu_limit_nanos: 0,
+                cpu_shares: 0,
+                memory_limit_bytes: 0,
+                gpus: 0,
+                stop_signal: None,
+                tty: false,
+                stdin: false,
+                stdin_once: false,
+                privileged: false,
+                read_only_root: false,
+                no_new_privileges: false,
+                cap_add: [],
+                cap_drop: [],
+                seccomp_file: None,
+                security_opts: [],
+                sysctls: {},
+            }"#]],
     );
 }
 
@@ -480,7 +489,7 @@ fn the_sandbox_holds_what_the_pod_shares() {
         ", hostNetwork: true, volumes: [{name: m, emptyDir: {medium: Memory}}], initContainers: [{name: i, image: a, \
          volumeMounts: [{name: m, mountPath: /m}]}]",
     );
-    let sandbox = spec::sandbox(&pod, pod.spec.as_ref().expect("it has a spec"), "pause");
+    let sandbox = spec::sandbox(&pod, pod.spec.as_ref().expect("it has a spec"), &node(), "pause");
     assert_eq!((sandbox.network.clone(), sandbox.image.as_str()), (Network::Host, "pause"));
     assert_eq!(mounts(&sandbox), "/volumes/m <- volume jobdock-uid-m");
 }
@@ -593,9 +602,13 @@ fn volumes_hold_what_their_sources_say() {
         ),
         (
             "projected: {sources: [{serviceAccountToken: {path: t}}]}",
-            expect![
-                "impossible v: projected volumes are supported by jobdock with the sources configMap, secret and downwardAPI"
-            ],
+            expect![[r#"
+                files /pods/uid/volumes/v
+                t 644 "jwt""#]],
+        ),
+        (
+            "projected: {sources: [{serviceAccountToken: {path: t, audience: vault}}]}",
+            expect![[r#"impossible v: failed to fetch token: serviceaccounts "robot" not found"#]],
         ),
         (
             "persistentVolumeClaim: {claimName: c}",
@@ -629,10 +642,9 @@ fn fields_without_effect_are_named() {
     let pod = one(
         ", readinessProbe: {tcpSocket: {port: 1}}, volumeDevices: [{name: v, devicePath: /dev/v}], \
          resources: {limits: {cpu: 1, nvidia.com/gpu: 1, example.com/fpga: 1}}",
-        ", nodeSelector: {a: b}, subdomain: s, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
+        ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
     );
     expect![[r#"
-        spec.subdomain
         spec.volumes[0].emptyDir.sizeLimit
         spec.containers[0].volumeDevices
         spec.containers[0].resources.limits[example.com/fpga]"#]]

@@ -179,7 +179,9 @@ async fn a_private_image_is_pulled_with_the_pods_secret_and_refused_without() {
             house.pod(&pod("anonymous", &image, "Always", "")).await;
             let message = until_waiting(&house, "anonymous", "ErrImagePull").await;
             assert!(
-                message.contains("basic auth credentials") || message.contains("authentication required"),
+                message.contains("unauthorized")
+                    || message.contains("basic auth credentials")
+                    || message.contains("authentication required"),
                 "{message}"
             );
             until_waiting(&house, "anonymous", "ImagePullBackOff").await;

@@ -15,12 +15,32 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("runtime", &["model"]),
     ("gc", &["model", "store", "reconcile"]),
-    ("job", &["model", "store", "reconcile"]),
+    ("tenancy", &["model", "store", "reconcile"]),
+    ("token", &[]),
+    ("admission", &["model", "store"]),
+    ("job", &["model", "store", "reconcile", "admission"]),
     ("scheduler", &["model", "store", "reconcile"]),
-    ("pod", &["model", "store", "reconcile", "runtime"]),
-    ("api", &["model", "store", "runtime"]),
+    ("service", &["model", "store", "reconcile"]),
+    ("pod", &["model", "store", "reconcile", "runtime", "token"]),
+    ("api", &["model", "store", "runtime", "admission", "token"]),
     ("cli", &["model", "daemon", "job"]),
-    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "scheduler", "pod", "api"]),
+    (
+        "daemon",
+        &[
+            "model",
+            "store",
+            "reconcile",
+            "runtime",
+            "gc",
+            "tenancy",
+            "token",
+            "job",
+            "scheduler",
+            "service",
+            "pod",
+            "api",
+        ],
+    ),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -41,6 +61,7 @@ const IMPURE: &[&str] = &[
     "pod/check/http.rs",
     "pod/core.rs",
     "pod/hooks.rs",
+    "pod/hosts_files.rs",
     "pod/images.rs",
     "pod/logs.rs",
     "pod/node.rs",
@@ -52,6 +73,8 @@ const IMPURE: &[&str] = &[
     "pod/volumes.rs",
     "scheduler/mod.rs",
     "scheduler/run.rs",
+    "service/mod.rs",
+    "service/controller.rs",
 ];
 
 /// PURE files of the runtime, the rest of which does I/O.
@@ -178,7 +201,7 @@ impl Source {
     fn is_pure(&self) -> bool {
         match self.room.as_str() {
             "model" => true,
-            "job" | "pod" | "scheduler" => !IMPURE.contains(&self.name.as_str()),
+            "job" | "pod" | "scheduler" | "service" => !IMPURE.contains(&self.name.as_str()),
             "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }

@@ -162,11 +162,13 @@ fn of_kind(kind: &'static Kind) -> Vec<Path> {
             operations: vec![everywhere],
         });
     }
-    for (name, _, verbs) in discovery::subresources(kind) {
-        let operations = match verbs {
-            discovery::CONNECT => connect(kind, name),
-            verbs if verbs.contains(&"update") => of_object(kind, "Status"),
-            _ => vec![log(kind)],
+    for (name, body, verbs) in discovery::subresources(kind) {
+        let operations = match name {
+            _ if verbs == discovery::CONNECT => connect(kind, name),
+            "status" => of_object(kind, "Status"),
+            "log" => vec![log(kind)],
+            "finalize" => of_object(kind, "Finalize").into_iter().filter(|it| it.method == "put").collect(),
+            name => vec![post_to(kind, name, body)],
         };
         all.push(Path { path: format!("{collection}/{{name}}/{name}"), placeholders: named.clone(), operations });
     }
@@ -233,6 +235,17 @@ fn log(kind: &'static Kind) -> Operation {
     log
 }
 
+/// What is posted to a subresource: an eviction, a binding, a request for a token.
+fn post_to(kind: &'static Kind, name: &str, body: &str) -> Operation {
+    let capital = name[..1].to_uppercase() + &name[1..];
+    let body = types::body_name(kind, body);
+    let params = vec![&PRETTY, &DRY_RUN, &MANAGER, &VALIDATION];
+    let mut create =
+        operation(kind, "post", "create", &scoped(kind, &capital), params).taking(OBJECT_MEDIA, body.clone());
+    create.answers.push(("201", "Created", Some(body)));
+    create
+}
+
 /// What becomes a WebSocket or SPDY. Parity: `connectCoreV1GetNamespacedPodExec`.
 fn connect(kind: &'static Kind, subresource: &str) -> Vec<Operation> {
     let (name, params): (&str, Vec<&'static Param>) = match subresource {
@@ -253,7 +266,12 @@ fn of_review(review: &'static Review) -> Path {
     let name = types::review_name(review);
     let create = Operation {
         method: "post",
-        id: format!("create{}{}", prefix(review.group, review.version), review.kind),
+        id: format!(
+            "create{}{}{}",
+            prefix(review.group, review.version),
+            if review.namespaced { "Namespaced" } else { "" },
+            review.kind
+        ),
         description: format!("create a {}", review.kind),
         action: "post",
         subject: (review.group, review.version, review.kind),
@@ -261,8 +279,10 @@ fn of_review(review: &'static Review) -> Path {
         body: Some((OBJECT_MEDIA, name.clone())),
         answers: vec![("201", "Created", Some(name))],
     };
-    let path = format!("/{}/{}", root(review.group, review.version), review.plural);
-    Path { path, placeholders: Vec::new(), operations: vec![create] }
+    let root = root(review.group, review.version);
+    let (scope, placeholders) =
+        if review.namespaced { ("/namespaces/{namespace}", vec![&NAMESPACE]) } else { ("", Vec::new()) };
+    Path { path: format!("/{root}{scope}/{}", review.plural), placeholders, operations: vec![create] }
 }
 
 /// `NamespacedJobStatus`.

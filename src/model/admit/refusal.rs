@@ -34,6 +34,15 @@ pub enum Refusal {
         /// What does not match.
         reason: String,
     },
+    /// What the object is measured by does not allow it: 403, `Forbidden`.
+    Forbidden {
+        /// As error messages name the resource: `pods`.
+        resource: String,
+        /// The object's name, or what it begins with.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// Other managers own what an apply changes: 409, `Conflict`. Leave it out, or force.
     Contested {
         /// All conflicts in one text.
@@ -72,6 +81,9 @@ impl Refusal {
     pub fn message(&self) -> String {
         match self {
             Self::BadRequest(message) | Self::Internal(message) | Self::Contested { message, .. } => message.clone(),
+            Self::Forbidden { resource, name, reason } => {
+                format!("{resource} {} is forbidden: {reason}", quote(name))
+            }
             Self::Conflict { resource, name, reason } => {
                 format!("Operation cannot be fulfilled on {resource} {}: {reason}", quote(name))
             }

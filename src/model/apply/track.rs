@@ -69,6 +69,7 @@ pub(super) fn manager(name: &str, operation: Operation, part: Part) -> Manager {
     let subresource = match part {
         Part::Main => "",
         Part::Status => "status",
+        Part::Finalizers => "finalize",
     };
     Manager { name: name.to_owned(), operation, subresource: subresource.to_owned() }
 }

@@ -102,13 +102,15 @@ impl Runtime for Docker {
         // D1, D2: no reply names the engine's present life, but the id of its own network changes with it (unless
         // containers lived on through the restart, and then none was ended by it).
         let bridge = Ask::get(Act::Read, "the engine's network", "/networks/bridge".to_owned());
-        let instance = match self.wire().read::<BridgeReply>(READ_LIMIT, bridge).await {
-            Ok(bridge) => bridge.id,
+        let bridge = match self.wire().read::<BridgeReply>(READ_LIMIT, bridge).await {
+            Ok(bridge) => bridge,
             Err(error @ Error::Unreachable { .. }) => return Err(error),
             // An engine without that network (podman) cannot tell.
-            Err(_) => String::new(),
+            Err(_) => BridgeReply::default(),
         };
-        Ok(EngineSeen { instance, ..reply::engine_seen(info, &self.inner.version) })
+        let seen = reply::engine_seen(info, &self.inner.version);
+        let host_gateway = reply::host_gateway(&bridge, &seen.os_image);
+        Ok(EngineSeen { instance: bridge.id, host_gateway, ..seen })
     }
 
     async fn containers(&self) -> Result<Vec<ContainerSeen>, Error> {

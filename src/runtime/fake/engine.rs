@@ -106,6 +106,7 @@ pub(super) fn seen(lives: u64) -> EngineSeen {
         cgroup_version: 2,
         rootless: false,
         warnings: Vec::new(),
+        host_gateway: "172.17.0.1".to_owned(),
         instance: lives.to_string(),
     }
 }

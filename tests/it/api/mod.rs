@@ -1,5 +1,6 @@
 //! The API's promises: the pure parts by tables, the handlers with `oneshot`, the listeners with the real kubectl.
 
+mod accounts;
 mod apply;
 mod delete;
 mod discover;
