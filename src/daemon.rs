@@ -30,8 +30,10 @@ use crate::model::object::Object;
 use crate::model::priority;
 use crate::pod::agent::Agent;
 use crate::pod::core::{Credentials, reach};
+pub use crate::pod::pressure::{DEFAULT as DEFAULT_THRESHOLDS, Threshold, thresholds};
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
+pub use crate::store::logs::Limits as LogLimits;
 use crate::store::{self, Store, Write};
 use crate::token::{self, Signer};
 use crate::{api, gc, job, pod, runtime, scheduler, service, tenancy};
@@ -70,6 +72,10 @@ pub struct Config {
     pub backoff_base: SignedDuration,
     /// Longest such delay.
     pub backoff_cap: SignedDuration,
+    /// When this machine is short of something.
+    pub thresholds: Vec<Threshold>,
+    /// How much container output is kept.
+    pub logs: LogLimits,
 }
 
 /// Why a daemon does not run.
@@ -137,6 +143,7 @@ impl Daemon {
         raise_file_limit();
         let told = |source: store::Error| Error::Store { directory: config.data_dir.display().to_string(), source };
         let store = Store::open(&config.data_dir).map_err(told)?;
+        store.logs().limit(config.logs);
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
         tenancy::found(&store).await.map_err(told)?;
         make_priority_classes(&store).await.map_err(told)?;
@@ -162,7 +169,8 @@ impl Daemon {
             let credentials = Credentials { signer: Some(signer.clone()), api: reach(&listeners.tcp_addresses()) };
             let node_name = pod::node::default_name();
             controllers.spawn(|stop| scheduler::run(store.clone(), node_name.clone(), stop));
-            let agent = Agent { store, runtime, data_dir, node_name, credentials };
+            let thresholds = config.thresholds.clone();
+            let agent = Agent { store, runtime, data_dir, thresholds, node_name, credentials };
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);

@@ -30,6 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{QueueLabels, metrics};
 
+/// Failures of one key in a row that nobody need hear of: somebody wrote first, or the engine was busy, and the next
+/// run goes well.
+const QUIET_FAILURES: u32 = 3;
 /// Delay after the first failure. Long enough that a conflict's winner has finished; upstream's 5 ms serves remote
 /// conflicts that a single process does not have.
 pub const BACKOFF_BASE: Duration = Duration::from_millis(50);
@@ -193,7 +196,11 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
                 *failures = failures.saturating_add(1);
                 let failures = *failures;
                 state.counts.retries.inc();
-                tracing::warn!(%error, cause, failures, ?delay, "a run failed and is tried again");
+                if failures > QUIET_FAILURES {
+                    tracing::warn!(%error, cause, failures, ?delay, "a run failed again and again");
+                } else {
+                    tracing::debug!(%error, cause, failures, ?delay, "a run failed and is tried again");
+                }
                 state.add_at(key.clone(), Instant::now() + delay);
             }
         }

@@ -17,6 +17,7 @@ use super::facts::{NodeFacts, Note};
 use super::images::{Audience, Images};
 use super::memory::Memories;
 use super::node::{self, Lives};
+use super::pressure::{Pressure, Readings, Threshold};
 use super::prober::Probers;
 use super::tokens::{Address, Reach};
 use crate::metrics::metrics;
@@ -48,6 +49,12 @@ pub struct Ground {
     pub engine: Option<EngineSeen>,
     /// Its lives.
     pub lives: Option<Lives>,
+    /// When it is short of something.
+    pub thresholds: Vec<Threshold>,
+    /// What it is short of.
+    pub pressure: Pressure,
+    /// What was measured last.
+    pub room: Readings,
     /// The sandbox image, once it was made sure of in this life.
     pub sandbox_image: Option<String>,
 }
@@ -187,7 +194,7 @@ impl Core {
                 ground.clone()
             }),
         };
-        node::report(&self.store, &ground.node, ground.engine.as_ref(), ground.lives.as_ref(), now).await?;
+        node::report(&self.store, &ground, now).await?;
         let seen = answer?;
         // Only now: the outage is on disk before an exit is judged by it.
         self.suspect.store(false, Ordering::Release);

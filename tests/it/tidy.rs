@@ -69,6 +69,8 @@ const IMPURE: &[&str] = &[
     "pod/node.rs",
     "pod/observe.rs",
     "pod/prober.rs",
+    "pod/signals.rs",
+    "pod/squeeze.rs",
     "pod/sweep.rs",
     "pod/volumes.rs",
     "scheduler/mod.rs",
