@@ -31,7 +31,7 @@ use crate::pod::agent::Agent;
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
 use crate::store::{self, Store, Write};
-use crate::{api, gc, job, pod, runtime};
+use crate::{api, gc, job, pod, runtime, storage};
 
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -128,6 +128,7 @@ impl Daemon {
         let store = Store::open(&config.data_dir).map_err(told)?;
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
         make_namespaces(&store).await.map_err(told)?;
+        make_storage_class(&store).await.map_err(told)?;
         let socket = directory.socket().map_err(|source| unusable(&config.data_dir, source))?;
         let listeners = Listeners::bind(&config.data_dir, Some(socket.path()), config.listen).await?;
         let address = listeners.tcp_address();
@@ -138,6 +139,8 @@ impl Daemon {
         controllers.spawn(|stop| job::controller::run(store.clone(), config.options(), stop));
         controllers.spawn(|stop| job::cronjob::run(store.clone(), stop));
         controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
+        let (engine_of_storage, node_name) = (engine.clone(), pod::node::default_name());
+        controllers.spawn(|stop| storage::run(store.clone(), engine_of_storage, node_name, stop));
         let node = Part::new("node agent", &failures);
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
@@ -245,6 +248,14 @@ async fn make_namespaces(store: &Store) -> Result<(), store::Error> {
         }
     }
     Ok(())
+}
+
+/// The class of claims that name none. One that is there stays as it is.
+async fn make_storage_class(store: &Store) -> Result<(), store::Error> {
+    match store.commit(vec![Write::Create(Object::new(storage::provision::default_class()))]).await {
+        Ok(_) | Err(store::Error::AlreadyExists(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The kubeconfig for the daemon of a data directory; none where none has served it yet.

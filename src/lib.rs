@@ -41,8 +41,10 @@
 //! | [`reconcile`] | the keyed work queue: dedupe, delay, one run per key, back-off on error | nothing of ours |
 //! | [`store`] | SQLite, `commit`, change log, watch fan-out, compaction, kept container logs | `model` |
 //! | [`runtime`] | the trait of a container engine and its plain data; Docker and a fake | `model` |
+//! | [`feed`] | how changes become keys of a queue | `model`, `store`, `reconcile` |
 //! | [`gc`] | what happens to an object whose owner or namespace goes | `model`, `store`, `reconcile` |
-//! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile` |
+//! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile`, `feed` |
+//! | [`storage`] | claims and persistent volumes: bound, made, reclaimed | `model`, `store`, `reconcile`, `feed`, `runtime` |
 //! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `model`, `store`, `reconcile`, `runtime` |
 //! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `model`, `store`, `runtime` |
 //! | [`cli`] | one file per command; a Kubernetes client | `model`, `daemon`; `plan` the pure core of `job` |
@@ -76,10 +78,12 @@
 pub mod api;
 pub mod cli;
 pub mod daemon;
+pub mod feed;
 pub mod gc;
 pub mod job;
 pub mod model;
 pub mod pod;
 pub mod reconcile;
 pub mod runtime;
+pub mod storage;
 pub mod store;

@@ -9,7 +9,10 @@ use std::hash::{Hash, Hasher};
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
+};
+use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::Value;
 
 use super::field::FieldError;
@@ -125,11 +128,23 @@ pub static KINDS: &[Kind] = &[
     Kind { short_names: &["ev"], ..row::<Event>("events", "event") },
     Kind { short_names: &["ns"], namespaced: false, status: true, ..row::<Namespace>("namespaces", "namespace") },
     Kind { short_names: &["no"], namespaced: false, status: true, ..row::<Node>("nodes", "node") },
+    Kind {
+        short_names: &["pvc"],
+        status: true,
+        ..row::<PersistentVolumeClaim>("persistentvolumeclaims", "persistentvolumeclaim")
+    },
+    Kind {
+        short_names: &["pv"],
+        namespaced: false,
+        status: true,
+        ..row::<PersistentVolume>("persistentvolumes", "persistentvolume")
+    },
     Kind { short_names: &["po"], categories: &["all"], status: true, ..row::<Pod>("pods", "pod") },
     row::<Secret>("secrets", "secret"),
     Kind { short_names: &["cj"], categories: &["all"], status: true, ..row::<CronJob>("cronjobs", "cronjob") },
     Kind { categories: &["all"], status: true, ..row::<Job>("jobs", "job") },
     row::<Lease>("leases", "lease"),
+    Kind { short_names: &["sc"], namespaced: false, ..row::<StorageClass>("storageclasses", "storageclass") },
 ];
 
 impl Kind {

@@ -3,6 +3,7 @@
 
 pub mod admit;
 pub mod canonical;
+pub mod claims;
 pub mod decode;
 pub mod defaults;
 pub mod deletion;

@@ -1,6 +1,8 @@
 //! Owns each kind's [`Strategy`]: which defaults, rules and warnings apply to it when.
 //! Never holds one of them: those stand in `defaults`, `validation` and `warnings`.
 
+mod storage;
+
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret};

@@ -54,7 +54,7 @@ pub fn conditions(
         kind: DISRUPTION_TARGET,
         holds: true,
         reason: Some(TERMINATION_BY_KUBELET),
-        message: Some(SHUTDOWN_MESSAGE.to_owned()),
+        message: Some(outcome.evicted.clone().unwrap_or_else(|| SHUTDOWN_MESSAGE.to_owned())),
     };
     let containers_ready = containers_ready(tracks, statuses, phase);
     let said = [
@@ -72,10 +72,19 @@ pub fn conditions(
 
 /// The one condition of a pod that is held back from scheduling.
 pub fn gated(status: &PodStatus, now: Timestamp) -> Vec<PodCondition> {
-    let before = status.conditions.as_deref().unwrap_or_default();
     let message = "Scheduling is blocked due to non-empty scheduling gates".to_owned();
+    not_scheduled(status, "SchedulingGated", message, now)
+}
+
+/// The one condition of a pod that no node can take yet.
+pub fn unschedulable(status: &PodStatus, message: String, now: Timestamp) -> Vec<PodCondition> {
+    not_scheduled(status, "Unschedulable", message, now)
+}
+
+fn not_scheduled(status: &PodStatus, reason: &'static str, message: String, now: Timestamp) -> Vec<PodCondition> {
+    let before = status.conditions.as_deref().unwrap_or_default();
     let mut out: Vec<PodCondition> = before.iter().filter(|old| old.type_ != "PodScheduled").cloned().collect();
-    out.push(timed(&Said::no("PodScheduled", "SchedulingGated", Some(message)), before, now));
+    out.push(timed(&Said::no("PodScheduled", reason, Some(message)), before, now));
     out
 }
 

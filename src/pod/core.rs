@@ -1,7 +1,6 @@
 //! Owns what all parts of the agent share: the store, the engine, the queue, what is known of pods, of images, of the
 //! engine's lives. Never decides: `plan` does.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::facts::{NodeFacts, Note};
 use super::images::{Audience, Images};
 use super::memory::Memories;
+use super::mentions::Mentions;
 use super::node::{self, Lives};
 use crate::reconcile::Queue;
 use crate::runtime::{self, EngineSeen, Runtime};
@@ -64,6 +64,7 @@ pub struct Core {
     /// Directory of pods' files; the engine mounts from there.
     pub pods_dir: PathBuf,
     ground: Mutex<Ground>,
+    mentions: Mutex<Mentions>,
     /// A call met no engine: before an exit is believed, its life is asked for.
     suspect: AtomicBool,
 }
@@ -88,6 +89,7 @@ impl Core {
             stop,
             pods_dir,
             ground: Mutex::new(ground),
+            mentions: Mutex::default(),
             suspect: AtomicBool::new(false),
         }
     }
@@ -142,9 +144,9 @@ impl Core {
         Ok(seen)
     }
 
-    /// The uids that wait for a ConfigMap or a Secret.
-    pub fn wanting_sources(&self) -> BTreeSet<String> {
-        self.memories.uids(|memory| memory.wants_sources).into_iter().collect()
+    /// Works with who mentions what.
+    pub fn with_mentions<T>(&self, work: impl FnOnce(&mut Mentions) -> T) -> T {
+        work(&mut self.mentions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> MutexGuard<'_, Ground> {

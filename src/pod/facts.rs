@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, PodStatus, Secret};
 
 use super::backoff::Restarts;
+use super::mounts::SubPath;
 use super::volumes_plan::VolumeWork;
 use crate::model::event::Severity;
 use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen};
@@ -26,6 +27,10 @@ pub struct PodFacts {
     pub sources: Sources,
     /// How far the pod's volumes are.
     pub volumes: VolumesFact,
+    /// The files of volumes made from objects are as the objects are, as far as is known.
+    pub files_fresh: bool,
+    /// The pod uses more storage than it may: what the kubelet says of it.
+    pub exceeded: Option<String>,
     /// Attempts whose output is kept to its end.
     pub logs_finished: BTreeSet<Attempt>,
     /// Attempts whose output is being copied now.
@@ -81,6 +86,12 @@ pub struct Sources {
     pub config_maps: BTreeMap<String, ConfigMap>,
     /// By name, of the pod's namespace.
     pub secrets: BTreeMap<String, Secret>,
+    /// By name, of the pod's namespace.
+    pub claims: BTreeMap<String, PersistentVolumeClaim>,
+    /// Those that the claims are bound to, by name.
+    pub volumes: BTreeMap<String, PersistentVolume>,
+    /// Storage classes of those claims that wait for a pod before they give a volume.
+    pub waiting_classes: BTreeSet<String>,
 }
 
 /// The state of an image for one start of one container.
@@ -141,6 +152,8 @@ pub struct StartFailure {
 /// The two steps to a running container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartStep {
+    /// What it mounts is made sure of.
+    Configure,
     /// The engine makes it.
     Create,
     /// The engine starts it.
@@ -194,6 +207,8 @@ pub struct Note {
 pub enum Action {
     /// Makes the pod's volumes.
     PrepareVolumes(Vec<VolumeWork>),
+    /// Writes the files of volumes anew, where the objects that they are made from have changed.
+    RefreshFiles(Vec<VolumeWork>),
     /// Finds or makes the sandbox image.
     PrepareSandboxImage,
     /// Fetches an image for one start of a container.
@@ -215,6 +230,8 @@ pub enum Action {
         name: String,
         /// File on the engine's host to make for its termination message.
         message_file: Option<String>,
+        /// Parts of volumes that it mounts, and the container through which the engine's are reached.
+        parts: Box<(Vec<SubPath>, Option<ContainerSpec>)>,
     },
     /// Copies a container's output into the store until it ends, then marks the log complete; only the latter where
     /// the engine no longer has the container.

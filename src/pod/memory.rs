@@ -22,6 +22,10 @@ pub struct PodMemory {
     pub stale: bool,
     /// How far its volumes are.
     pub volumes: VolumesFact,
+    /// The files of its volumes are as the objects are that they were made from.
+    pub files_fresh: bool,
+    /// It uses more storage than it may.
+    pub exceeded: Option<String>,
     /// Engine volumes that were made for it.
     pub engine_volumes: Vec<String>,
     /// Creates and starts that failed, by container name.
@@ -34,8 +38,6 @@ pub struct PodMemory {
     pub followed: BTreeSet<Attempt>,
     /// Events that wait for the next commit.
     pub notes: Vec<Note>,
-    /// It waits for a ConfigMap or a Secret.
-    pub wants_sources: bool,
     /// The revision that this agent wrote last.
     pub own_revision: u64,
 }

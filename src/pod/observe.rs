@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Pod, PodSpec, Secret};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, ContainerStatus, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Secret,
+};
+use k8s_openapi::api::storage::v1::StorageClass;
 
 use super::backoff::Restarts;
 use super::core::{Core, Error};
 use super::facts::{Attempt, ImageFact, NodeFacts, PodFacts, Sources, VolumesFact};
 use super::restart::{self, Role};
-use super::{environment, logs, names, phase, termination, volumes};
+use super::{environment, logs, mentions, names, phase, termination, volumes, volumes_plan};
+use crate::model::claims;
 use crate::model::object::{Key, Object};
 use crate::runtime::{ContainerSeen, Seen};
 use crate::store::logs::LogKey;
@@ -51,6 +55,8 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
     core.memories.with(uid, |memory| {
         memory.key = Some(object.key());
         facts.volumes = memory.volumes;
+        facts.files_fresh = memory.files_fresh || !spec.volumes.iter().flatten().any(volumes_plan::is_files);
+        facts.exceeded = memory.exceeded.clone();
         facts.failures = memory.failures.clone();
         facts.asked_to_stop = memory.asked_to_stop.clone();
         facts.killed = memory.killed.clone();
@@ -63,7 +69,9 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
     restarts(core, uid, &spec, &mut facts)?;
     if !ending {
         let starting = images(core, uid, &spec, &mut facts, now).await?;
-        if starting || facts.volumes != VolumesFact::Ready {
+        if starting || facts.volumes != VolumesFact::Ready || !facts.files_fresh {
+            // Entered before they are read: what changes after that wakes the pod again.
+            core.with_mentions(|mentions| mentions.enter(uid, mentions::of_pod(&facts.pod)));
             facts.sources = sources(core, &facts.pod)?;
         }
     }
@@ -278,5 +286,27 @@ fn sources(core: &Core, pod: &Pod) -> Result<Sources, Error> {
             out.secrets.insert(name.to_owned(), secret.clone());
         }
     }
+    for (name, _) in claims::of_pod(pod) {
+        claim(core, namespace, name, &mut out)?;
+    }
     Ok(out)
+}
+
+/// A claim with its volume, or else with what its class says.
+fn claim(core: &Core, namespace: &str, name: String, out: &mut Sources) -> Result<(), Error> {
+    let object = core.store.get(&Key::of::<PersistentVolumeClaim>(namespace, &name))?;
+    let Some(claim) = object.as_ref().and_then(|object| object.typed::<PersistentVolumeClaim>()) else {
+        return Ok(());
+    };
+    if let Some(volume) = claims::volume_name(claim) {
+        let object = core.store.get(&Key::of::<PersistentVolume>("", volume))?;
+        let found = object.as_ref().and_then(|object| object.typed::<PersistentVolume>());
+        out.volumes.extend(found.map(|found| (volume.to_owned(), found.clone())));
+    } else if let Some(class) = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()) {
+        let object = core.store.get(&Key::of::<StorageClass>("", class))?;
+        let mode = object.as_ref().and_then(|object| object.typed::<StorageClass>()?.volume_binding_mode.as_deref());
+        out.waiting_classes.extend((mode == Some("WaitForFirstConsumer")).then(|| class.to_owned()));
+    }
+    out.claims.insert(name, claim.clone());
+    Ok(())
 }

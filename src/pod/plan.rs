@@ -16,12 +16,13 @@
 //! `pkg/kubelet/kuberuntime`.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{PodCondition, PodSpec};
 
 use super::draft::{Draft, SCHEDULER};
-use super::facts::{PodFacts, PodPlan};
+use super::facts::{Note, PodFacts, PodPlan};
 use super::restart::Role;
 use super::{cleanup, conditions, phase, start, stop, unsupported};
+use crate::model::claims::{self, Standing};
 use crate::model::event::Severity;
 
 /// The grace of a pod that does not say. Parity: the API's default.
@@ -44,6 +45,11 @@ pub enum Stopping {
     },
     /// The engine or the machine went down under it.
     Disrupted {
+        /// When what still runs is killed.
+        kill_at: Timestamp,
+    },
+    /// It used more storage than it may.
+    Evicted {
         /// When what still runs is killed.
         kill_at: Timestamp,
     },
@@ -83,6 +89,12 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
         if spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
             return gated(facts, now);
         }
+        let waits = |class: &str| facts.sources.waiting_classes.contains(class);
+        match claims::standing(&facts.pod, &facts.sources.claims, waits) {
+            Standing::Ready => {}
+            Standing::Binding => return PodPlan::default(),
+            Standing::Unschedulable(words) => return unschedulable(facts, &words, now),
+        }
     }
     let mut draft = Draft::new(facts, spec, now);
     if !bound && !deleted {
@@ -103,6 +115,28 @@ fn gated(facts: &PodFacts, now: Timestamp) -> PodPlan {
     status.conditions = Some(conditions::gated(&status, now));
     status.phase.get_or_insert_with(|| "Pending".to_owned());
     PodPlan { status: Some(status), ..PodPlan::default() }
+}
+
+/// The pod waits for a claim. Parity: the scheduler's condition and event, told anew only in other words.
+fn unschedulable(facts: &PodFacts, words: &str, now: Timestamp) -> PodPlan {
+    let message = format!(
+        "0/1 nodes are available: {words}. preemption: 0/1 nodes are available: 1 Preemption is not helpful for \
+         scheduling."
+    );
+    let mut status = facts.pod.status.clone().unwrap_or_default();
+    status.phase.get_or_insert_with(|| "Pending".to_owned());
+    let told = status.conditions.iter().flatten().any(|one| {
+        one.type_ == "PodScheduled" && one.status == "False" && one.message.as_deref() == Some(message.as_str())
+    });
+    status.conditions = Some(conditions::unschedulable(&status, message.clone(), now));
+    let note = Note {
+        component: SCHEDULER,
+        severity: Severity::Warning,
+        reason: "FailedScheduling",
+        message,
+        container: None,
+    };
+    PodPlan { status: Some(status), events: if told { Vec::new() } else { vec![note] }, ..PodPlan::default() }
 }
 
 fn bind(draft: &mut Draft<'_>) {
@@ -128,6 +162,9 @@ fn stage(draft: &Draft<'_>) -> Stage {
         return Stage::Stop(Stopping::Deleted { kill_at });
     }
     let after_ends = || last_end(draft) + grace(draft.spec);
+    if evicted(draft).is_some() {
+        return Stage::Stop(Stopping::Evicted { kill_at: draft.now });
+    }
     if disrupted(draft) {
         return Stage::Stop(Stopping::Disrupted { kill_at: after_ends() });
     }
@@ -154,10 +191,21 @@ fn disrupted(draft: &Draft<'_>) -> bool {
     draft.tracks.iter().any(doubtful) || already_disrupted(draft)
 }
 
+/// What the kubelet says of a pod that uses more storage than it may: measured now, or told before.
+pub fn evicted(draft: &Draft<'_>) -> Option<String> {
+    let told = || disruption(draft).and_then(|condition| condition.message.clone());
+    draft.facts.exceeded.clone().or_else(|| told().filter(|message| message != conditions::SHUTDOWN_MESSAGE))
+}
+
 /// The condition stands already: it was seen before all containers had ended, or the daemon is ending its pods.
 pub fn already_disrupted(draft: &Draft<'_>) -> bool {
-    let conditions = draft.pod().status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| {
+    disruption(draft).is_some()
+}
+
+/// The condition of a pod that its node takes down.
+fn disruption<'a>(draft: &Draft<'a>) -> Option<&'a PodCondition> {
+    let mut conditions = draft.pod().status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.find(|condition| {
         condition.type_ == conditions::DISRUPTION_TARGET
             && condition.status == "True"
             && condition.reason.as_deref() == Some(conditions::TERMINATION_BY_KUBELET)

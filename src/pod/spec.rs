@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, Se
 
 use super::environment::{Context, Environment};
 use super::facts::Attempt;
+use super::mounts::{self, SubPath};
 use super::restart::{self, Role};
 use super::{environment, names, quantity, termination, volumes_plan};
 use crate::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network};
@@ -19,7 +20,7 @@ const MIN_SHARES: i128 = 2;
 /// Lets containers reach services of the machine, as Docker Desktop does by itself.
 const HOST_GATEWAY: &str = "host.docker.internal:host-gateway";
 /// Where the sandbox keeps memory volumes mounted.
-const HELD_VOLUMES: &str = "/volumes";
+pub const HELD_VOLUMES: &str = "/volumes";
 
 /// Whether the pod needs a container that holds what its others share: a network for several at once, an address
 /// that must be known before the start, a memory volume that would be forgotten between two runs.
@@ -51,7 +52,7 @@ pub fn sandbox(pod: &Pod, spec: &PodSpec, image: &str) -> ContainerSpec {
         .map(|volume| Mount {
             source: MountSource::Volume(names::volume(uid, volume)),
             target: format!("{HELD_VOLUMES}/{volume}"),
-            read_only: false,
+            ..Mount::default()
         })
         .collect();
     own_network(&mut out, pod, spec);
@@ -82,7 +83,7 @@ pub fn hostname(pod: &Pod, spec: &PodSpec) -> String {
     name
 }
 
-/// The container of one run, or the kubelet's words for what is wrong with its configuration.
+/// The container of one run and the parts of volumes that it mounts, or the kubelet's words for what is wrong with its configuration.
 pub fn container(
     context: Context<'_>,
     spec: &PodSpec,
@@ -90,17 +91,17 @@ pub fn container(
     run: &Attempt,
     env: &Environment,
     image: &ImageSeen,
-) -> Result<ContainerSpec, String> {
+) -> Result<(ContainerSpec, Vec<SubPath>), String> {
     check_non_root(context.pod, spec, container, image)?;
     let uid = context.pod.metadata.uid.as_deref().unwrap_or_default();
     let expanded = |list: &Option<Vec<String>>| {
         list.as_ref().filter(|list| !list.is_empty()).map(|list| list.iter().map(|text| env.expand(text)).collect())
     };
-    let mut mounts = volumes_plan::mounts(context, env, container)?;
+    let (mut mounts, parts) = mounts::mounts(context, env, container)?;
     mounts.push(Mount {
         source: MountSource::Bind(message_file(&context.node.pod_dir, run).into()),
         target: message_path(container),
-        read_only: false,
+        ..Mount::default()
     });
     let mut out = ContainerSpec {
         name: names::container(uid, &container.name, run.number),
@@ -129,7 +130,7 @@ pub fn container(
     } else {
         own_network(&mut out, context.pod, spec);
     }
-    Ok(out)
+    Ok((out, parts))
 }
 
 /// The file on the engine's host that a run's termination message is written to.

@@ -9,11 +9,14 @@
 //! Parity: `computePodActions` and `SyncPod` of `pkg/kubelet/kuberuntime`, `EnsureImageExists` of `pkg/kubelet/images`.
 //! Differs: the configuration is resolved before the image is pulled, so that a missing ConfigMap pulls nothing.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::draft::{Draft, Novelty};
 use super::environment::environment;
 use super::facts::{Action, Attempt, ImageFact, StartStep, VolumesFact};
+use super::mounts::{Root, SubPath};
 use super::restart::Role;
 use super::tracks::State;
 use super::{backoff, plan, spec, status, volumes_plan};
@@ -30,6 +33,7 @@ pub fn run(draft: &mut Draft<'_>) {
     if let Some(at) = plan::deadline(draft) {
         draft.wake(at);
     }
+    refresh(draft);
     let initialized = draft.initialized();
     for index in 0..draft.tracks.len() {
         let go_on = match draft.tracks[index].role {
@@ -46,6 +50,27 @@ pub fn run(draft: &mut Draft<'_>) {
             return;
         }
     }
+}
+
+/// What running containers see of ConfigMaps, Secrets and the pod's own fields follows these.
+fn refresh(draft: &mut Draft<'_>) {
+    let files = draft.spec.volumes.iter().flatten().any(volumes_plan::is_files);
+    let settled = draft.facts.files_fresh || draft.running().is_empty();
+    if settled || !files || matches!(draft.facts.volumes, VolumesFact::Failed { .. }) {
+        return;
+    }
+    let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
+    let work = volumes_plan::refreshed(draft.context(&ip));
+    draft.act(Action::RefreshFiles(work));
+}
+
+/// The engine's volumes that are mounted in part, by name.
+fn sub_path_volumes(parts: &[SubPath]) -> BTreeSet<&str> {
+    let names = parts.iter().filter_map(|part| match &part.root {
+        Root::Engine(name) => Some(name.as_str()),
+        Root::Host(_) | Root::Sandbox(..) => None,
+    });
+    names.collect()
 }
 
 /// Brings one container nearer to running; says whether it runs. An init container that runs is not over yet, so
@@ -109,7 +134,7 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
     let message_file = Some(spec::message_file(&draft.facts.node.pod_dir, &run));
     if let State::Created(seen) = &track.state {
         let name = seen.name.clone();
-        draft.act(Action::Start { attempt: run, create: None, name, message_file });
+        draft.act(Action::Start { attempt: run, create: None, name, message_file, parts: Box::default() });
         return;
     }
     let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
@@ -121,7 +146,11 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
     let Some((image, pulled)) = image(draft, index, &run) else { return };
     let context = draft.context(&ip);
     match spec::container(context, draft.spec, draft.tracks[index].spec, &run, &env, &image) {
-        Ok(create) => {
+        Ok((create, parts)) => {
+            let volumes = sub_path_volumes(&parts);
+            let image = draft.facts.sandbox_image.as_deref().unwrap_or_default();
+            let holder = (!volumes.is_empty()).then(|| volumes_plan::holder(draft.pod(), image, volumes));
+            let parts = Box::new((parts, holder));
             let name = create.name.clone();
             if attempt > 0 {
                 draft.enter_restart(&run.container, attempt);
@@ -130,7 +159,7 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
                 let text = format!("Container image \"{}\" already present on machine", create.image);
                 draft.note(Severity::Normal, "Pulled", text, Some(&run.container));
             }
-            draft.act(Action::Start { attempt: run, create: Some(Box::new(create)), name, message_file });
+            draft.act(Action::Start { attempt: run, create: Some(Box::new(create)), name, message_file, parts });
         }
         Err(message) => misconfigured(draft, index, message),
     }
@@ -141,6 +170,7 @@ fn held_back(draft: &mut Draft<'_>, index: usize) -> bool {
     let name = draft.tracks[index].spec.name.clone();
     let Some(failure) = draft.facts.failures.get(&name) else { return false };
     let reason = match failure.step {
+        StartStep::Configure => "CreateContainerConfigError",
         StartStep::Create => "CreateContainerError",
         StartStep::Start => "RunContainerError",
     };
@@ -165,7 +195,7 @@ fn volumes_stand(draft: &mut Draft<'_>) -> bool {
         }
     };
     let image = draft.facts.sandbox_image.as_deref();
-    match image.or_else(|| volumes_plan::on_disk(draft.pod()).is_empty().then_some("")) {
+    match image.or_else(|| (!volumes_plan::reaches_into_volumes(draft.pod())).then_some("")) {
         Some(image) if prepare => {
             let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
             let work = volumes_plan::work(draft.context(&ip), image);

@@ -4,7 +4,7 @@
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 /// Resources whose limits are enforced.
-const ENFORCED: [&str; 2] = ["cpu", "memory"];
+const ENFORCED: [&str; 3] = ["cpu", "ephemeral-storage", "memory"];
 
 /// Paths of the fields that are set and have no effect, each with a word on why where it is not just not done yet.
 pub fn ignored(spec: &PodSpec) -> Vec<String> {
@@ -26,12 +26,6 @@ pub fn ignored(spec: &PodSpec) -> Vec<String> {
     flag(some(&spec.resource_claims), "spec.resourceClaims");
     flag(some(&spec.ephemeral_containers), "spec.ephemeralContainers");
     flag(spec.resources.is_some(), "spec.resources");
-    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
-        let source = volume.empty_dir.as_ref();
-        let on_disk =
-            source.is_some_and(|source| source.size_limit.is_some() && source.medium.as_deref() != Some("Memory"));
-        flag(on_disk, &format!("spec.volumes[{index}].emptyDir.sizeLimit"));
-    }
     for (list, containers) in
         [("initContainers", spec.init_containers.as_deref().unwrap_or_default()), ("containers", &spec.containers)]
     {
@@ -63,12 +57,6 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
     let limits = container.resources.iter().flat_map(|resources| resources.limits.iter().flatten());
     for (name, _) in limits.filter(|(name, _)| !ENFORCED.contains(&name.as_str())) {
         flag(true, &format!("resources.limits[{name}]"));
-    }
-    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
-        let propagated = mount.mount_propagation.as_deref().is_some_and(|mode| mode != "None");
-        flag(propagated, &format!("volumeMounts[{index}].mountPropagation"));
-        let recursive = mount.recursive_read_only.as_deref().is_some_and(|mode| mode != "Disabled");
-        flag(recursive, &format!("volumeMounts[{index}].recursiveReadOnly"));
     }
     let security = container.security_context.as_ref();
     flag(security.is_some_and(|security| security.se_linux_options.is_some()), "securityContext.seLinuxOptions");

@@ -193,7 +193,7 @@ fn a_plain_container_has_its_names_and_labels() {
                         "/pods/uid/messages/main-2",
                     ),
                     target: "/dev/termination-log",
-                    read_only: false,
+                    read_only: false, ..Mount::default()
                 },
             ],
             network: Default,

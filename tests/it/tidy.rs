@@ -14,12 +14,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("reconcile", &[]),
     ("store", &["model"]),
     ("runtime", &["model"]),
+    ("feed", &["model", "store", "reconcile"]),
     ("gc", &["model", "store", "reconcile"]),
-    ("job", &["model", "store", "reconcile"]),
+    ("job", &["model", "store", "reconcile", "feed"]),
+    ("storage", &["model", "store", "reconcile", "feed", "runtime"]),
     ("pod", &["model", "store", "reconcile", "runtime"]),
     ("api", &["model", "store", "runtime"]),
     ("cli", &["model", "daemon", "job"]),
-    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "pod", "api"]),
+    ("daemon", &["model", "store", "reconcile", "runtime", "gc", "job", "pod", "storage", "api"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -30,7 +32,6 @@ const IMPURE: &[&str] = &[
     "job/concern.rs",
     "job/controller.rs",
     "job/cronjob.rs",
-    "job/feed.rs",
     "job/ttl.rs",
     "pod/mod.rs",
     "pod/agent.rs",
@@ -42,6 +43,7 @@ const IMPURE: &[&str] = &[
     "pod/observe.rs",
     "pod/sweep.rs",
     "pod/volumes.rs",
+    "storage/controller.rs",
 ];
 
 /// PURE files of the runtime, the rest of which does I/O.
@@ -167,7 +169,7 @@ impl Source {
     fn is_pure(&self) -> bool {
         match self.room.as_str() {
             "model" => true,
-            "job" | "pod" => !IMPURE.contains(&self.name.as_str()),
+            "job" | "pod" | "storage" => !IMPURE.contains(&self.name.as_str()),
             "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }

@@ -16,6 +16,7 @@ pub mod namespace;
 pub mod node;
 pub mod pod;
 pub mod secret;
+pub mod storage;
 pub mod volumes;
 
 pub use self::cron_job::cron_job;
