@@ -4,7 +4,7 @@
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 /// Resources whose limits are enforced.
-const ENFORCED: [&str; 3] = ["cpu", "ephemeral-storage", "memory"];
+const ENFORCED: [&str; 2] = ["cpu", "memory"];
 
 /// Paths of the fields that are set and have no effect, each with a word on why where it is not just not done yet.
 pub fn ignored(spec: &PodSpec) -> Vec<String> {
@@ -26,6 +26,12 @@ pub fn ignored(spec: &PodSpec) -> Vec<String> {
     flag(some(&spec.resource_claims), "spec.resourceClaims");
     flag(some(&spec.ephemeral_containers), "spec.ephemeralContainers");
     flag(spec.resources.is_some(), "spec.resources");
+    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+        let source = volume.empty_dir.as_ref();
+        let on_disk =
+            source.is_some_and(|source| source.size_limit.is_some() && source.medium.as_deref() != Some("Memory"));
+        flag(on_disk, &format!("spec.volumes[{index}].emptyDir.sizeLimit"));
+    }
     for (list, containers) in
         [("initContainers", spec.init_containers.as_deref().unwrap_or_default()), ("containers", &spec.containers)]
     {

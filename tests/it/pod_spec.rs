@@ -28,6 +28,7 @@ fn sources() -> Sources {
     Sources {
         config_maps: BTreeMap::from([("map".to_owned(), map)]),
         secrets: BTreeMap::from([("secret".to_owned(), secret)]),
+        ..Sources::default()
     }
 }
 
@@ -138,7 +139,7 @@ fn made(pod: &Pod, image: &ImageSeen) -> Result<ContainerSpec, String> {
     let container = &pod_spec.containers[0];
     let env = environment(context, container)?;
     let run = Attempt { container: container.name.clone(), number: 2 };
-    spec::container(context, pod_spec, container, &run, &env, image)
+    spec::container(context, pod_spec, container, &run, &env, image).map(|(spec, _)| spec)
 }
 
 fn check(container: &str, more: &str, tell: impl Fn(&ContainerSpec) -> String, expected: Expect) {
@@ -154,6 +155,7 @@ fn mounts(spec: &ContainerSpec) -> String {
         let source = match &mount.source {
             MountSource::Bind(path) => path.display().to_string(),
             MountSource::Volume(name) => format!("volume {name}"),
+            MountSource::SubPath { volume, path } => format!("volume {volume} at {}", path.display()),
             MountSource::Tmpfs { size_bytes } => format!("tmpfs {size_bytes}"),
         };
         format!("{} <- {source}{}", mount.target, if mount.read_only { " ro" } else { "" })
@@ -501,13 +503,13 @@ fn volumes(volumes: &str) -> String {
             format!("files {}\n{}", dir.display(), files.join("\n"))
         }
         VolumeWork::Host { path, check, .. } => format!("host {} {check:?}", path.display()),
-        VolumeWork::HostSubPath { root, sub, .. } => format!("sub {} {}", root.display(), sub.display()),
-        VolumeWork::Open { modes, .. } => {
-            format!(
-                "open {}",
-                modes.iter().map(|(path, mode)| format!("{path} {mode:o}")).collect::<Vec<_>>().join(" ")
-            )
+        VolumeWork::Claimed { spec, .. } => format!("claimed {}", spec.name),
+        VolumeWork::Local { path, .. } => format!("local {}", path.display()),
+        VolumeWork::Open { directories, .. } => {
+            let each = directories.iter().map(|one| format!("{} {:o} {}", one.path, one.mode, one.gid));
+            format!("open {}", each.collect::<Vec<_>>().join(" "))
         }
+        VolumeWork::Own { paths, group, mode, .. } => format!("own {paths:?} {group} {mode:o}"),
         VolumeWork::Impossible { volume, message } => format!("impossible {volume}: {message}"),
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -520,7 +522,7 @@ fn volumes_hold_what_their_sources_say() {
             "emptyDir: {}",
             expect![[r#"
             engine jobdock-uid-v None
-            open volumes/v/ 777"#]],
+            open volumes/jobdock-uid-v 777 0"#]],
         ),
         ("emptyDir: {medium: Memory, sizeLimit: 1Mi}", expect!["engine jobdock-uid-v Some(1048576)"]),
         ("hostPath: {path: /srv, type: Directory}", expect![[r#"host /srv "Directory""#]]),
@@ -589,11 +591,18 @@ fn volumes_hold_what_their_sources_say() {
                 "impossible v: projected volumes are supported by jobdock with the sources configMap, secret and downwardAPI"
             ],
         ),
+        ("persistentVolumeClaim: {claimName: c}", expect![[r#"impossible v: persistentvolumeclaim "c" not found"#]]),
         (
-            "persistentVolumeClaim: {claimName: c}",
+            "nfs: {server: s, path: /p}",
             expect![
-                "impossible v: volumes of type persistentVolumeClaim are not supported by jobdock; supported are emptyDir, hostPath, configMap, secret, downwardAPI, projected"
+                "impossible v: volumes of type nfs are not supported by jobdock; supported are emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral"
             ],
+        ),
+        (
+            "emptyDir: {medium: HugePages-2Mi}",
+            expect![[
+                r#"impossible v: emptyDir with medium HugePages-2Mi is not supported by jobdock; supported are "" and Memory"#
+            ]],
         ),
         ("configMap: {name: map, items: [{key: a, path: ../x}]}", expect!["impossible v: invalid path: ../x"]),
     ] {

@@ -241,6 +241,7 @@ async fn a_spec_arrives_in_the_container() -> Result<()> {
             source: MountSource::Tmpfs { size_bytes: 1 << 20 },
             target: "/mem".to_owned(),
             read_only: false,
+            ..Mount::default()
         }],
         ..bench.shell("a", text)
     };
