@@ -34,6 +34,7 @@ mod runtime_fake;
 mod runtime_logs;
 mod runtime_wire;
 mod simulation;
+mod storage;
 mod store;
 mod store_logs;
 mod store_model;

@@ -318,6 +318,7 @@ async fn volumes_outlive_containers_and_an_upload_can_open_them_to_all() -> Resu
             // The image has files there: without NoCopy they would fill the volume.
             target: "/etc".to_owned(),
             read_only,
+            ..Mount::default()
         }],
         ..bench.shell(suffix, text)
     };
