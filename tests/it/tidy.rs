@@ -41,6 +41,7 @@ const IMPURE: &[&str] = &[
     "pod/logs.rs",
     "pod/node.rs",
     "pod/observe.rs",
+    "pod/sub_paths.rs",
     "pod/sweep.rs",
     "pod/volumes.rs",
     "storage/controller.rs",
