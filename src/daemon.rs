@@ -17,24 +17,23 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use jiff::{SignedDuration, Timestamp};
 
 pub use self::directory::connect;
 use self::directory::{Directory, Refusal, Socket};
 use self::part::{Failures, Part};
+use crate::api::accounts::Accounts;
 use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
 use crate::model::object::Object;
+use crate::model::priority;
 use crate::pod::agent::Agent;
+use crate::pod::core::{Credentials, reach};
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
 use crate::store::{self, Store, Write};
-use crate::{api, gc, job, pod, runtime, storage};
-
-/// Namespaces that every cluster has.
-const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+use crate::token::{self, Signer};
+use crate::{api, gc, job, pod, runtime, scheduler, service, storage, tenancy};
 
 /// What runs pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +51,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Address of the HTTPS API; without one only the unix socket answers.
     pub listen: Option<SocketAddr>,
+    /// Further addresses of it, for containers to reach.
+    pub also_listen: Vec<SocketAddr>,
     /// The engine, as the docker CLI's `--host`; found as that finds it where absent.
     pub host: Option<String>,
     /// What runs pods.
@@ -60,6 +61,8 @@ pub struct Config {
     pub node: bool,
     /// Whether pods end with the daemon.
     pub stop_pods_on_exit: bool,
+    /// Whether service accounts may call the API.
+    pub account_access: bool,
     /// First delay before a failed pod is tried again.
     pub backoff_base: SignedDuration,
     /// Longest such delay.
@@ -96,6 +99,9 @@ pub enum Error {
     /// There is no engine to run pods on: start one, or say where it is.
     #[error("{0}")]
     NoEngine(String),
+    /// The key of service account tokens is damaged: restore it, or remove it so that a new one is made.
+    #[error(transparent)]
+    Tokens(#[from] token::Error),
     /// The API cannot be served: another address may do.
     #[error("{0}; give another address with --listen")]
     Api(#[from] api::serve::Error),
@@ -127,28 +133,42 @@ impl Daemon {
         let told = |source: store::Error| Error::Store { directory: config.data_dir.display().to_string(), source };
         let store = Store::open(&config.data_dir).map_err(told)?;
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
-        make_namespaces(&store).await.map_err(told)?;
+        tenancy::found(&store).await.map_err(told)?;
+        make_priority_classes(&store).await.map_err(told)?;
         make_storage_class(&store).await.map_err(told)?;
         let socket = directory.socket().map_err(|source| unusable(&config.data_dir, source))?;
-        let listeners = Listeners::bind(&config.data_dir, Some(socket.path()), config.listen).await?;
+        let addresses: Vec<SocketAddr> = config.listen.iter().chain(&config.also_listen).copied().collect();
+        let listeners = Listeners::bind_all(&config.data_dir, Some(socket.path()), &addresses).await?;
         let address = listeners.tcp_address();
 
         let failures = Failures::default();
         let controllers = Part::new("controllers", &failures);
+        let signer = signer(&config.data_dir)?;
+        let authority = api::pki::authority(&config.data_dir, Timestamp::now()).map_err(api::serve::Error::from)?;
         controllers.spawn(|stop| gc::run(store.clone(), stop));
+        controllers.spawn(|stop| tenancy::run(store.clone(), authority, stop));
         controllers.spawn(|stop| job::controller::run(store.clone(), config.options(), stop));
         controllers.spawn(|stop| job::cronjob::run(store.clone(), stop));
         controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
+        controllers.spawn(|stop| service::run(store.clone(), stop));
         let (engine_of_storage, node_name) = (engine.clone(), pod::node::default_name());
         controllers.spawn(|stop| storage::run(store.clone(), engine_of_storage, node_name, stop));
         let node = Part::new("node agent", &failures);
+        let talking = engine.clone();
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
-            let agent = Agent { store, runtime, data_dir, node_name: pod::node::default_name() };
+            let credentials = Credentials { signer: Some(signer.clone()), api: reach(&listeners.tcp_addresses()) };
+            let node_name = pod::node::default_name();
+            controllers.spawn(|stop| scheduler::run(store.clone(), node_name.clone(), stop));
+            let agent = Agent { store, runtime, data_dir, node_name, credentials };
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);
-        api.spawn(|stop| api::serve(ApiState::new(store.clone(), stop.clone()), listeners, stop));
+        let accounts = Accounts::new(store.clone()).with_signer(signer, config.account_access);
+        api.spawn(|stop| {
+            let state = ApiState::new(store.clone(), stop.clone()).with_accounts(accounts).with_runtime(talking);
+            api::serve(state, listeners, stop)
+        });
         let stop_pods_on_exit = config.stop_pods_on_exit;
         Ok(Self { address, failures, stop_pods_on_exit, api, controllers, node, store, directory, _socket: socket })
     }
@@ -194,6 +214,12 @@ impl Config {
     }
 }
 
+/// What signs service account tokens.
+fn signer(data_dir: &Path) -> Result<Signer, Error> {
+    let key = api::pki::account_key(data_dir).map_err(api::serve::Error::from)?;
+    Ok(Signer::from_pem(&key)?)
+}
+
 async fn engine(config: &Config, store_id: &str) -> Result<Arc<dyn runtime::Runtime>, Error> {
     match config.runtime {
         Runtime::Fake => Ok(Arc::new(Fake::new())),
@@ -231,18 +257,9 @@ fn raise_file_limit() {
     }
 }
 
-async fn make_namespaces(store: &Store) -> Result<(), store::Error> {
-    for name in NAMESPACES {
-        let namespace = Namespace {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                labels: Some([("kubernetes.io/metadata.name".to_owned(), name.to_owned())].into()),
-                ..ObjectMeta::default()
-            },
-            spec: Some(NamespaceSpec { finalizers: Some(vec!["kubernetes".to_owned()]) }),
-            status: Some(NamespaceStatus { phase: Some("Active".to_owned()), conditions: None }),
-        };
-        match store.commit(vec![Write::Create(Object::new(namespace))]).await {
+async fn make_priority_classes(store: &Store) -> Result<(), store::Error> {
+    for class in priority::system_classes() {
+        match store.commit(vec![Write::Create(Object::new(class))]).await {
             Ok(_) | Err(store::Error::AlreadyExists(_)) => {}
             Err(error) => return Err(error),
         }
@@ -259,8 +276,12 @@ async fn make_storage_class(store: &Store) -> Result<(), store::Error> {
 }
 
 /// The kubeconfig for the daemon of a data directory; none where none has served it yet.
-pub fn kubeconfig(directory: &Path) -> Result<Option<String>, api::pki::Error> {
-    match api::kubeconfig(directory) {
+pub fn kubeconfig(directory: &Path, certificate: bool) -> Result<Option<String>, api::pki::Error> {
+    let text = match certificate {
+        true => api::pki::certificate_kubeconfig(directory, Timestamp::now()),
+        false => api::kubeconfig(directory),
+    };
+    match text {
         Ok(text) => Ok(Some(text)),
         Err(api::pki::Error::NeverServed(_)) => Ok(None),
         Err(error) => Err(error),

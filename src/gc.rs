@@ -13,13 +13,15 @@
 //! Parity: upstream's garbage collector and namespace controller. Like there, a dependent that is judged finds an owner
 //! only where its reference says it is; an owner of a kind that is not served is nobody's to judge and counts as alive.
 
+mod namespace;
+
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, Namespace, NamespaceSpec};
+use k8s_openapi::api::core::v1::{Event, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use tokio_util::sync::CancellationToken;
 
@@ -33,14 +35,8 @@ use crate::store::{Change, Error, Expected, Query, Store, Write};
 const WORKERS: usize = 4;
 /// Commits under way for one owner or namespace: they share the writer's transactions.
 const COMMITS: usize = 64;
-/// Objects of a namespace taken at a time.
-const PAGE: usize = 500;
 /// A namespace is looked at again after this, should a wake-up be lost.
 const RECHECK: Duration = Duration::from_secs(15);
-/// The finalizer that every namespace has in `spec.finalizers`, which only we take away.
-const NAMESPACE_FINALIZER: &str = "kubernetes";
-/// The phase of a namespace that is being emptied.
-const TERMINATING: &str = "Terminating";
 
 /// What is looked at as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -77,7 +73,7 @@ pub async fn run(store: Store, stop: CancellationToken) {
         async move {
             match subject {
                 Subject::Owner(uid) => owner(&store, &uid).await,
-                Subject::Namespace(name) => namespace(&store, &name).await,
+                Subject::Namespace(name) => namespace::reconcile(&store, &name).await,
             }
         }
     };
@@ -92,7 +88,7 @@ pub async fn run(store: Store, stop: CancellationToken) {
 /// Turns changes into subjects, until the store closes.
 async fn wake(store: &Store, queue: &Queue<Subject>) {
     // Events own nothing, and are too many to look at.
-    let kinds: Vec<&'static Kind> = KINDS.iter().filter(|kind| **kind != *Kind::of::<Event>()).collect();
+    let kinds: Vec<&'static Kind> = KINDS.iter().filter(|kind| *kind.storage() != *Kind::of::<Event>()).collect();
     loop {
         match follow(store, queue, &kinds).await {
             Ok(never) => match never {},
@@ -342,50 +338,6 @@ async fn drop_finalizer(store: &Store, owner: &Object, finalizer: &str) -> Resul
         meta.finalizers = meta.finalizers.take().filter(|finalizers| !finalizers.is_empty());
     });
     commit_each(store, vec![update(free)]).await
-}
-
-async fn namespace(store: &Store, name: &str) -> Result<Option<Duration>, Error> {
-    let Some(object) = store.get(&Key::of::<Namespace>("", name))?.filter(is_terminating) else { return Ok(None) };
-    let Some(mut namespace) = object.typed::<Namespace>().cloned() else { return Ok(None) };
-    let status = namespace.status.get_or_insert_default();
-    if status.phase.as_deref() != Some(TERMINATING) {
-        status.phase = Some(TERMINATING.to_owned());
-        commit_each(store, vec![update(Object::new(namespace))]).await?;
-        // The change itself brings it back here.
-        return Ok(None);
-    }
-    if !empty(store, name).await? {
-        return Ok(Some(RECHECK));
-    }
-    let finalizers = namespace.spec.take().and_then(|spec| spec.finalizers).unwrap_or_default();
-    let left: Vec<String> = finalizers.into_iter().filter(|name| name != NAMESPACE_FINALIZER).collect();
-    namespace.spec = Some(NamespaceSpec { finalizers: (!left.is_empty()).then_some(left) });
-    commit_each(store, vec![update(Object::new(namespace))]).await?;
-    Ok(None)
-}
-
-/// Deletes what is in a namespace. Whether nothing is left.
-async fn empty(store: &Store, namespace: &str) -> Result<bool, Error> {
-    let mut nothing_left = true;
-    for kind in KINDS.iter().filter(|kind| kind.namespaced) {
-        let mut after: Option<Key> = None;
-        loop {
-            let after_key = after.as_ref().map(|key| (key.namespace.as_str(), key.name.as_str()));
-            let query = Query { namespace: Some(namespace), limit: Some(PAGE), after: after_key, ..Query::all(kind) };
-            let page = store.list(&query)?;
-            let Some(last) = page.objects.last() else { break };
-            let next = last.key();
-            commit_each(
-                store,
-                page.objects.iter().filter_map(|object| delete(object, Propagation::Background)).collect(),
-            )
-            .await?;
-            after = Some(next);
-        }
-        let left = store.list(&Query { namespace: Some(namespace), limit: Some(1), ..Query::all(kind) })?;
-        nothing_left &= left.objects.is_empty();
-    }
-    Ok(nothing_left)
 }
 
 fn delete(object: &Object, propagation: Propagation) -> Option<Write> {

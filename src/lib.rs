@@ -43,10 +43,15 @@
 //! | [`runtime`] | the trait of a container engine and its plain data; Docker and a fake | `model` |
 //! | [`feed`] | how changes become keys of a queue | `model`, `store`, `reconcile` |
 //! | [`gc`] | what happens to an object whose owner or namespace goes | `model`, `store`, `reconcile` |
-//! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile`, `feed` |
+//! | [`tenancy`] | what every namespace has: its `default` account, the authority's certificate | `model`, `store`, `reconcile` |
+//! | [`token`] | service account tokens: claims, signature, check | nothing of ours |
+//! | [`admission`] | what a pod's namespace gives it and holds it to, before it is stored | `model`, `store` |
+//! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile`, `feed`, `admission` |
+//! | [`scheduler`] | which pods the node takes, and in which order: a pure plan, and the loop that carries it out | `model`, `store`, `reconcile` |
+//! | [`service`] | which addresses stand behind a Service: Endpoints and EndpointSlices by a pure plan | `model`, `store`, `reconcile` |
 //! | [`storage`] | claims and persistent volumes: bound, made, reclaimed | `model`, `store`, `reconcile`, `feed`, `runtime` |
-//! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `model`, `store`, `reconcile`, `runtime` |
-//! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `model`, `store`, `runtime` |
+//! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `model`, `store`, `reconcile`, `runtime`, `token` |
+//! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `model`, `store`, `runtime`, `admission`, `token` |
 //! | [`cli`] | one file per command; a Kubernetes client | `model`, `daemon`; `plan` the pure core of `job` |
 //! | [`daemon`] | wiring, start order, ordered shutdown | all but `cli` |
 //!
@@ -70,11 +75,12 @@
 //! # A pod's life
 //!
 //! A manifest is decoded, defaulted and validated ([`model::admit`]), then committed. The change wakes the Job's key;
-//! `job::plan` decides; one commit makes the pods. Each wakes its worker; `pod::plan` decides; the engine acts and the
+//! `job::plan` decides; one commit makes the pods. The scheduler binds those that fit; each wakes its worker; `pod::plan` decides; the engine acts and the
 //! status is committed. The engine's `die` event only wakes the worker again: it inspects, keeps the final phase and
 //! the logs, removes the container. The Job wakes, counts the pod, and at last sets `Complete` or `Failed`. Watchers see
 //! each change in the order of revisions. A restart marks every key dirty and plans from facts.
 
+pub mod admission;
 pub mod api;
 pub mod cli;
 pub mod daemon;
@@ -85,5 +91,9 @@ pub mod model;
 pub mod pod;
 pub mod reconcile;
 pub mod runtime;
+pub mod scheduler;
+pub mod service;
 pub mod storage;
 pub mod store;
+pub mod tenancy;
+pub mod token;

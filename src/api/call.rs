@@ -5,6 +5,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
 use super::encode::Encoder;
@@ -33,6 +34,8 @@ pub struct Call {
     pub params: Params,
     /// Its headers.
     pub headers: HeaderMap,
+    /// Its connection, where that can become something else than HTTP.
+    pub upgrade: Option<OnUpgrade>,
 }
 
 impl Call {
@@ -41,10 +44,10 @@ impl Call {
         self.target.kind
     }
 
-    /// The key of the one object that it is about.
+    /// The key of the one object that it is about, as it is stored.
     pub fn key(&self) -> Key {
         let Target { kind, namespace, name, .. } = &self.target;
-        Key { kind, namespace: namespace.clone(), name: name.clone() }
+        Key { kind: kind.storage(), namespace: namespace.clone(), name: name.clone() }
     }
 
     /// A header's text.
@@ -54,13 +57,14 @@ impl Call {
 
     /// How objects are to be answered.
     pub fn encoder(&self) -> Result<Encoder, Problem> {
-        encoder(&self.headers, &self.params)
+        Ok(Encoder { kind: Some(self.kind()), ..encoder(&self.headers, &self.params)? })
     }
 
     /// How a watch's events are to be written.
     pub fn watch_encoder(&self) -> Result<Encoder, Problem> {
         let answer = negotiate::accept_watch(self.header(header::ACCEPT))?;
-        Ok(Encoder { answer, include: Include::parse(self.params.text("includeObject")), pretty: false })
+        let include = Include::parse(self.params.text("includeObject"));
+        Ok(Encoder { answer, include, pretty: false, kind: Some(self.kind()) })
     }
 
     /// Which objects it selects.
@@ -91,7 +95,8 @@ pub fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 /// How anything is to be answered.
 pub fn encoder(headers: &HeaderMap, params: &Params) -> Result<Encoder, Problem> {
     let answer = negotiate::accept(text(headers, header::ACCEPT))?;
-    Ok(Encoder { answer, include: Include::parse(params.text("includeObject")), pretty: pretty(headers, params) })
+    let include = Include::parse(params.text("includeObject"));
+    Ok(Encoder { answer, include, pretty: pretty(headers, params), kind: None })
 }
 
 /// Parity: for people, answers are indented; the parameter overrules.

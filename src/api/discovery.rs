@@ -18,41 +18,63 @@ pub struct Review {
     pub plural: &'static str,
     /// The plural's singular.
     pub singular: &'static str,
+    /// Whether it is asked in a namespace.
+    pub namespaced: bool,
+}
+
+const fn review(group: &'static str, kind: &'static str, plural: &'static str, singular: &'static str) -> Review {
+    Review { group, version: "v1", kind, plural, singular, namespaced: false }
 }
 
 /// Every review served.
 pub const REVIEWS: &[Review] = &[
+    review(AUTHENTICATION, "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview"),
+    review(AUTHENTICATION, "TokenReview", "tokenreviews", "tokenreview"),
     Review {
-        group: "authentication.k8s.io",
-        version: "v1",
-        kind: "SelfSubjectReview",
-        plural: "selfsubjectreviews",
-        singular: "selfsubjectreview",
+        namespaced: true,
+        ..review(AUTHORIZATION, "LocalSubjectAccessReview", "localsubjectaccessreviews", "localsubjectaccessreview")
     },
-    Review {
-        group: "authorization.k8s.io",
-        version: "v1",
-        kind: "SelfSubjectAccessReview",
-        plural: "selfsubjectaccessreviews",
-        singular: "selfsubjectaccessreview",
-    },
-    Review {
-        group: "authorization.k8s.io",
-        version: "v1",
-        kind: "SelfSubjectRulesReview",
-        plural: "selfsubjectrulesreviews",
-        singular: "selfsubjectrulesreview",
-    },
+    review(AUTHORIZATION, "SelfSubjectAccessReview", "selfsubjectaccessreviews", "selfsubjectaccessreview"),
+    review(AUTHORIZATION, "SelfSubjectRulesReview", "selfsubjectrulesreviews", "selfsubjectrulesreview"),
+    review(AUTHORIZATION, "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview"),
 ];
+
+const AUTHENTICATION: &str = "authentication.k8s.io";
+const AUTHORIZATION: &str = "authorization.k8s.io";
+/// The group of evictions. It has no resource of its own here; kubectl's `drain` evicts only where it is there.
+const POLICY: (&str, &str) = ("policy", "v1");
+
+/// Group and version of a subresource's body, where they are not its kind's.
+pub fn body_version(body: &str) -> Option<(&'static str, &'static str)> {
+    match body {
+        "Eviction" => Some(POLICY),
+        "TokenRequest" => Some((AUTHENTICATION, "v1")),
+        _ => None,
+    }
+}
 
 /// Verbs of a stored kind, in upstream's order.
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// Verbs of a subresource that becomes another protocol: POST and GET.
+pub const CONNECT: &[&str] = &["create", "get"];
 
 /// Subresources of a kind beside `status`: name, kind of its body, verbs.
 pub fn subresources(kind: &Kind) -> Vec<(&'static str, &'static str, &'static [&'static str])> {
     let mut all: Vec<(&str, &str, &[&str])> = Vec::new();
     if kind.group.is_empty() && kind.kind == "Pod" {
+        all.push(("attach", "PodAttachOptions", CONNECT));
+        all.push(("binding", "Binding", &["create"]));
+        all.push(("eviction", "Eviction", &["create"]));
+        all.push(("exec", "PodExecOptions", CONNECT));
         all.push(("log", "Pod", &["get"]));
+        all.push(("portforward", "PodPortForwardOptions", CONNECT));
+    }
+    if kind.group.is_empty() && kind.kind == "Namespace" {
+        all.push(("finalize", "Namespace", &["update"]));
+    }
+    if kind.group.is_empty() && kind.kind == "ServiceAccount" {
+        all.push(("token", "TokenRequest", &["create"]));
     }
     if kind.status {
         all.push(("status", kind.kind, &["get", "patch", "update"]));
@@ -64,7 +86,7 @@ pub fn subresources(kind: &Kind) -> Vec<(&'static str, &'static str, &'static [&
 pub fn versions() -> Vec<(&'static str, &'static str)> {
     let mut all = Vec::new();
     let kinds = KINDS.iter().map(|kind| (kind.group, kind.version));
-    for one in kinds.chain(REVIEWS.iter().map(|review| (review.group, review.version))) {
+    for one in kinds.chain(REVIEWS.iter().map(|review| (review.group, review.version))).chain([POLICY]) {
         if !all.contains(&one) {
             all.push(one);
         }
@@ -124,20 +146,25 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
     for kind in kinds_of(group, version) {
         resources.push(resource(kind));
         for (name, body, verbs) in subresources(kind) {
-            resources.push(json!({
+            let mut entry = json!({
                 "name": format!("{}/{name}", kind.plural),
                 "singularName": "",
                 "namespaced": kind.namespaced,
                 "kind": body,
                 "verbs": verbs,
-            }));
+            });
+            if let Some((group, version)) = body_version(body) {
+                entry["group"] = json!(group);
+                entry["version"] = json!(version);
+            }
+            resources.push(entry);
         }
     }
     for review in reviews_of(group, version) {
         resources.push(json!({
             "name": review.plural,
             "singularName": review.singular,
-            "namespaced": false,
+            "namespaced": review.namespaced,
             "kind": review.kind,
             "verbs": ["create"],
         }));
@@ -216,7 +243,7 @@ fn aggregated_versions(group: &str) -> Vec<Value> {
                 json!({
                     "resource": review.plural,
                     "responseKind": {"group": review.group, "version": review.version, "kind": review.kind},
-                    "scope": "Cluster",
+                    "scope": if review.namespaced { "Namespaced" } else { "Cluster" },
                     "singularResource": review.singular,
                     "verbs": ["create"],
                 })
@@ -247,7 +274,13 @@ fn aggregated_resource(kind: &Kind) -> Value {
     }
     let subresources: Vec<Value> = subresources(kind)
         .into_iter()
-        .map(|(name, body, verbs)| json!({"subresource": name, "responseKind": response(body), "verbs": verbs}))
+        .map(|(name, body, verbs)| {
+            let response = match body_version(body) {
+                Some((group, version)) => json!({"group": group, "version": version, "kind": body}),
+                None => response(body),
+            };
+            json!({"subresource": name, "responseKind": response, "verbs": verbs})
+        })
         .collect();
     if !subresources.is_empty() {
         entry["subresources"] = json!(subresources);

@@ -23,11 +23,23 @@ pub struct Encoder {
     pub include: Include,
     /// Indented.
     pub pretty: bool,
+    /// The kind that was asked for, which may be another face of the one that is stored; none where objects go out as
+    /// they are.
+    pub kind: Option<&'static Kind>,
 }
 
 impl Encoder {
+    /// A stored object in the form that was asked for.
+    fn shown(&self, object: &Object) -> Object {
+        match self.kind.filter(|kind| kind.face.is_some() && *kind != object.kind()) {
+            Some(kind) => kind.show(object),
+            None => object.clone(),
+        }
+    }
+
     /// One object.
     pub fn object(&self, code: StatusCode, object: &Object) -> Result<Response, Problem> {
+        let object = &self.shown(object);
         match (&self.answer.transform, self.answer.format, self.pretty) {
             (Transform::None, Format::Json, false) => Ok(respond(code, Format::Json, object.json().clone())),
             (Transform::None, ..) => self.value(code, &object.to_value()),
@@ -72,6 +84,7 @@ impl Encoder {
 
     /// One element of a list.
     pub fn item(&self, object: &Object) -> Bytes {
+        let object = &self.shown(object);
         match self.answer.transform {
             Transform::None => object.json().clone(),
             Transform::Metadata(version) => table::partial(object, version).to_string().into(),
@@ -84,6 +97,7 @@ impl Encoder {
 
     /// What a watch event carries. The headers of a table are sent once.
     pub fn event_object(&self, object: &Object, first: bool) -> Bytes {
+        let object = &self.shown(object);
         match self.answer.transform {
             Transform::None => object.json().clone(),
             Transform::Metadata(version) => table::partial(object, version).to_string().into(),

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::access::Ask;
 use crate::model::admit::Refusal;
 use crate::model::field::FieldError;
 use crate::model::kind::Kind;
@@ -145,6 +146,56 @@ impl Problem {
             name => format!("{subject} \"{name}\" is forbidden: {why}"),
         };
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(Details::of(kind, name))
+    }
+
+    /// 409 for a pod that cannot be given a node.
+    pub fn bound(name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on pods/binding \"{name}\": {why}");
+        let (name, kind) = (name.to_owned(), "pods/binding".to_owned());
+        Self::new(StatusCode::CONFLICT, "Conflict", message).about(Details { name, kind, ..Details::default() })
+    }
+
+    /// 403 for a caller whose role does not cover what it asks.
+    pub fn no_access(user: &str, ask: &Ask) -> Self {
+        let place = match ask.namespace.as_str() {
+            "" => "at the cluster scope".to_owned(),
+            namespace => format!("in the namespace \"{namespace}\""),
+        };
+        let why = format!(
+            "User \"{user}\" cannot {} resource \"{}\" in API group \"{}\" {place}",
+            ask.verb,
+            ask.path(),
+            ask.group
+        );
+        let subject = match ask.group.as_str() {
+            "" => ask.resource.clone(),
+            group => format!("{}.{group}", ask.resource),
+        };
+        let name = if ask.name.is_empty() { String::new() } else { format!(" \"{}\"", ask.name) };
+        let (name_only, group, kind) = (ask.name.clone(), ask.group.clone(), ask.resource.clone());
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("{subject}{name} is forbidden: {why}")).about(Details {
+            name: name_only,
+            group,
+            kind,
+            ..Details::default()
+        })
+    }
+
+    /// 403 for a page that a caller may not read.
+    pub fn no_path_access(user: &str, verb: &str, path: &str) -> Self {
+        let message = format!("forbidden: User \"{user}\" cannot {verb} path \"{path}\"");
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(Details::default())
+    }
+
+    /// 403 for a caller who may not be taken for another.
+    pub fn impersonation(user: &str, other: &str) -> Self {
+        let why =
+            format!("User \"{user}\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope");
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("users \"{other}\" is forbidden: {why}")).about(Details {
+            name: other.to_owned(),
+            kind: "users".to_owned(),
+            ..Details::default()
+        })
     }
 
     /// 403 for a create in a namespace that is going.
@@ -342,6 +393,37 @@ impl IntoResponse for Problem {
     }
 }
 
+/// A refusal in the words of a kubelet, which sends no `Status` but a plain text.
+#[derive(Debug)]
+pub struct Spoken {
+    code: StatusCode,
+    text: String,
+}
+
+impl Spoken {
+    /// 400: the request asks for what cannot be meant.
+    pub fn senseless(text: impl Into<String>) -> Self {
+        Self { code: StatusCode::BAD_REQUEST, text: text.into() }
+    }
+
+    /// 403: none of the protocols that the client speaks is known here.
+    pub fn unknown_protocol(text: impl Into<String>) -> Self {
+        Self { code: StatusCode::FORBIDDEN, text: text.into() }
+    }
+
+    /// 500: there is nothing here that could do it.
+    pub fn impossible(text: impl Into<String>) -> Self {
+        Self { code: StatusCode::INTERNAL_SERVER_ERROR, text: text.into() }
+    }
+}
+
+impl IntoResponse for Spoken {
+    fn into_response(self) -> Response {
+        let body = format!("{}\n", self.text);
+        (self.code, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
+    }
+}
+
 impl From<PatchError> for Problem {
     fn from(error: PatchError) -> Self {
         match error {
@@ -360,10 +442,19 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::BadRequest(_) => Self::bad_request(message),
             Refusal::Internal(_) => Self::unknown(message),
+            Refusal::Contested { causes, .. } => {
+                let causes = causes.iter().map(
+                    |cause| json!({"reason": "FieldManagerConflict", "message": cause.message, "field": cause.field}),
+                );
+                let details = Details { causes: causes.collect(), ..Details::default() };
+                Self::new(StatusCode::CONFLICT, "Conflict", message).about(details)
+            }
             Refusal::Invalid { group, kind, name, causes } => {
                 let problem = Self::invalid_of(&group, &kind, &name, &causes);
                 Self { message, ..problem }
             }
+            Refusal::Forbidden { resource, name, .. } => Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
+                .about(Details { name, kind: resource, ..Details::default() }),
             Refusal::Conflict { resource, name, .. } => {
                 let (kind, group) = resource.split_once('.').unwrap_or((&resource, ""));
                 let (kind, group) = (kind.to_owned(), group.to_owned());

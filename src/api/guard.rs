@@ -1,5 +1,6 @@
-//! Owns who may call over TCP: the bearer of the token; anybody for health and version. Refuses requests that a browser
-//! was tricked into sending (foreign `Host` or `Origin`). Never guards the unix socket: its file mode does.
+//! Owns who is let in over TCP, and as whom: the bearer of a token, the holder of a certificate of ours; anybody for
+//! health and version. Refuses requests that a browser was tricked into sending (foreign `Host` or `Origin`).
+//! Never guards the unix socket: its file mode does. What a caller may do is for `access`.
 
 use std::sync::Arc;
 
@@ -7,35 +8,41 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Uri, header};
-use sha2::{Digest, Sha256};
 
+use super::accounts::Accounts;
 use super::call;
+use super::caller::Caller;
 use super::error::Problem;
 
 /// What callers are measured by.
 pub struct Guard {
-    /// Digest of the token, so that comparing takes the same time whatever was sent.
-    token: [u8; 32],
+    /// Who bears which token.
+    accounts: Accounts,
     /// Host names and addresses under which this server is known.
     hosts: Vec<String>,
 }
 
+/// Whom the connection's certificate names.
+#[derive(Clone, Debug)]
+pub struct Peer(pub Caller);
+
 impl Guard {
-    /// Lets in whoever has `token`, under any of `hosts` (names or addresses, without ports).
-    pub fn new(token: &str, hosts: Vec<String>) -> Self {
-        Self { token: digest(token), hosts }
+    /// Lets in whoever bears a token that `accounts` knows, or came with a certificate of ours, under any of `hosts`
+    /// (names or addresses, without ports).
+    pub fn new(accounts: Accounts, hosts: Vec<String>) -> Self {
+        Self { accounts, hosts }
     }
 
-    fn check(&self, request: &Request) -> Result<(), Problem> {
+    fn check(&self, request: &Request) -> Result<Caller, Problem> {
         self.check_host(request.headers(), request.uri())?;
-        if is_public(request.uri().path()) {
-            return Ok(());
-        }
-        let sent = call::text(request.headers(), header::AUTHORIZATION).unwrap_or_default();
-        let token = sent.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        match token {
-            Some((_, token)) if same(&digest(token.trim()), &self.token) => Ok(()),
-            Some(_) | None => Err(Problem::unauthorized()),
+        let known = match bearer(request.headers()) {
+            Some(token) => self.accounts.caller(token),
+            None => request.extensions().get::<Peer>().map(|peer| peer.0.clone()),
+        };
+        match known {
+            Some(caller) => Ok(caller),
+            None if is_public(request.uri().path()) => Ok(Caller::anonymous()),
+            None => Err(Problem::unauthorized()),
         }
     }
 
@@ -64,25 +71,26 @@ impl Guard {
     }
 }
 
+/// The token that a request bears.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let sent = call::text(headers, header::AUTHORIZATION)?;
+    let (_, token) = sent.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))?;
+    Some(token.trim())
+}
+
 /// Parity: what `system:public-info-viewer` may read.
-fn is_public(path: &str) -> bool {
+pub fn is_public(path: &str) -> bool {
     let first = path.trim_matches('/').split('/').next().unwrap_or_default();
     matches!(first, "livez" | "readyz" | "healthz" | "version")
 }
 
-fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text).into()
-}
-
-/// Compares in constant time.
-fn same(left: &[u8; 32], right: &[u8; 32]) -> bool {
-    left.iter().zip(right).fold(0, |difference, (left, right)| difference | (left ^ right)) == 0
-}
-
 /// The middleware.
-pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     match guard.check(&request) {
-        Ok(()) => next.run(request).await,
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     }
 }

@@ -155,7 +155,7 @@ fn since(time: Option<&str>, seconds: Option<i64>, now: Timestamp) -> Result<Opt
 }
 
 /// The container that is meant. Parity: `validateContainer` of upstream's pod registry.
-fn container(params: &Params, pod: &Pod) -> Result<String, Problem> {
+pub(super) fn container(params: &Params, pod: &Pod) -> Result<String, Problem> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let spec = pod.spec.clone().unwrap_or_default();
     let (main, init, ephemeral) = names(&spec);
@@ -237,7 +237,8 @@ fn attempts(pod: &Pod, container: &str, previous: bool) -> Result<Attempts, Stri
     }
 }
 
-fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
+/// What is told of a container, of whatever kind.
+pub(super) fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
     let status = pod.status.as_ref()?;
     let main = status.container_statuses.iter().flatten();
     let init = status.init_container_statuses.iter().flatten();

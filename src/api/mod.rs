@@ -6,17 +6,22 @@
 //! ```text
 //!  serve (listeners, TLS) -> guard (who, Host, Origin) -> handle: limits -> route -> verb
 //!                                                                                    |
-//!     read: get, list     watch     write: create, update, patch     remove: delete, deletecollection     log
+//!     read: get, list     watch     write: create, update, patch     remove: delete, deletecollection     log     stream
 //!        \________________________________________|___________________________/
 //!                                     encode (JSON, YAML, Table, metadata only)
 //! ```
 
+pub mod access;
+pub mod account_token;
+pub mod accounts;
 pub mod call;
+pub mod caller;
 pub mod columns;
 pub mod discovery;
 pub mod duration;
 pub mod encode;
 pub mod error;
+pub mod evict;
 pub mod guard;
 pub mod health;
 pub mod log;
@@ -31,6 +36,7 @@ pub mod remove;
 pub mod review;
 pub mod route;
 pub mod serve;
+pub mod stream;
 pub mod table;
 pub mod watch;
 pub mod write;
@@ -46,22 +52,28 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use k8s_openapi::api::core::v1::Namespace;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use self::access::Ask;
+use self::accounts::Accounts;
 use self::call::Call;
+use self::caller::Caller;
 use self::error::Problem;
 use self::negotiate::Format;
 use self::query::Params;
 use self::route::{Place, Target};
 use crate::model::admit::Part;
 use crate::model::object::Key;
+use crate::runtime::Runtime;
 use crate::store::Store;
+use crate::token;
 
 pub use self::pki::kubeconfig;
 pub use self::serve::{Listeners, serve};
 
 /// Requests under way at once, streams aside. Parity: upstream's 400 reading and 200 writing.
 const MAX_REQUESTS: usize = 600;
-/// Watches and followed logs at once: each costs a task and a socket.
+/// Watches, followed logs and conversations with processes at once: each costs a task and a socket.
 const MAX_STREAMS: usize = 2000;
 /// How long a request waits for a place before it is told to come back.
 const PLACE_WAIT: Duration = Duration::from_secs(5);
@@ -76,13 +88,31 @@ pub struct ApiState {
     stop: CancellationToken,
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    accounts: Accounts,
+    /// What runs pods here, for conversations with their processes; none where nothing does.
+    runtime: Option<Arc<dyn Runtime>>,
+    /// Conversations outlive the requests that began them.
+    conversations: TaskTracker,
 }
 
 impl ApiState {
     /// The API over this store; `stop` ends its streams.
     pub fn new(store: Store, stop: CancellationToken) -> Self {
         let (requests, streams) = (Arc::new(Semaphore::new(MAX_REQUESTS)), Arc::new(Semaphore::new(MAX_STREAMS)));
-        Self { store, stop, requests, streams }
+        let accounts = Accounts::new(store.clone());
+        Self { store, stop, requests, streams, accounts, runtime: None, conversations: TaskTracker::new() }
+    }
+
+    /// The same, where these tokens are known.
+    #[must_use]
+    pub fn with_accounts(self, accounts: Accounts) -> Self {
+        Self { accounts, ..self }
+    }
+
+    /// The same API, with what runs its pods.
+    #[must_use]
+    pub fn with_runtime(self, runtime: Option<Arc<dyn Runtime>>) -> Self {
+        Self { runtime, ..self }
     }
 }
 
@@ -103,26 +133,67 @@ async fn handle(State(state): State<ApiState>, request: Request) -> Response {
 }
 
 async fn answer(state: &ApiState, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let params = Params::parse(parts.uri.query());
+    // Nobody guards the socket but its file mode: whoever can open it may do everything.
+    let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_else(Caller::admin);
+    let caller = caller.impersonating(&parts.headers)?;
     let Some(segments) = route::segments(parts.uri.path()) else { return Ok(no_page()) };
     match route::parse(&segments) {
         Some(Place::Resource(target)) => {
-            let call = Call { method: parts.method, target, params, headers: parts.headers };
+            let upgrade = parts.extensions.remove();
+            let call = Call { method: parts.method, target, params, headers: parts.headers, upgrade };
+            allowed(&caller, &call)?;
             resource(state, call, body).await
         }
-        Some(Place::Virtual(group, version, plural)) => {
-            review(&parts.method, &parts.headers, &params, (&group, &version, &plural), body).await
+        Some(Place::Virtual(group, version, plural, namespace)) => {
+            let Some(review) = review::find(&group, &version, &plural, &namespace) else { return Ok(no_page()) };
+            let (method, headers, params) = (&parts.method, &parts.headers, &params);
+            let call = review::Call { method, headers, params, caller: &caller, namespace: &namespace };
+            review::create(&state.accounts, review, call, body).await
         }
         Some(place) => {
+            allowed_path(&caller, &parts.method, parts.uri.path())?;
             reading(&parts.method)?;
             Ok(discover(&parts.headers, &params, &place)?.unwrap_or_else(no_page))
         }
         None => {
+            allowed_path(&caller, &parts.method, parts.uri.path())?;
             reading(&parts.method)?;
             page(state, &parts.headers, &params, &segments)
         }
     }
+}
+
+/// Whether the caller's role covers what is asked of a kind's objects.
+fn allowed(caller: &Caller, call: &Call) -> Result<(), Problem> {
+    let Target { kind, namespace, name, subresource, .. } = &call.target;
+    let verb = match (&call.method, name.is_empty()) {
+        (&Method::GET | &Method::HEAD, _) if call.wants_watch() => "watch",
+        (&Method::GET | &Method::HEAD, true) => "list",
+        (&Method::GET | &Method::HEAD, false) => "get",
+        (&Method::POST, _) => "create",
+        (&Method::PUT, _) => "update",
+        (&Method::PATCH, _) => "patch",
+        (&Method::DELETE, true) => "deletecollection",
+        (&Method::DELETE, false) => "delete",
+        (other, _) => other.as_str(),
+    };
+    // Parity: a namespace lies in itself.
+    let namespace = if kind.kind == "Namespace" { name } else { namespace };
+    let [verb, group, resource] = [verb, kind.group, kind.plural].map(str::to_owned);
+    let (subresource, namespace, name) = (subresource.clone(), namespace.clone(), name.clone());
+    let ask = Ask { verb, group, resource, subresource, namespace, name };
+    if access::allows(caller, &ask) { Ok(()) } else { Err(Problem::no_access(&caller.name, &ask)) }
+}
+
+/// Whether the caller may read a page that is no resource; health and version are for everybody.
+fn allowed_path(caller: &Caller, method: &Method, path: &str) -> Result<(), Problem> {
+    let verb = if method == Method::GET { "get".to_owned() } else { method.as_str().to_lowercase() };
+    if guard::is_public(path) || access::allows_path(caller, &verb, path) {
+        return Ok(());
+    }
+    Err(Problem::no_path_access(&caller.name, &verb, path))
 }
 
 /// What cannot be changed answers only to reads.
@@ -150,6 +221,11 @@ fn page(state: &ApiState, headers: &HeaderMap, params: &Params, segments: &[Stri
         [] => discovery::root_paths(),
         ["version"] => health::version(),
         ["openapi", "v2"] => return document(headers, openapi::v2(), params),
+        [".well-known", "openid-configuration"] => token::discovery(),
+        ["openid", "v1", "jwks"] => match state.accounts.signer() {
+            Some(signer) => signer.keys(),
+            None => return Ok(no_page()),
+        },
         ["openapi", "v3"] => openapi::index(),
         ["openapi", "v3", rest @ ..] => match openapi::v3(&rest.join("/")) {
             Some(found) => return document(headers, found, params),
@@ -198,26 +274,6 @@ fn discover(headers: &HeaderMap, params: &Params, place: &Place) -> Result<Optio
     value.map(|value| call::encoder(headers, params)?.value(StatusCode::OK, &value)).transpose()
 }
 
-/// Reviews: created, answered, forgotten.
-async fn review(
-    method: &Method,
-    headers: &HeaderMap,
-    params: &Params,
-    (group, version, plural): (&str, &str, &str),
-    body: Body,
-) -> Result<Response, Problem> {
-    let known = discovery::REVIEWS
-        .iter()
-        .find(|review| review.group == group && review.version == version && review.plural == plural);
-    let Some(known) = known else { return Ok(no_page()) };
-    if method != Method::POST {
-        return Err(Problem::method_not_allowed());
-    }
-    let sent = call::tree(headers, call::read_body(body).await?)?;
-    let answer = review::answer(known.kind, &format!("{group}/{version}"), sent)?;
-    call::encoder(headers, params)?.value(StatusCode::CREATED, &answer)
-}
-
 /// What a request about a kind's objects wants.
 enum Verb {
     Get,
@@ -229,6 +285,10 @@ enum Verb {
     Delete,
     DeleteCollection,
     Log,
+    Evict,
+    Bind,
+    Token,
+    Stream(stream::Kind),
 }
 
 fn verb(call: &Call) -> Result<Verb, Problem> {
@@ -236,10 +296,17 @@ fn verb(call: &Call) -> Result<Verb, Problem> {
     let part = match subresource.as_str() {
         "" => Part::Main,
         "status" if kind.status => Part::Status,
-        "log" if kind.kind == "Pod" => return if call.method == Method::GET { Ok(Verb::Log) } else { not_allowed() },
-        "exec" | "attach" | "portforward" if kind.kind == "Pod" => {
-            return Err(Problem::not_implemented(&format!("pods/{subresource}")));
+        "finalize" if kind.kind == "Namespace" && call.method == Method::PUT => {
+            return Ok(Verb::Update(Part::Finalizers));
         }
+        "eviction" | "binding" | "token" if call.method != Method::POST => return not_allowed(),
+        "eviction" if kind.kind == "Pod" => return Ok(Verb::Evict),
+        "binding" if kind.kind == "Pod" => return Ok(Verb::Bind),
+        "token" if account_token::is_of(kind) => return Ok(Verb::Token),
+        "log" if kind.kind == "Pod" => return if call.method == Method::GET { Ok(Verb::Log) } else { not_allowed() },
+        "exec" if kind.kind == "Pod" => return streaming(call, stream::Kind::Exec),
+        "attach" if kind.kind == "Pod" => return streaming(call, stream::Kind::Attach),
+        "portforward" if kind.kind == "Pod" => return streaming(call, stream::Kind::PortForward),
         _ => return Err(Problem::no_path()),
     };
     let main = part == Part::Main;
@@ -260,22 +327,34 @@ fn verb(call: &Call) -> Result<Verb, Problem> {
     }
 }
 
+/// Parity: clients may POST, which browsers' WebSockets cannot.
+fn streaming(call: &Call, kind: stream::Kind) -> Result<Verb, Problem> {
+    match call.method {
+        Method::GET | Method::POST => Ok(Verb::Stream(kind)),
+        _ => not_allowed(),
+    }
+}
+
 fn not_allowed() -> Result<Verb, Problem> {
     Err(Problem::method_not_allowed())
 }
 
-async fn resource(state: &ApiState, call: Call, body: Body) -> Result<Response, Problem> {
+async fn resource(state: &ApiState, mut call: Call, body: Body) -> Result<Response, Problem> {
     let verb = verb(&call)?;
     match verb {
         Verb::Watch => watch::watch(state, &call, place(&state.streams).await?).await,
         Verb::Log => log::log(state, &call, place(&state.streams).await?).await,
+        Verb::Stream(kind) => stream::connect(state, &mut call, kind, place(&state.streams).await?).await,
         Verb::Get
         | Verb::List
         | Verb::Create
         | Verb::Update(_)
         | Verb::Patch(_)
         | Verb::Delete
-        | Verb::DeleteCollection => {
+        | Verb::DeleteCollection
+        | Verb::Evict
+        | Verb::Bind
+        | Verb::Token => {
             let _place = place(&state.requests).await?;
             let act = act(state, &call, verb, body);
             tokio::time::timeout(REQUEST_TIMEOUT, act).await.unwrap_or_else(|_| Err(Problem::timeout()))
@@ -292,8 +371,11 @@ async fn act(state: &ApiState, call: &Call, verb: Verb, body: Body) -> Result<Re
         Verb::Patch(part) => write::patch(state, call, call::read_body(body).await?, part).await,
         Verb::Delete => remove::delete(state, call, &call::read_body(body).await?).await,
         Verb::DeleteCollection => remove::collection(state, call, &call::read_body(body).await?).await,
+        Verb::Evict => evict::evict(state, call, &call::read_body(body).await?).await,
+        Verb::Bind => evict::bind(state, call, &call::read_body(body).await?).await,
+        Verb::Token => account_token::create(state, call, &call::read_body(body).await?).await,
         // Streams are begun by `resource`, which gives them another kind of place.
-        Verb::Watch | Verb::Log => Err(Problem::method_not_allowed()),
+        Verb::Watch | Verb::Log | Verb::Stream(_) => Err(Problem::method_not_allowed()),
     }
 }
 

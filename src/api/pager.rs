@@ -26,7 +26,7 @@ impl Pager {
     pub fn new(store: &Store, call: &Call, filter: Filter, at: Option<u64>) -> Self {
         let asked = Some(call.target.namespace.clone()).filter(|namespace| !namespace.is_empty());
         let namespace = asked.or_else(|| filter.only_namespace().map(str::to_owned));
-        let kind = call.kind();
+        let kind = call.kind().storage();
         Self { store: store.clone(), kind, namespace, filter, after: None, at, remaining: 0, done: false }
     }
 

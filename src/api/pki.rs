@@ -4,6 +4,7 @@
 //!  ca.crt  ca.key        the local authority, made once and used while it is valid
 //!  server.crt server.key a certificate of ours, made anew at each start
 //!  token                 256 random bits, made once
+//!  sa.key                signs service account tokens, made once
 //!  url                   where the server was last reached, for kubeconfigs
 //! ```
 //!
@@ -11,7 +12,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,9 +25,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+use super::caller::{ADMIN, Caller, MASTERS};
 
 /// How long the authority is valid; it is replaced when less than [`CA_RESERVE`] is left.
 const CA_VALID: SignedDuration = SignedDuration::from_hours(24 * 365 * 10);
@@ -34,6 +40,8 @@ const CA_VALID: SignedDuration = SignedDuration::from_hours(24 * 365 * 10);
 const CA_RESERVE: SignedDuration = SignedDuration::from_hours(24 * 365);
 /// How long a server's certificate is valid: longer than any process should run, shorter than clients object to.
 const SERVER_VALID: SignedDuration = SignedDuration::from_hours(24 * 397);
+/// How long a client's certificate is valid: a year, as upstream's kubeadm gives administrators.
+const CLIENT_VALID: SignedDuration = SignedDuration::from_hours(24 * 365);
 /// Certificates are valid from a little before now: clocks of containers and of other machines differ.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(24);
 /// Names by which a server on this machine is reached, by itself, from pods and from containers.
@@ -81,11 +89,11 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Reads what is there and makes what is missing, for a server that listens on `address`.
-    pub fn open(data_dir: &Path, address: IpAddr, now: Timestamp) -> Result<Self, Error> {
+    /// Reads what is there and makes what is missing, for a server that listens on `addresses`.
+    pub fn open(data_dir: &Path, addresses: &[IpAddr], now: Timestamp) -> Result<Self, Error> {
         let dir = directory(data_dir)?;
         let authority = Authority::open(&dir, now)?;
-        let hosts = hosts(address);
+        let hosts = hosts(addresses);
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(hosts.clone())?;
         params.distinguished_name = name("jobdock");
@@ -95,15 +103,51 @@ impl Pki {
         let certificate = params.signed_by(&key, &authority.issuer)?;
         write(&dir.join("server.crt"), &certificate.pem())?;
         write(&dir.join("server.key"), &key.serialize_pem())?;
+        let clients = clients(&dir)?;
         let chain = vec![CertificateDer::from(certificate.der().to_vec())];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(chain, key)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { tls: Arc::new(tls), token: token(&dir)?, hosts })
     }
+}
+
+/// Asks clients for a certificate of our authority; those that have none are asked for a token.
+fn clients(dir: &Path) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    let path = dir.join("ca.crt");
+    let text = read(&path)?.ok_or(Error::NeverServed(path))?;
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(text.as_bytes())
+        .map_err(|error| Error::Tls(tokio_rustls::rustls::Error::General(error.to_string())))?;
+    roots.add(authority)?;
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| Error::Tls(tokio_rustls::rustls::Error::General(error.to_string())))
+}
+
+/// The key that signs service account tokens, as PEM; made where there is none yet.
+pub fn account_key(data_dir: &Path) -> Result<String, Error> {
+    let path = directory(data_dir)?.join("sa.key");
+    if let Some(key) = read(&path)? {
+        return Ok(key);
+    }
+    let key = KeyPair::generate()?.serialize_pem();
+    write(&path, &key)?;
+    Ok(key)
+}
+
+/// The user whom a client's certificate names: its common name, its organisations as groups.
+/// Parity: upstream's `CommonNameUserConversion`.
+pub fn caller(certificate: &[u8]) -> Option<Caller> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let subject = certificate.subject();
+    let name = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
+    let groups = subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned);
+    (!name.is_empty()).then(|| Caller::known(&name, groups))
 }
 
 /// Notes where the server can be reached.
@@ -113,18 +157,54 @@ pub fn remember_url(data_dir: &Path, url: &str) -> Result<(), Error> {
 
 /// A kubeconfig for the server that last listened on this data directory: address, authority, token.
 pub fn kubeconfig(data_dir: &Path) -> Result<String, Error> {
+    let path = data_dir.join("pki").join("token");
+    let token = read(&path)?.ok_or(Error::NeverServed(path))?;
+    kubeconfig_of(data_dir, &format!("token: {}", token.trim()))
+}
+
+/// [`kubeconfig`] with a certificate of the administrator's, made now, in the token's place.
+pub fn certificate_kubeconfig(data_dir: &Path, now: Timestamp) -> Result<String, Error> {
+    let dir = data_dir.join("pki");
+    if !dir.join("url").exists() {
+        return Err(Error::NeverServed(dir.join("url")));
+    }
+    let authority = Authority::open(&dir, now)?;
+    let mut params = CertificateParams::new(Vec::<String>::new())?;
+    params.distinguished_name = name(ADMIN);
+    params.distinguished_name.push(DnType::OrganizationName, MASTERS);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    set_validity(&mut params, now, CLIENT_VALID);
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, &authority.issuer)?;
+    let (certificate, key) = (STANDARD.encode(certificate.pem()), STANDARD.encode(key.serialize_pem()));
+    kubeconfig_of(data_dir, &format!("client-certificate-data: {certificate}\n    client-key-data: {key}"))
+}
+
+fn kubeconfig_of(data_dir: &Path, credentials: &str) -> Result<String, Error> {
     let dir = data_dir.join("pki");
     let url = read(&dir.join("url"))?.ok_or_else(|| Error::NeverServed(dir.join("url")))?;
     let ca = read(&dir.join("ca.crt"))?.ok_or_else(|| Error::NeverServed(dir.join("ca.crt")))?;
-    let token = read(&dir.join("token"))?.ok_or_else(|| Error::NeverServed(dir.join("token")))?;
-    let certificate = ca.find("-----BEGIN").map_or(ca.as_str(), |start| &ca[start..]);
     Ok(format!(
         "apiVersion: v1\nkind: Config\nclusters:\n- name: jobdock\n  cluster:\n    server: {url}\n    \
-         certificate-authority-data: {}\nusers:\n- name: jobdock\n  user:\n    token: {}\ncontexts:\n- name: jobdock\n  \
-         context:\n    cluster: jobdock\n    user: jobdock\n    namespace: default\ncurrent-context: jobdock\n",
-        STANDARD.encode(certificate),
-        token.trim(),
+         certificate-authority-data: {}\nusers:\n- name: jobdock\n  user:\n    {credentials}\ncontexts:\n- name: \
+         jobdock\n  context:\n    cluster: jobdock\n    user: jobdock\n    namespace: default\ncurrent-context: \
+         jobdock\n",
+        STANDARD.encode(bare(&ca)),
     ))
+}
+
+/// The authority's certificate, as PEM; made where there is none yet.
+pub fn authority(data_dir: &Path, now: Timestamp) -> Result<String, Error> {
+    let dir = directory(data_dir)?;
+    Authority::open(&dir, now)?;
+    let text = read(&dir.join("ca.crt"))?.ok_or_else(|| Error::NeverServed(dir.join("ca.crt")))?;
+    Ok(bare(&text).to_owned())
+}
+
+/// A certificate without the lines before it.
+fn bare(text: &str) -> &str {
+    text.find("-----BEGIN").map_or(text, |start| &text[start..])
 }
 
 /// The authority that signs servers.
@@ -176,10 +256,12 @@ fn set_validity(params: &mut CertificateParams, now: Timestamp, length: SignedDu
     params.not_after = day(now + length);
 }
 
-fn hosts(address: IpAddr) -> Vec<String> {
+fn hosts(addresses: &[IpAddr]) -> Vec<String> {
     let mut hosts: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
-    for local in ["127.0.0.1".to_owned(), "::1".to_owned(), address.to_string()] {
-        if !address.is_unspecified() && !hosts.contains(&local) {
+    let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    for local in loopback.iter().chain(addresses).filter(|address| !address.is_unspecified()) {
+        let local = local.to_string();
+        if !hosts.contains(&local) {
             hosts.push(local);
         }
     }

@@ -5,8 +5,10 @@
 
 use super::error::Problem;
 use super::route;
+use crate::model::apply;
 use crate::model::decode::FieldValidation;
-use crate::model::field::{ErrorType, FieldError};
+use crate::model::field::{ErrorType, Errors, FieldError, Path};
+use crate::model::validation::metadata;
 
 /// The parameters as they stand in the URL, in order, percent-decoded.
 #[derive(Clone, Debug, Default)]
@@ -58,11 +60,6 @@ impl Params {
             .map(Some)
             .map_err(|_| Problem::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))
     }
-
-    /// `dryRun`: whether nothing is to be written. Only `All` is known.
-    pub fn dry_run(&self, options: &str) -> Result<bool, Problem> {
-        dry_run(self.all("dryRun"), options)
-    }
 }
 
 fn plain(text: &str) -> String {
@@ -70,40 +67,89 @@ fn plain(text: &str) -> String {
     route::decode(&text).unwrap_or(text)
 }
 
-/// Whether these values of `dryRun` ask for a dry run.
+/// Whether these values of `dryRun` ask for a dry run. Only `All` is known.
 pub fn dry_run<'a>(values: impl Iterator<Item = &'a str>, options: &str) -> Result<bool, Problem> {
+    let mut errors = Errors::new();
+    let dry = read_dry_run(values, &mut errors);
+    valid(errors, options).map(|()| dry)
+}
+
+fn read_dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut Errors) -> bool {
     let values: Vec<&str> = values.filter(|value| !value.is_empty()).collect();
-    let unknown: Vec<FieldError> = values
-        .iter()
-        .filter(|value| **value != "All")
-        .map(|value| FieldError {
-            kind: ErrorType::NotSupported,
-            field: "dryRun".to_owned(),
-            message: format!("Unsupported value: [\"{value}\"]: supported values: \"All\""),
-        })
-        .collect();
-    match unknown.is_empty() {
-        true => Ok(!values.is_empty()),
-        false => Err(Problem::invalid_of("meta.k8s.io", options, "", &unknown)),
+    for value in values.iter().filter(|value| **value != "All") {
+        let message = format!("Unsupported value: [\"{value}\"]: supported values: \"All\"");
+        errors.push(FieldError { kind: ErrorType::NotSupported, field: "dryRun".to_owned(), message });
+    }
+    !values.is_empty()
+}
+
+fn read_field_validation(params: &Params, errors: &mut Errors) -> FieldValidation {
+    match params.filled("fieldValidation") {
+        None | Some("Warn") => FieldValidation::Warn,
+        Some("Ignore") => FieldValidation::Ignore,
+        Some("Strict") => FieldValidation::Strict,
+        Some(other) => {
+            errors.not_supported(&Path::new("fieldValidation"), &other, &["", "Ignore", "Strict", "Warn"]);
+            FieldValidation::Warn
+        }
     }
 }
 
-/// `fieldValidation` of a write.
-pub fn field_validation(params: &Params, options: &str) -> Result<FieldValidation, Problem> {
-    match params.filled("fieldValidation") {
-        None | Some("Warn") => Ok(FieldValidation::Warn),
-        Some("Ignore") => Ok(FieldValidation::Ignore),
-        Some("Strict") => Ok(FieldValidation::Strict),
-        Some(other) => {
-            let error = FieldError {
-                kind: ErrorType::NotSupported,
-                field: "fieldValidation".to_owned(),
-                message: format!(
-                    "Unsupported value: \"{other}\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
-                ),
-            };
-            Err(Problem::invalid_of("meta.k8s.io", options, "", &[error]))
-        }
+/// The options of a create, an update or a patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Nothing is to be written.
+    pub dry_run: bool,
+    /// What becomes of unknown and duplicate fields.
+    pub field_validation: FieldValidation,
+    /// Who writes, by the parameter or else by the `User-Agent`.
+    pub manager: String,
+    /// An apply wins its conflicts.
+    pub force: bool,
+}
+
+/// Which options are read: they differ in what they allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteForm {
+    /// `CreateOptions`
+    Create,
+    /// `UpdateOptions`
+    Update,
+    /// `PatchOptions`
+    Patch,
+    /// `PatchOptions` of a server-side apply
+    Apply,
+}
+
+/// Reads and checks the options of a write; the error names everything that is wrong with them.
+pub fn write_options(params: &Params, agent: &str, form: WriteForm) -> Result<WriteOptions, Problem> {
+    let mut errors = Errors::new();
+    let manager = params.text("fieldManager").unwrap_or_default();
+    let force = params.optional_flag("force");
+    let options = match form {
+        WriteForm::Create => "CreateOptions",
+        WriteForm::Update => "UpdateOptions",
+        WriteForm::Patch | WriteForm::Apply => "PatchOptions",
+    };
+    if form == WriteForm::Patch && force.is_some() {
+        errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
+    }
+    if form == WriteForm::Apply && manager.is_empty() {
+        errors.required(&Path::new("fieldManager"), "is required for apply patch");
+    }
+    metadata::field_manager(&mut errors, manager, &Path::new("fieldManager"));
+    let dry_run = read_dry_run(params.all("dryRun"), &mut errors);
+    let field_validation = read_field_validation(params, &mut errors);
+    valid(errors, options)?;
+    let manager = if manager.is_empty() { apply::manager_name(agent) } else { manager.to_owned() };
+    Ok(WriteOptions { dry_run, field_validation, manager, force: force.unwrap_or(false) })
+}
+
+fn valid(errors: Errors, options: &str) -> Result<(), Problem> {
+    let errors = errors.into_vec();
+    match errors.as_slice() {
+        [] => Ok(()),
+        errors => Err(Problem::invalid_of("meta.k8s.io", options, "", errors)),
     }
 }
 

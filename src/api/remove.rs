@@ -32,16 +32,17 @@ const JOB_WARNING: &str = "child pods are preserved by default when jobs are del
                            to remove them or set propagationPolicy=Orphan to suppress this warning";
 
 /// What a client asks of a deletion.
-struct Options {
+pub(super) struct Options {
     grace_seconds: Option<i64>,
     propagation: Option<Propagation>,
     uid: Option<String>,
     revision: Option<String>,
-    dry: bool,
+    /// Nothing is written.
+    pub(super) dry: bool,
 }
 
 /// What became of an object.
-enum Outcome {
+pub(super) enum Outcome {
     /// It is gone; its last state.
     Removed(Object),
     /// It is marked, and goes later; the state it has now.
@@ -101,7 +102,8 @@ pub async fn collection(state: &ApiState, call: &Call, body: &Bytes) -> Result<R
     Ok(response)
 }
 
-async fn remove(state: &ApiState, object: Object, options: &Options) -> Result<Outcome, Problem> {
+/// Deletes an object as the options ask.
+pub(super) async fn remove(state: &ApiState, object: Object, options: &Options) -> Result<Outcome, Problem> {
     let mut object = object;
     for tries in 1.. {
         check_preconditions(&object, options)?;
@@ -184,15 +186,22 @@ fn check_preconditions(object: &Object, options: &Options) -> Result<(), Problem
 /// Parity: a body, where there is one, takes the place of the query's options.
 fn options(call: &Call, body: &Bytes) -> Result<Options, Problem> {
     let options = if body.iter().all(u8::is_ascii_whitespace) { from_query(call)? } else { from_body(call, body)? };
-    let dry = options.dry_run.iter().flatten().map(String::as_str);
-    let preconditions = options.preconditions.as_ref();
-    Ok(Options {
-        grace_seconds: options.grace_period_seconds,
-        propagation: policy(&options)?,
-        uid: preconditions.and_then(|guards| guards.uid.clone()),
-        revision: preconditions.and_then(|guards| guards.resource_version.clone()),
-        dry: query::dry_run(dry, "DeleteOptions")?,
-    })
+    Options::read(&options)
+}
+
+impl Options {
+    /// Reads and checks what was asked.
+    pub(super) fn read(options: &DeleteOptions) -> Result<Self, Problem> {
+        let dry = options.dry_run.iter().flatten().map(String::as_str);
+        let preconditions = options.preconditions.as_ref();
+        Ok(Self {
+            grace_seconds: options.grace_period_seconds,
+            propagation: policy(options)?,
+            uid: preconditions.and_then(|guards| guards.uid.clone()),
+            revision: preconditions.and_then(|guards| guards.resource_version.clone()),
+            dry: query::dry_run(dry, "DeleteOptions")?,
+        })
+    }
 }
 
 fn from_query(call: &Call) -> Result<DeleteOptions, Problem> {

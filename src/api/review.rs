@@ -1,17 +1,66 @@
-//! Owns the reviews by which a client asks who it is and what it may do. PURE.
-//! Never decides access: whoever has the token or the socket may do everything, and is told so.
+//! Owns the reviews by which a client asks who somebody is and what they may do: created, answered, forgotten.
+//! Never decides access: `access` does.
 
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::access::{self, Ask};
+use super::accounts::Accounts;
+use super::call;
+use super::caller::Caller;
+use super::discovery::{REVIEWS, Review};
 use super::error::Problem;
+use super::query::Params;
+use crate::token::ISSUER;
 
-/// The name under which a caller appears. Parity in form: upstream's break-glass administrator.
-pub const USER: &str = "jobdock-admin";
-/// The caller's groups.
-pub const GROUPS: &[&str] = &["system:masters", "system:authenticated"];
+/// One request for a review.
+pub struct Call<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// Its query.
+    pub params: &'a Params,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// The namespace in its address; empty where there is none.
+    pub namespace: &'a str,
+}
 
-/// The answer to a review: the request with its `status`.
-pub fn answer(kind: &str, api_version: &str, mut review: Value) -> Result<Value, Problem> {
+/// The review that an address names.
+pub fn find(group: &str, version: &str, plural: &str, namespace: &str) -> Option<&'static Review> {
+    let mut known = REVIEWS.iter();
+    known.find(|review| {
+        (review.group, review.version, review.plural) == (group, version, plural)
+            && review.namespaced != namespace.is_empty()
+    })
+}
+
+/// Answers a request for a review.
+pub async fn create(accounts: &Accounts, review: &Review, call: Call<'_>, body: Body) -> Result<Response, Problem> {
+    if call.method != Method::POST {
+        return Err(Problem::method_not_allowed());
+    }
+    let ask = Ask {
+        verb: "create".to_owned(),
+        group: review.group.to_owned(),
+        resource: review.plural.to_owned(),
+        namespace: call.namespace.to_owned(),
+        ..Ask::default()
+    };
+    if !access::allows(call.caller, &ask) {
+        return Err(Problem::no_access(&call.caller.name, &ask));
+    }
+    let sent = call::tree(call.headers, call::read_body(body).await?)?;
+    let answer = answer(accounts, review, &call, sent)?;
+    call::encoder(call.headers, call.params)?.value(StatusCode::CREATED, &answer)
+}
+
+/// The answer: the request with its `status`.
+fn answer(accounts: &Accounts, known: &Review, call: &Call<'_>, mut review: Value) -> Result<Value, Problem> {
+    let kind = known.kind;
     let Some(body) = review.as_object_mut() else {
         return Err(Problem::bad_request(format!("couldn't get version/kind; a {kind} is an object")));
     };
@@ -22,17 +71,90 @@ pub fn answer(kind: &str, api_version: &str, mut review: Value) -> Result<Value,
         )));
     }
     body.insert("kind".to_owned(), json!(kind));
-    body.insert("apiVersion".to_owned(), json!(api_version));
+    body.insert("apiVersion".to_owned(), json!(format!("{}/{}", known.group, known.version)));
     body.entry("metadata").or_insert_with(|| json!({}));
+    let spec = body.get("spec").cloned().unwrap_or_default();
     let status = match kind {
-        "SelfSubjectReview" => json!({"userInfo": {"username": USER, "groups": GROUPS}}),
-        "SelfSubjectRulesReview" => json!({
-            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-            "incomplete": false,
-        }),
-        _ => json!({"allowed": true, "reason": "the bearer of the token may do everything"}),
+        "SelfSubjectReview" => json!({"userInfo": call.caller.to_value()}),
+        "SelfSubjectRulesReview" => access::rules_status(call.caller, text(&spec, "namespace")),
+        "TokenReview" => token(accounts, &spec),
+        "SelfSubjectAccessReview" => access_status(call.caller, kind, call.namespace, &spec)?,
+        _ => access_status(&subject(kind, &spec)?, kind, call.namespace, &spec)?,
     };
     body.insert("status".to_owned(), status);
     Ok(review)
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Whom a review asks about.
+fn subject(kind: &str, spec: &Value) -> Result<Caller, Problem> {
+    let (user, groups) = (text(spec, "user"), texts(&spec["groups"]));
+    if user.is_empty() && groups.is_empty() {
+        return Err(invalid(kind, "spec.user", "at least one of user or group must be specified"));
+    }
+    let extra = spec["extra"].as_object().into_iter().flatten();
+    let extra = extra.map(|(name, values)| (name.clone(), texts(values))).collect();
+    Ok(Caller { name: user.to_owned(), uid: text(spec, "uid").to_owned(), groups, extra })
+}
+
+/// Parity: upstream's validation of subject access reviews.
+fn invalid(kind: &str, field: &str, detail: &str) -> Problem {
+    let error = crate::model::field::FieldError::invalid(&crate::model::field::Path::new(field), &"", detail);
+    Problem::invalid_of("authorization.k8s.io", kind, "", &[error])
+}
+
+fn access_status(caller: &Caller, kind: &str, namespace: &str, spec: &Value) -> Result<Value, Problem> {
+    let allowed = match (spec.get("resourceAttributes"), spec.get("nonResourceAttributes")) {
+        (Some(asked), None) => {
+            let own = text(asked, "namespace");
+            if kind == "LocalSubjectAccessReview" && own != namespace {
+                let field = "spec.resourceAttributes.namespace";
+                return Err(invalid(kind, field, &format!("must match metadata.namespace: {namespace}")));
+            }
+            let field = |name: &str| text(asked, name).to_owned();
+            let ask = Ask {
+                verb: field("verb"),
+                group: field("group"),
+                resource: field("resource"),
+                subresource: field("subresource"),
+                namespace: own.to_owned(),
+                name: field("name"),
+            };
+            access::allows(caller, &ask)
+        }
+        (None, Some(asked)) => access::allows_path(caller, text(asked, "verb"), text(asked, "path")),
+        (Some(_), Some(_)) => {
+            let words = "cannot be specified in combination with resourceAttributes";
+            return Err(invalid(kind, "spec.nonResourceAttributes", words));
+        }
+        (None, None) => {
+            let words = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            return Err(invalid(kind, "spec.resourceAttributes", words));
+        }
+    };
+    Ok(match (allowed, caller.is_master()) {
+        (true, true) => json!({"allowed": true, "reason": "members of system:masters may do everything"}),
+        (true, false) => json!({"allowed": true, "reason": "allowed by jobdock's fixed role"}),
+        (false, _) => json!({"allowed": false}),
+    })
+}
+
+fn token(accounts: &Accounts, spec: &Value) -> Value {
+    let asked = texts(&spec["audiences"]);
+    let audiences = if asked.is_empty() { vec![ISSUER.to_owned()] } else { asked };
+    match accounts.bearer(text(spec, "token"), &audiences) {
+        Ok(bearer) => json!({
+            "authenticated": true,
+            "user": bearer.caller.to_value(),
+            "audiences": if bearer.audiences.is_empty() { audiences } else { bearer.audiences },
+        }),
+        Err(why) => json!({"user": {}, "error": why}),
+    }
 }

@@ -21,8 +21,8 @@ pub enum Place {
     Group(String),
     /// `/api/v1`, `/apis/GROUP/VERSION`; the group is empty for the core.
     Version(String, String),
-    /// A resource that is not in the table of kinds: (group, version, resource). Reviews are such.
-    Virtual(String, String, String),
+    /// A resource that is not in the table of kinds: (group, version, resource, namespace). Reviews are such.
+    Virtual(String, String, String, String),
 }
 
 /// Objects of one kind: all, those of a namespace, or one.
@@ -74,7 +74,10 @@ fn resource(group: &str, version: &str, segments: &[&str]) -> Option<Place> {
     };
     let Some(kind) = Kind::of_url(group, version, plural) else {
         let named = !name.is_empty() || !subresource.is_empty();
-        return (!named).then(|| Place::Virtual(group.to_owned(), version.to_owned(), plural.to_owned()));
+        return (!named).then(|| {
+            let [group, version, plural, namespace] = [group, version, plural, namespace].map(str::to_owned);
+            Place::Virtual(group, version, plural, namespace)
+        });
     };
     // A cluster-scoped kind has no place in a namespace, and one of its objects no place outside.
     let misplaced = if kind.namespaced { namespace.is_empty() && !name.is_empty() } else { !namespace.is_empty() };

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::guard::{Guard, guard};
+use super::guard::{Guard, Peer, guard};
 use super::pki::{self, Pki};
 use super::{ApiState, app};
 
@@ -67,27 +67,50 @@ pub enum Error {
 /// Open sockets, not yet served.
 pub struct Listeners {
     unix: Option<(UnixListener, PathBuf)>,
-    tls: Option<(TcpListener, Pki)>,
+    tls: Vec<TcpListener>,
+    pki: Option<Pki>,
 }
 
 impl Listeners {
     /// Opens the unix socket (mode 0600) at `unix`, and TLS at `tcp` with keys from `data_dir`, where they are asked for.
     /// A socket file that no server answers on is replaced.
     pub async fn bind(data_dir: &Path, unix: Option<&Path>, tcp: Option<SocketAddr>) -> Result<Self, Error> {
+        Self::bind_all(data_dir, unix, tcp.as_slice()).await
+    }
+
+    /// [`Listeners::bind`] with TLS at several addresses; the first is the one that kubeconfigs name.
+    pub async fn bind_all(data_dir: &Path, unix: Option<&Path>, tcp: &[SocketAddr]) -> Result<Self, Error> {
         let unix = match unix {
             Some(path) => Some((bind_unix(path).await?, path.to_owned())),
             None => None,
         };
-        let tls = match tcp {
-            Some(address) => Some(bind_tls(data_dir, address).await?),
-            None => None,
-        };
-        Ok(Self { unix, tls })
+        let mut pki = None;
+        if !tcp.is_empty() {
+            let names: Vec<IpAddr> = tcp.iter().map(SocketAddr::ip).collect();
+            pki = Some(Pki::open(data_dir, &names, Timestamp::now())?);
+        }
+        let mut tls = Vec::with_capacity(tcp.len());
+        for address in tcp {
+            tls.push(bind_tls(*address).await?);
+        }
+        if let Some(first) = tls.first().and_then(|listener| listener.local_addr().ok()) {
+            let host = match first.ip() {
+                any if any.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], first.port())),
+                _ => first,
+            };
+            pki::remember_url(data_dir, &format!("https://{host}"))?;
+        }
+        Ok(Self { unix, tls, pki })
+    }
+
+    /// Every address that TLS listens on.
+    pub fn tcp_addresses(&self) -> Vec<SocketAddr> {
+        self.tls.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// The address that TLS listens on; tells the port where 0 was asked for.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
-        self.tls.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+        self.tls.first().and_then(|listener| listener.local_addr().ok())
     }
 }
 
@@ -109,23 +132,16 @@ async fn bind_unix(path: &Path) -> Result<UnixListener, Error> {
     Ok(listener)
 }
 
-async fn bind_tls(data_dir: &Path, address: SocketAddr) -> Result<(TcpListener, Pki), Error> {
+async fn bind_tls(address: SocketAddr) -> Result<TcpListener, Error> {
     let fail = |source| Error::Listen { address: address.to_string(), source };
-    let pki = Pki::open(data_dir, address.ip(), Timestamp::now())?;
-    let listener = TcpListener::bind(address).await.map_err(fail)?;
-    let bound = listener.local_addr().map_err(fail)?;
-    let host = match bound.ip() {
-        any if any.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], bound.port())),
-        _ => bound,
-    };
-    pki::remember_url(data_dir, &format!("https://{host}"))?;
-    Ok((listener, pki))
+    TcpListener::bind(address).await.map_err(fail)
 }
 
 /// Serves until `stop`; then ends streams, lets requests under way finish, and returns.
 pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let open = app(state);
+    let conversations = state.conversations.clone();
+    let open = app(state.clone());
     let unix = async {
         if let Some((listener, path)) = listeners.unix {
             accept_all(Socket::Unix(listener), &open, &places, &stop).await;
@@ -134,13 +150,23 @@ pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToke
         }
     };
     let tls = async {
-        if let Some((listener, pki)) = listeners.tls {
-            let guards = Arc::new(Guard::new(&pki.token, pki.hosts));
-            let guarded = open.clone().layer(middleware::from_fn_with_state(guards, guard));
-            accept_all(Socket::Tls(listener, TlsAcceptor::from(pki.tls)), &guarded, &places, &stop).await;
+        if let Some(pki) = listeners.pki {
+            let accounts = state.accounts.clone().with_admin(&pki.token);
+            let guards = Arc::new(Guard::new(accounts.clone(), pki.hosts));
+            let guarded =
+                app(state.clone().with_accounts(accounts)).layer(middleware::from_fn_with_state(guards, guard));
+            let acceptor = TlsAcceptor::from(pki.tls);
+            let sockets = listeners.tls.into_iter().map(|listener| Socket::Tls(listener, acceptor.clone()));
+            let all = sockets.map(|socket| accept_all(socket, &guarded, &places, &stop));
+            futures::future::join_all(all).await;
         }
     };
     tokio::join!(unix, tls);
+    // They are told to end with the rest; their clients are to hear of it.
+    conversations.close();
+    if tokio::time::timeout(DRAIN, conversations.wait()).await.is_err() {
+        tracing::warn!("conversations with pods were cut off: they did not end in time");
+    }
 }
 
 /// What is listened on.
@@ -172,14 +198,16 @@ impl Socket {
 
 impl Arrived {
     /// None where the handshake fails or takes too long: there is nobody to tell.
-    async fn ready(self) -> Option<Box<dyn Wire>> {
+    async fn ready(self) -> Option<(Box<dyn Wire>, Option<Peer>)> {
         match self {
-            Self::Unix(stream) => Some(Box::new(stream)),
+            Self::Unix(stream) => Some((Box::new(stream), None)),
             Self::Tls(stream, acceptor) => {
                 // Small answers must not wait for a client's acknowledgement of the one before.
                 let _ = stream.set_nodelay(true);
                 let shaken = tokio::time::timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await.ok()?.ok()?;
-                Some(Box::new(shaken))
+                let certificates = shaken.get_ref().1.peer_certificates().unwrap_or_default();
+                let peer = certificates.first().and_then(|certificate| pki::caller(certificate)).map(Peer);
+                Some((Box::new(shaken), peer))
             }
         }
     }
@@ -217,8 +245,13 @@ async fn accept_all(socket: Socket, router: &Router, places: &Arc<Semaphore>, st
 }
 
 async fn connection(arrived: Arrived, router: Router, place: OwnedSemaphorePermit, stop: CancellationToken) {
-    let Some(stream) = arrived.ready().await else { return };
-    let service = service_fn(move |request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
+    let Some((stream, peer)) = arrived.ready().await else { return };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(peer) = peer.clone() {
+            request.extensions_mut().insert(peer);
+        }
+        router.clone().oneshot(request.map(Body::new))
+    });
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADERS);
     server

@@ -116,7 +116,7 @@ async fn begin(
 fn live(state: &ApiState, kind: &'static Kind, after: u64, watcher: &mut Watcher) -> Result<Phase, Problem> {
     // A revision that has not happened yet is waited for, as upstream does.
     let from = after.min(state.store.revision());
-    match state.store.watch(&[kind], from) {
+    match state.store.watch(&[kind.storage()], from) {
         Ok(watch) => Ok(Phase::Live { watch: Box::new(watch), after }),
         // Parity: once the request is understood, a watch fails with an event, not with a status.
         Err(error @ store::Error::Compacted(..)) => {

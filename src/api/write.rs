@@ -1,4 +1,4 @@
-//! Owns `create`, `update` and `patch`, of objects and of their status: which state a write is decided on, and when it is
+//! Owns `create`, `update`, `patch` and server-side apply, of objects and of their status: which state a write is decided on, and when it is
 //! decided again. Never judges an object: `model::admit` does.
 //!
 //! When somebody else was faster, a write is decided again on the newest state: one that names a revision is then
@@ -7,15 +7,18 @@
 use axum::response::Response;
 use bytes::Bytes;
 use http::{StatusCode, header};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 
 use super::ApiState;
 use super::call::{self, Call};
-use super::encode;
+use super::encode::{self, Encoder};
 use super::error::Problem;
 use super::negotiate::{self, PatchForm};
-use super::query::field_validation;
-use crate::model::admit::{self, Admitted, Identity, Options, Part, Patched, Refusal};
+use super::query::{WriteForm, WriteOptions, write_options};
+use crate::admission::{self, Admission};
+use crate::model::admit::{self, Admitted, Configuration, Identity, Measure, Options, Part, Patched, Refusal};
+use crate::model::apply::Writer;
 use crate::model::object::{Key, Object};
 use crate::model::patch::{self, PatchKind};
 use crate::store::{self, Expected, Store, Write};
@@ -28,8 +31,13 @@ const CONFLICT_TRIES: usize = 5;
 /// `create`.
 pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Response, Problem> {
     let encoder = call.encoder()?;
-    let options = options(call, "CreateOptions")?;
+    let asked = options(call, WriteForm::Create)?;
     let (body, format) = call::text_body(&call.headers, body)?;
+    let admission = Admission::of(&state.store, &call.target.namespace)?;
+    let mutate = |object: &Object| admission.mutate(object).map_err(refusal);
+    let validate = |object: &Object| admission.validate(object).map_err(refusal);
+    let measure = Measure { mutate: &mutate, validate: &validate };
+    let options = Options { measure, ..admit_options(call, &asked) };
     let mut tried = String::new();
     for _ in 0..NAME_TRIES {
         let minted = state.store.mint();
@@ -39,12 +47,9 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
         let Admitted { object, warnings } = admitted?;
         let generated = object.meta().generate_name.is_some() && object.key().name.ends_with(&minted.suffix);
         tried = object.key().name;
-        match commit(&state.store, Write::Create(object), options.dry_run).await {
-            Ok(object) => {
-                let mut response = encoder.object(StatusCode::CREATED, &object)?;
-                encode::warn(&mut response, &warnings);
-                return Ok(response);
-            }
+        let write = Write::Create(call.kind().keep(&object));
+        match commit(&state.store, write, options.dry_run).await {
+            Ok(object) => return answer(&encoder, StatusCode::CREATED, &object, &warnings),
             Err(store::Error::AlreadyExists(_)) if generated => {}
             Err(error) => return Err(error.into()),
         }
@@ -54,12 +59,14 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
 
 /// `update`, of an object or of its status.
 pub async fn update(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Result<Response, Problem> {
-    let options = options(call, "UpdateOptions")?;
+    let asked = options(call, WriteForm::Update)?;
+    let options = admit_options(call, &asked);
     let (body, format) = call::text_body(&call.headers, body)?;
     change(state, call, options.dry_run, |old| {
         Ok(match part {
             Part::Main => admit::update(old, &body, format, &options)?,
             Part::Status => admit::update_status(old, &body, format, &options)?,
+            Part::Finalizers => admit::finalize(old, &body, format, &options)?,
         })
     })
     .await
@@ -67,12 +74,13 @@ pub async fn update(state: &ApiState, call: &Call, body: Bytes, part: Part) -> R
 
 /// `patch`, of an object or of its status.
 pub async fn patch(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Result<Response, Problem> {
-    let options = options(call, "PatchOptions")?;
     let how = match negotiate::patch(call.header(header::CONTENT_TYPE))? {
         PatchForm::Document(how) => how,
-        PatchForm::Apply => return Err(Problem::not_implemented("server-side apply")),
+        PatchForm::Apply => return apply(state, call, &body, part).await,
     };
-    let patch::Read { patch, strict } = patch::read(how, &body)?;
+    let asked = options(call, WriteForm::Patch)?;
+    let options = admit_options(call, &asked);
+    let patch::Read { patch, strict } = patch::read(how, &body, options.field_validation)?;
     let patched = match how {
         PatchKind::Json | PatchKind::Merge => Patched::Json { strict: &strict },
         PatchKind::Strategic => Patched::Strategic { patch: &patch, strict: &strict },
@@ -85,12 +93,69 @@ pub async fn patch(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Re
     .await
 }
 
-fn options<'a>(call: &'a Call, name: &str) -> Result<Options<'a>, Problem> {
-    Ok(Options {
+/// Why an object is not admitted, as a refusal of its rules.
+fn refusal(error: admission::Error) -> Refusal {
+    match error {
+        admission::Error::Forbidden { resource, name, why } => Refusal::Forbidden { resource, name, reason: why },
+        admission::Error::Store(error) => Refusal::Internal(error.to_string()),
+    }
+}
+
+/// `patch` by server-side apply: it also makes what is not there.
+async fn apply(state: &ApiState, call: &Call, body: &[u8], part: Part) -> Result<Response, Problem> {
+    let encoder = call.encoder()?;
+    let asked = options(call, WriteForm::Apply)?;
+    let admission = Admission::of(&state.store, &call.target.namespace)?;
+    let mutate = |object: &Object| admission.mutate(object).map_err(refusal);
+    let validate = |object: &Object| admission.validate(object).map_err(refusal);
+    let measure = Measure { mutate: &mutate, validate: &validate };
+    let options = Options { measure, ..admit_options(call, &asked) };
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let old = state.store.get(&call.key())?;
+        if old.is_none() && part == Part::Status {
+            return Err(Problem::not_found(call.kind(), &call.target.name));
+        }
+        let minted = state.store.mint();
+        let identity = Identity { uid: &minted.uid, suffix: &minted.suffix, now: minted.now };
+        let writer = Writer { name: &asked.manager, now: minted.now };
+        let (kind, name) = (call.kind(), call.target.name.as_str());
+        let sent = Configuration { kind, name, part, body, writer, force: asked.force };
+        let admitted = admit::apply(old.as_ref(), &sent, &options, &identity);
+        if old.is_none() {
+            check_namespace(&state.store, call, &admitted)?;
+        }
+        let Admitted { object, warnings } = admitted?;
+        let (code, write) = match &old {
+            None => (StatusCode::CREATED, Write::Create(object)),
+            Some(old) => {
+                admission::update(&state.store, &object).map_err(refusal)?;
+                (StatusCode::OK, Write::Update { object, expected: Expected::Revision(old.revision()) })
+            }
+        };
+        match commit(&state.store, write, options.dry_run).await {
+            Ok(object) => return answer(&encoder, code, &object, &warnings),
+            Err(store::Error::Conflict { .. } | store::Error::AlreadyExists(_) | store::Error::NotFound(_))
+                if tries < CONFLICT_TRIES => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+pub(super) fn options(call: &Call, form: WriteForm) -> Result<WriteOptions, Problem> {
+    let agent = call.header(header::USER_AGENT).unwrap_or_default();
+    write_options(&call.params, agent, form)
+}
+
+fn admit_options<'a>(call: &'a Call, asked: &'a WriteOptions) -> Options<'a> {
+    Options {
         namespace: &call.target.namespace,
-        field_validation: field_validation(&call.params, name)?,
-        dry_run: call.params.dry_run(name)?,
-    })
+        field_validation: asked.field_validation,
+        dry_run: asked.dry_run,
+        writer: Some(Writer { name: &asked.manager, now: Timestamp::now() }),
+        measure: Measure::NONE,
+    }
 }
 
 /// Reads the object, lets `decide` say what becomes of it, writes that.
@@ -106,18 +171,22 @@ async fn change(
         tries += 1;
         let old = state.store.get(&call.key())?;
         let old = old.ok_or_else(|| Problem::not_found(call.kind(), &call.target.name))?;
-        let Admitted { object, warnings } = decide(&old)?;
+        let Admitted { object, warnings } = decide(&call.kind().show(&old))?;
+        admission::update(&state.store, &object).map_err(refusal)?;
+        let object = call.kind().keep(&object);
         let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
         match commit(&state.store, write, dry).await {
-            Ok(object) => {
-                let mut response = encoder.object(StatusCode::OK, &object)?;
-                encode::warn(&mut response, &warnings);
-                return Ok(response);
-            }
+            Ok(object) => return answer(&encoder, StatusCode::OK, &object, &warnings),
             Err(store::Error::Conflict { .. }) if tries < CONFLICT_TRIES => {}
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+fn answer(encoder: &Encoder, code: StatusCode, object: &Object, warnings: &[String]) -> Result<Response, Problem> {
+    let mut response = encoder.object(code, object)?;
+    encode::warn(&mut response, warnings);
+    Ok(response)
 }
 
 /// Writes one object, or only tries to. The object as it then stands, without a revision where nothing was written.
@@ -132,8 +201,10 @@ pub async fn commit(store: &Store, write: Write, dry: bool) -> Result<Object, st
 fn check_namespace(store: &Store, call: &Call, admitted: &Result<Admitted, Refusal>) -> Result<(), Problem> {
     let name = match admitted {
         Ok(admitted) => admitted.object.key().name,
-        Err(Refusal::Invalid { name, .. }) => name.clone(),
-        Err(Refusal::BadRequest(_) | Refusal::Conflict { .. } | Refusal::Internal(_)) => return Ok(()),
+        Err(Refusal::Invalid { name, .. } | Refusal::Forbidden { name, .. }) => name.clone(),
+        Err(Refusal::BadRequest(_) | Refusal::Conflict { .. } | Refusal::Contested { .. } | Refusal::Internal(_)) => {
+            return Ok(());
+        }
     };
     if !call.kind().namespaced {
         return Ok(());

@@ -9,6 +9,10 @@ use crate::daemon;
 /// Print a kubeconfig for the daemon of this machine.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Use a client certificate made now, valid for a year, instead of the token
+    #[arg(long)]
+    client_certificate: bool,
+
     #[command(flatten)]
     data: Data,
 }
@@ -16,7 +20,7 @@ pub struct Args {
 /// Prints the kubeconfig on standard output.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let directory = args.data.directory()?;
-    let Some(text) = daemon::kubeconfig(&directory)? else {
+    let Some(text) = daemon::kubeconfig(&directory, args.client_certificate)? else {
         let flag = args.data.flag();
         return Err(Failure::Usage(format!(
             "no daemon has served {} yet: start one with `jobdock serve{flag}`",

@@ -80,10 +80,12 @@ impl Local {
         Ok(Config {
             data_dir: self.data.directory()?,
             listen: None,
+            also_listen: Vec::new(),
             host: self.host.clone(),
             runtime: self.runtime.into(),
             node: true,
             stop_pods_on_exit: false,
+            account_access: true,
             backoff_base: self.backoff_base,
             backoff_cap: self.backoff_cap,
         })

@@ -21,6 +21,10 @@ pub struct Args {
     #[arg(long, env = "JOBDOCK_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7443")]
     listen: SocketAddr,
 
+    /// Another address of the HTTPS API, for pods that call it: the bridge's, such as 172.17.0.1:7443; may be repeated
+    #[arg(long, env = "JOBDOCK_ALSO_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    also_listen: Vec<SocketAddr>,
+
     /// `none` serves the API and the controllers only: pods stay Pending until a client writes their status
     #[arg(long, env = "JOBDOCK_NODE", value_enum, default_value = "local")]
     node: Node,
@@ -28,6 +32,10 @@ pub struct Args {
     /// End all pods when the daemon stops; without it they run on, and the next daemon adopts them
     #[arg(long, env = "JOBDOCK_STOP_PODS_ON_EXIT")]
     stop_pods_on_exit: bool,
+
+    /// Refuse requests with service account tokens; without it they may edit in their own namespace
+    #[arg(long, env = "JOBDOCK_NO_SERVICE_ACCOUNT_ACCESS")]
+    no_service_account_access: bool,
 
     #[command(flatten)]
     local: Local,
@@ -49,8 +57,10 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let config = Config {
         listen: Some(args.listen),
+        also_listen: args.also_listen.clone(),
         node: args.node == Node::Local,
         stop_pods_on_exit: args.stop_pods_on_exit,
+        account_access: !args.no_service_account_access,
         ..args.local.config()?
     };
     let daemon = Daemon::start(config).await.map_err(|error| connect::failure(error.into()))?;
@@ -85,10 +95,9 @@ fn greet(daemon: &Daemon, args: &Args) {
         return;
     }
     eprintln!("jobdock {} serves {address}, data in {}", env!("CARGO_PKG_VERSION"), daemon.directory().display());
-    if !args.listen.ip().is_loopback() {
+    for address in std::iter::once(&args.listen).chain(&args.also_listen).filter(|one| !one.ip().is_loopback()) {
         eprintln!(
-            "warning: {} can be reached from elsewhere; whoever holds the token rules this machine's engine",
-            args.listen
+            "warning: {address} can be reached from elsewhere; whoever holds the token rules this machine's engine"
         );
     }
     eprintln!("  jobdock kubeconfig{data} > jobdock.kubeconfig");

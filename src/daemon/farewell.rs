@@ -16,7 +16,7 @@ use crate::pod::conditions;
 use crate::store::{Error, Expected, Query, Store, Write};
 
 /// Time beyond the longest grace period: for the engine, and for what is recorded afterwards.
-const MARGIN: Duration = Duration::from_secs(10);
+const MARGIN: Duration = Duration::from_secs(30);
 /// Longest wait, whatever grace periods say: who stops a daemon wants it to stop.
 const LONGEST: Duration = Duration::from_secs(600);
 /// Pause between looks at the pods.

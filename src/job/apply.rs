@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::facts::{BACKOFF_FACT, Claim, JobFacts, JobPlan, PodWrite, Said, UNTRACKED_FACT};
 use super::pods::TRACKING_FINALIZER;
 use super::template::{self, MAX_GENERATE_NAME};
+use crate::admission::{self, Admission};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event;
 use crate::model::object::Object;
@@ -69,7 +70,8 @@ fn name(meta: &ObjectMeta) -> &str {
     meta.name.as_deref().unwrap_or_default()
 }
 
-fn event(job: &Object, said: &Said, now: Timestamp) -> Event {
+/// What is said of the Job.
+pub fn event(job: &Object, said: &Said, now: Timestamp) -> Event {
     event::about(job, COMPONENT, said.severity, &said.reason, &said.message, now)
 }
 
@@ -120,6 +122,25 @@ fn change(job: &Object, meta: &mut ObjectMeta, write: &PodWrite) {
     }
     meta.finalizers = Some(finalizers).filter(|all| !all.is_empty());
     meta.owner_references = Some(owners).filter(|all| !all.is_empty());
+}
+
+/// A planned pod as its namespace lets it be made.
+pub fn admitted(admission: &Admission<'_>, pod: &Pod) -> Result<Pod, admission::Error> {
+    let object = Object::new(pod.clone());
+    let object = admission.mutate(&(object.kind().ops.default)(&object))?;
+    admission.validate(&object)?;
+    Ok(object.typed::<Pod>().cloned().unwrap_or_default())
+}
+
+/// Takes back what a plan would make beyond the pods that were admitted, and says why.
+/// Parity: the event and the count of active pods of upstream's `manageJob`, where creations fail.
+pub fn refuse(plan: &mut JobPlan, admitted: Vec<Pod>, missing: usize, why: &str) {
+    plan.create = admitted;
+    let missing = i32::try_from(missing).unwrap_or(i32::MAX);
+    if let Some(status) = &mut plan.status {
+        status.active = Some(status.active.unwrap_or(0).saturating_sub(missing).max(0)).filter(|active| *active > 0);
+    }
+    plan.events.push(Said::warning("FailedCreate", &format!("Error creating: {why}")));
 }
 
 /// A planned pod with the identity that makes it a real one, defaulted and prepared as a client's create would be.

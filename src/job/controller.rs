@@ -18,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply;
 use super::concern::Concerns;
-use super::facts::{BACKOFF_FACT, JobFacts, Options, UNTRACKED_FACT};
+use super::facts::{BACKOFF_FACT, JobFacts, JobPlan, Options, UNTRACKED_FACT};
 use super::orphan;
 use super::plan::plan;
+use crate::admission::{self, Admission};
 use crate::feed;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
@@ -32,6 +33,9 @@ const WORKERS: usize = 8;
 /// Tries in a row after a failed guard. Each failure means that somebody else got ahead, so that it cannot go on for
 /// long; after these the queue's back-off takes over.
 const TRIES: usize = 5;
+/// Pause of a Job whose pods are refused by their namespace: nobody tells when that changes.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
 /// Runs until `stop`. Returns once no decision is under way.
 pub async fn run(store: Store, options: Options, stop: CancellationToken) {
     let queue = Queue::new();
@@ -83,13 +87,38 @@ impl Controller {
         let Some(job) = self.store.get(key)? else { return Ok(None) };
         let facts = self.observe(job, hints)?;
         let now = Timestamp::now();
-        let plan = plan(&facts, now);
+        let mut plan = plan(&facts, now);
+        let refused = self.admit(&key.namespace, &mut plan)?;
         let writes = apply::writes(&facts, &plan, || self.store.mint(), now);
         if !writes.is_empty() {
             tracing::debug!(%key, created = plan.create.len(), pods = plan.pods.len(), status = ?plan.status, "commit");
             self.store.commit(writes).await?;
         }
-        Ok(plan.wake_at.map(|at| feed::nap(at, now)))
+        let nap = plan.wake_at.map(|at| feed::nap(at, now));
+        Ok(if refused { Some(nap.map_or(REFUSED_PAUSE, |nap| nap.min(REFUSED_PAUSE))) } else { nap })
+    }
+
+    /// Measures the pods that the plan would make by what their namespace allows. The first that is refused and those
+    /// after it are not made, and the Job says why. Whether any was refused.
+    fn admit(&self, namespace: &str, plan: &mut JobPlan) -> Result<bool, Error> {
+        if plan.create.is_empty() {
+            return Ok(false);
+        }
+        let admission = Admission::of(&self.store, namespace)?;
+        let mut admitted = Vec::with_capacity(plan.create.len());
+        for pod in &plan.create {
+            match apply::admitted(&admission, pod) {
+                Ok(pod) => admitted.push(pod),
+                Err(admission::Error::Store(error)) => return Err(error),
+                Err(refusal) => {
+                    let missing = plan.create.len() - admitted.len();
+                    apply::refuse(plan, admitted, missing, &refusal.to_string());
+                    return Ok(true);
+                }
+            }
+        }
+        plan.create = admitted;
+        Ok(false)
     }
 
     fn observe(&self, job: Object, hints: &BTreeSet<String>) -> Result<JobFacts, Error> {

@@ -23,8 +23,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference,
 use super::conditions::{self, COMPLETE};
 use super::facts::Said;
 use super::missed::{self, Missed};
-use super::schedule::{self, Schedule};
 use crate::model::object::Object;
+use crate::model::schedule::{self, Schedule};
 use crate::model::time;
 
 /// Annotation of a Job: the instant for which it was scheduled.
@@ -156,7 +156,7 @@ impl Look<'_, '_> {
     /// The zone in which the schedule counts; none if it is not a zone.
     fn zone(&mut self) -> Option<TimeZone> {
         let Some(name) = &self.spec.time_zone else { return Some(self.facts.zone.clone()) };
-        match schedule::named_zone(name) {
+        match schedule::time_zone(name) {
             Ok(zone) => Some(zone),
             Err(problem) => {
                 self.say(Said::warning("UnknownTimeZone", &format!("invalid timeZone: {name:?}: {problem}")));
@@ -274,7 +274,7 @@ impl Look<'_, '_> {
         let template = &self.spec.job_template;
         let from = template.metadata.clone().unwrap_or_default();
         let mut annotations = from.annotations.unwrap_or_default();
-        let named = schedule::named_zone(self.spec.time_zone.as_deref().unwrap_or_default());
+        let named = schedule::time_zone(self.spec.time_zone.as_deref().unwrap_or_default());
         annotations.insert(SCHEDULED_AT.to_owned(), local_time(at, &named.unwrap_or(TimeZone::UTC)));
         let meta = &self.cron_job.metadata;
         let owner = OwnerReference {

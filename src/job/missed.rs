@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::schedule::Schedule;
+use crate::model::schedule::Schedule;
 
 /// Runs missed beyond which somebody is told.
 const MANY: i64 = 100;

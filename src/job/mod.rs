@@ -22,7 +22,6 @@ pub mod plan;
 pub mod pods;
 pub mod policy;
 pub mod rules;
-pub mod schedule;
 pub mod template;
 pub mod tracking;
 pub mod ttl;

@@ -3,22 +3,29 @@
 //! Never reads or writes a store and never knows HTTP: a [`Refusal`] says what is wrong, `api/error.rs` gives it a code.
 //!
 //! ```text
-//!  create: decode -> default -> namespace, system metadata, name -> prepare_create -> validate_create -> warnings
-//!  update: decode -> default -> namespace, name -> uid, revision -> prepare_update -> metadata kept -> validate_update
+//!  create: decode -> default -> namespace -> owners -> system metadata, name -> prepare_create -> validate_create -> warnings
+//!  update: decode -> default -> namespace, name -> owners -> uid, revision -> prepare_update -> metadata kept -> validate_update
+//!  apply:  read -> merge with what is there, owners -> decode -> default -> on as a create or an update
 //!  check (command line): every problem of a manifest, decoding's and validation's, with its place
 //! ```
 //!
 //! Parity: the API server's create and update handlers with `rest.BeforeCreate` and `rest.BeforeUpdate`.
 
+mod applied;
 mod check;
 mod metadata;
 mod refusal;
 
+use std::fmt;
+
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
 
+pub use self::applied::{Configuration, apply};
 pub use self::check::{Finding, check};
 pub use self::refusal::Refusal;
+use super::apply::{self, Writer};
 use super::decode::{self, Decoded, FieldValidation, Format};
 use super::kind::Kind;
 use super::object::Object;
@@ -45,6 +52,30 @@ pub struct Options<'a> {
     pub field_validation: FieldValidation,
     /// Nothing is to be stored: only then may a new object name a revision.
     pub dry_run: bool,
+    /// Who writes; none where nobody is to own what is written.
+    pub writer: Option<Writer<'a>>,
+    /// What a new object is measured by that its own kind's rules do not know.
+    pub measure: Measure<'a>,
+}
+
+/// What a new object is measured by beside its own kind's rules, in two steps.
+#[derive(Clone, Copy)]
+pub struct Measure<'a> {
+    /// Changes it, or refuses it, before the server sets its fields.
+    pub mutate: &'a (dyn Fn(&Object) -> Result<Object, Refusal> + Sync),
+    /// Refuses it, once its kind's rules are met.
+    pub validate: &'a (dyn Fn(&Object) -> Result<(), Refusal> + Sync),
+}
+
+impl Measure<'_> {
+    /// By nothing.
+    pub const NONE: Self = Self { mutate: &|object| Ok(object.clone()), validate: &|_| Ok(()) };
+}
+
+impl fmt::Debug for Measure<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Measure")
+    }
 }
 
 /// An object as it may be stored, and what its sender should be told.
@@ -79,25 +110,39 @@ pub fn create_document(
     create_decoded(decoded, options, identity)
 }
 
-/// Admits a new object that is typed already (made by server-side apply, or by a controller).
-pub fn create_object(object: Object, options: &Options<'_>, identity: &Identity<'_>) -> Result<Admitted, Refusal> {
-    create_decoded(Decoded { object, warnings: Vec::new() }, options, identity)
+fn create_decoded(decoded: Decoded, options: &Options<'_>, identity: &Identity<'_>) -> Result<Admitted, Refusal> {
+    let object = metadata::in_namespace(&(decoded.object.kind().ops.default)(&decoded.object), options.namespace)?;
+    make(tracked(None, object, Part::Main, options), decoded.warnings, options, identity)
 }
 
-fn create_decoded(decoded: Decoded, options: &Options<'_>, identity: &Identity<'_>) -> Result<Admitted, Refusal> {
-    let kind = decoded.object.kind();
-    let mut warnings = decoded.warnings;
-    let object = metadata::in_namespace(&(kind.ops.default)(&decoded.object), options.namespace)?;
+/// The object with its owners after this write.
+fn tracked(old: Option<&Object>, new: Object, part: Part, options: &Options<'_>) -> Object {
+    match options.writer {
+        Some(writer) => apply::track(old, &new, part, writer),
+        None => new,
+    }
+}
+
+/// A new object's way from where it has its owners.
+fn make(
+    object: Object,
+    mut warnings: Vec<String>,
+    options: &Options<'_>,
+    identity: &Identity<'_>,
+) -> Result<Admitted, Refusal> {
+    let kind = object.kind();
     let object = metadata::one_owner_each(object, &mut warnings);
     if !options.dry_run && !object.meta().resource_version.as_deref().unwrap_or_default().is_empty() {
         return Err(Refusal::Internal("resourceVersion should not be set on objects to be created".to_owned()));
     }
+    let object = (options.measure.mutate)(&object)?;
     let object = metadata::identify(&object, identity);
     let object = (kind.ops.prepare_create)(&object);
     let errors = (kind.ops.validate_create)(&object);
     if !errors.is_empty() {
         return Err(Refusal::invalid(kind, &object, errors));
     }
+    (options.measure.validate)(&object)?;
     warnings.extend((kind.ops.warnings)(&object, None));
     // Parity: what upstream answers with was read back from its store, and defaulted again by that.
     Ok(Admitted { object: (kind.ops.default)(&object), warnings })
@@ -106,6 +151,11 @@ fn create_decoded(decoded: Decoded, options: &Options<'_>, identity: &Identity<'
 /// Admits what a request's body makes of `old` (PUT).
 pub fn update(old: &Object, body: &[u8], format: Format, options: &Options<'_>) -> Result<Admitted, Refusal> {
     put(old, body, format, options, Part::Main)
+}
+
+/// Admits the finalizers that a request's body gives a namespace (PUT to `/finalize`).
+pub fn finalize(old: &Object, body: &[u8], format: Format, options: &Options<'_>) -> Result<Admitted, Refusal> {
+    put(old, body, format, options, Part::Finalizers)
 }
 
 /// Admits the status that a request's body gives `old` (PUT to `/status`).
@@ -120,6 +170,8 @@ pub enum Part {
     Main,
     /// The status.
     Status,
+    /// A namespace's finalizers in its spec (`namespaces/finalize`).
+    Finalizers,
 }
 
 fn put(old: &Object, body: &[u8], format: Format, options: &Options<'_>, part: Part) -> Result<Admitted, Refusal> {
@@ -127,7 +179,7 @@ fn put(old: &Object, body: &[u8], format: Format, options: &Options<'_>, part: P
     let decoded = decode::body(kind, body, format, options.field_validation).map_err(Refusal::BadRequest)?;
     let object = metadata::in_namespace(&(kind.ops.default)(&decoded.object), options.namespace)?;
     metadata::same_name(&object, old)?;
-    replace(old, &object, decoded.warnings, part)
+    replace(old, &tracked(Some(old), object, part, options), decoded.warnings, part)
 }
 
 /// Which patch made a value: that decides how its mistakes are worded.
@@ -190,7 +242,7 @@ pub fn update_value(
     let object = decode::typed(kind, walked.value).map_err(|error| Refusal::bad_patch(&shown(), &error.to_string()))?;
     let object = metadata::in_namespace(&(kind.ops.default)(&object), options.namespace)?;
     metadata::same_name(&object, old)?;
-    replace(old, &object, warnings, part)
+    replace(old, &tracked(Some(old), object, part, options), warnings, part)
 }
 
 /// Why upstream cannot read what a patch made of an object's `kind` and `apiVersion`.
@@ -202,11 +254,6 @@ fn misnamed(kind: &'static Kind, new: &Value, patched: Patched<'_>) -> Option<St
     }
 }
 
-/// Admits an object that is typed already in the place of `old` (made by server-side apply, or by a controller).
-pub fn update_object(old: &Object, new: &Object, part: Part) -> Result<Admitted, Refusal> {
-    replace(old, &(old.kind().ops.default)(new), Vec::new(), part)
-}
-
 fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) -> Result<Admitted, Refusal> {
     let kind = old.kind();
     metadata::same_object(new, old)?;
@@ -214,6 +261,7 @@ fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) ->
     let (prepare, validate) = match part {
         Part::Main => (kind.ops.prepare_update, kind.ops.validate_update),
         Part::Status => (kind.ops.prepare_status_update, kind.ops.validate_status_update),
+        Part::Finalizers => (finalized as fn(&Object, &Object) -> Object, kind.ops.validate_update),
     };
     let new = metadata::kept(&prepare(&new, old), old);
     let errors = validate(&new, old);
@@ -223,7 +271,15 @@ fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) ->
     if part == Part::Main {
         warnings.extend((kind.ops.warnings)(&new, Some(old)));
     }
-    Ok(Admitted { object: new, warnings })
+    Ok(Admitted { object: apply::settled(old, new), warnings })
+}
+
+/// What becomes of a namespace's finalizers is the caller's word; the rest of it stays.
+fn finalized(new: &Object, old: &Object) -> Object {
+    match (new.typed::<Namespace>(), old.typed::<Namespace>()) {
+        (Some(new), Some(old)) => Object::new(Namespace { status: old.status.clone(), ..new.clone() }),
+        _ => old.clone(),
+    }
 }
 
 #[cfg(test)]

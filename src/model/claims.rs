@@ -3,8 +3,6 @@
 //!
 //! Parity: `podHasPVCs` and `PreFilter` of the scheduler's `volumebinding`, `pkg/controller/volume/persistentvolume/util`.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -77,12 +75,16 @@ pub fn is_made_for(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
     owners.any(|owner| owner.uid == uid && owner.controller == Some(true))
 }
 
-/// Whether the pod may run, by the claims of its namespace that exist (by name). `waits` tells whether a storage class
-/// makes or binds a volume only once a pod wants it.
-pub fn standing(pod: &Pod, claims: &BTreeMap<String, PersistentVolumeClaim>, waits: impl Fn(&str) -> bool) -> Standing {
+/// Whether the pod may run. `find` knows the claims of its namespace by name; `waits` tells whether a storage class makes
+/// or binds a volume only once a pod wants it.
+pub fn standing<'a>(
+    pod: &Pod,
+    find: impl Fn(&str) -> Option<&'a PersistentVolumeClaim>,
+    waits: impl Fn(&str) -> bool,
+) -> Standing {
     let mut worst = Standing::Ready;
     for (name, ephemeral) in of_pod(pod) {
-        let Some(claim) = claims.get(&name) else {
+        let Some(claim) = find(&name) else {
             return Standing::Unschedulable(if ephemeral {
                 format!("waiting for ephemeral volume controller to create the persistentvolumeclaim \"{name}\"")
             } else {

@@ -78,6 +78,7 @@ pub fn manifest(kind: &'static Kind, content: &Document, validation: FieldValida
 /// word, its strictness too.
 pub fn value(kind: &'static Kind, value: &Value) -> Walked {
     let mut walked = walk(&Node::from_value(value), schema::of(kind));
+    keep_reset(&mut walked.value);
     canonical::tidy(&mut walked.value, schema::of(kind));
     walked
 }
@@ -123,6 +124,7 @@ fn document(
         return Err(foreign(kind, node, named));
     }
     let mut walked = walk(node, schema::of(kind));
+    keep_reset(&mut walked.value);
     if let Some(problem) = walked.refusal() {
         return Err(named.unhandled(kind, &problem.message));
     }
@@ -138,6 +140,14 @@ fn document(
     canonical::tidy(&mut walked.value, schema::of(kind));
     let object = typed(kind, walked.value).map_err(|error| named.unhandled(kind, &error.to_string()))?;
     Ok(Decoded { object, warnings })
+}
+
+/// An empty list of managed fields asks for their reset, as does one empty entry: the list would be dropped as zero.
+fn keep_reset(value: &mut Value) {
+    let managed = value.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
+    if let Some(entries) = managed.filter(|entries| entries.is_empty()) {
+        entries.push(Value::Object(serde_json::Map::new()));
+    }
 }
 
 /// A tidy tree as an object, whatever it says of its version and kind.

@@ -66,6 +66,7 @@ impl FieldSelector {
         for part in split(text) {
             let (field, value, equal) =
                 term(&part).ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{part}'"))?;
+            let Some(field) = stored_name(kind, field) else { return Err(unsupported(kind, field)) };
             if !supported(kind, field) {
                 return Err(unsupported(kind, field));
             }
@@ -87,6 +88,14 @@ impl FieldSelector {
     /// The value that `field` must equal, where the selector says so: lets a list read one object instead of all.
     pub fn required(&self, field: &str) -> Option<&str> {
         self.0.iter().find(|term| term.equal && term.field == field).map(|term| term.value.as_str())
+    }
+}
+
+/// The field's name in the form in which objects are stored; none where this form of them has no such field.
+fn stored_name<'a>(kind: &Kind, field: &'a str) -> Option<&'a str> {
+    match kind.face {
+        None => Some(field),
+        Some(_) => super::events::FIELDS.iter().find(|(shown, _)| *shown == field).map(|(_, stored)| *stored),
     }
 }
 

@@ -53,7 +53,7 @@ fn escape(character: char, quote: char, out: &mut String) {
 }
 
 /// Near enough to `strconv.IsPrint`: no controls, no format characters, of the spaces only U+0020.
-fn printable(character: char) -> bool {
+pub fn printable(character: char) -> bool {
     let code = character as u32;
     !(character.is_control()
         || (character.is_whitespace() && character != ' ')

@@ -10,11 +10,15 @@ use std::hash::{Hash, Hasher};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
+    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    PodTemplate, ResourceQuota, Secret, Service, ServiceAccount,
 };
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::Value;
 
+use super::events;
 use super::field::FieldError;
 use super::object::{Object, Resource};
 use super::strategy::Strategy;
@@ -41,6 +45,19 @@ pub struct Kind {
     pub status: bool,
     /// The kind's code, erased.
     pub ops: Ops,
+    /// Where objects are stored as another kind: that kind, and the way there and back.
+    pub face: Option<Face>,
+}
+
+/// One more form in which the objects of another kind are served.
+#[derive(Clone, Copy, Debug)]
+pub struct Face {
+    /// The kind that is stored.
+    pub stored: fn() -> &'static Kind,
+    /// What is stored, in the form that is served.
+    pub show: fn(&Object) -> Object,
+    /// What is served, in the form that is stored.
+    pub keep: fn(&Object) -> Object,
 }
 
 /// A kind's [`Strategy`], erased to functions over [`Object`] so that generic code can call it.
@@ -119,12 +136,14 @@ const fn row<T: Resource + Strategy>(plural: &'static str, singular: &'static st
         namespaced: true,
         status: false,
         ops: Ops::of::<T>(),
+        face: None,
     }
 }
 
 /// Every kind served, in the order of discovery.
 pub static KINDS: &[Kind] = &[
     Kind { short_names: &["cm"], ..row::<ConfigMap>("configmaps", "configmap") },
+    Kind { short_names: &["ep"], ..row::<Endpoints>("endpoints", "endpoints") },
     Kind { short_names: &["ev"], ..row::<Event>("events", "event") },
     Kind { short_names: &["ns"], namespaced: false, status: true, ..row::<Namespace>("namespaces", "namespace") },
     Kind { short_names: &["no"], namespaced: false, status: true, ..row::<Node>("nodes", "node") },
@@ -140,10 +159,18 @@ pub static KINDS: &[Kind] = &[
         ..row::<PersistentVolume>("persistentvolumes", "persistentvolume")
     },
     Kind { short_names: &["po"], categories: &["all"], status: true, ..row::<Pod>("pods", "pod") },
+    Kind { short_names: &["limits"], ..row::<LimitRange>("limitranges", "limitrange") },
+    row::<PodTemplate>("podtemplates", "podtemplate"),
+    Kind { short_names: &["quota"], status: true, ..row::<ResourceQuota>("resourcequotas", "resourcequota") },
     row::<Secret>("secrets", "secret"),
+    Kind { short_names: &["sa"], ..row::<ServiceAccount>("serviceaccounts", "serviceaccount") },
+    Kind { short_names: &["svc"], categories: &["all"], status: true, ..row::<Service>("services", "service") },
     Kind { short_names: &["cj"], categories: &["all"], status: true, ..row::<CronJob>("cronjobs", "cronjob") },
     Kind { categories: &["all"], status: true, ..row::<Job>("jobs", "job") },
     row::<Lease>("leases", "lease"),
+    row::<EndpointSlice>("endpointslices", "endpointslice"),
+    Kind { short_names: &["ev"], face: Some(events::FACE), ..row::<events::Event>("events", "event") },
+    Kind { short_names: &["pc"], namespaced: false, ..row::<PriorityClass>("priorityclasses", "priorityclass") },
     Kind { short_names: &["sc"], namespaced: false, ..row::<StorageClass>("storageclasses", "storageclass") },
 ];
 
@@ -164,6 +191,21 @@ impl Kind {
     /// The row with this group, version and plural, as a URL names it (`batch`, `v1`, `jobs`).
     pub fn of_url(group: &str, version: &str, plural: &str) -> Option<&'static Self> {
         KINDS.iter().find(|row| row.plural == plural && row.group == group && row.version == version)
+    }
+
+    /// The kind as which its objects are stored: itself, but for those that have a face.
+    pub fn storage(&'static self) -> &'static Self {
+        self.face.map_or(self, |face| (face.stored)())
+    }
+
+    /// A stored object in the form in which this kind is served.
+    pub fn show(&self, stored: &Object) -> Object {
+        self.face.map_or_else(|| stored.clone(), |face| (face.show)(stored))
+    }
+
+    /// An object of this kind in the form in which it is stored.
+    pub fn keep(&self, object: &Object) -> Object {
+        self.face.map_or_else(|| object.clone(), |face| (face.keep)(object))
     }
 
     /// `batch/v1`, or `v1` for the core group.

@@ -2,12 +2,14 @@
 //! Never does I/O and never reads a clock.
 
 pub mod admit;
+pub mod apply;
 pub mod canonical;
 pub mod claims;
 pub mod decode;
 pub mod defaults;
 pub mod deletion;
 pub mod event;
+pub mod events;
 pub mod field;
 pub mod fields;
 pub mod go_text;
@@ -16,9 +18,12 @@ pub mod json;
 pub mod kind;
 pub mod object;
 pub mod patch;
+pub mod priority;
 pub mod quantity;
+pub mod schedule;
 pub mod schema;
 pub mod selector;
+pub mod service;
 pub mod strategic;
 mod strategies;
 pub mod strategy;

@@ -5,9 +5,9 @@
 //! Parity: apiserver's `handlers/patch.go` over `json-patch` v4, which is laxer than RFC 6902: to replace a member that is
 //! missing adds it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::decode::name_of;
+use super::decode::{FieldValidation, name_of};
 use super::json;
 use super::kind::Kind;
 use super::strategic;
@@ -57,11 +57,20 @@ pub struct Read {
 }
 
 /// Reads a patch.
-pub fn read(how: PatchKind, patch: &[u8]) -> Result<Read, PatchError> {
+/// Parity: where nothing is to be said of its fields, upstream reads it with its patch library alone, which is curt.
+pub fn read(how: PatchKind, patch: &[u8], validation: FieldValidation) -> Result<Read, PatchError> {
+    let ignore = validation == FieldValidation::Ignore;
     let told = match how {
-        PatchKind::Json | PatchKind::Merge => "error decoding patch: ",
-        PatchKind::Strategic => "",
+        PatchKind::Json | PatchKind::Merge if !ignore => "error decoding patch: ",
+        PatchKind::Json | PatchKind::Merge | PatchKind::Strategic => "",
     };
+    read_told(how, patch, told).map_err(|error| match how {
+        PatchKind::Merge if ignore => PatchError::Malformed("Invalid JSON Patch".to_owned()),
+        PatchKind::Json | PatchKind::Merge | PatchKind::Strategic => error,
+    })
+}
+
+fn read_told(how: PatchKind, patch: &[u8], told: &str) -> Result<Read, PatchError> {
     let wrong = |why: String| PatchError::Malformed(format!("{told}{why}"));
     let node = json::parse(&String::from_utf8_lossy(patch)).map_err(|error| wrong(error.message))?;
     let mut strict = Vec::new();
@@ -136,13 +145,13 @@ fn oddities(node: &Node, path: &str, operations: bool, found: &mut Vec<String>) 
 /// Applies `patch` to `document`, an object of `kind`.
 pub fn apply(kind: &Kind, how: PatchKind, document: &mut Value, patch: Value) -> Result<(), PatchError> {
     match how {
-        PatchKind::Json => json(document, patch),
+        PatchKind::Json => operations(document, patch),
         PatchKind::Merge => merge(document, &patch),
         PatchKind::Strategic => strategic::apply(kind, document, patch),
     }
 }
 
-fn json(document: &mut Value, patch: Value) -> Result<(), PatchError> {
+fn operations(document: &mut Value, patch: Value) -> Result<(), PatchError> {
     let operations = match patch {
         Value::Array(operations) => operations,
         Value::Null => return Ok(()),
@@ -161,7 +170,11 @@ fn operate(document: &mut Value, mut operation: Value) -> Result<(), PatchError>
     if !["add", "remove", "replace", "move", "test", "copy"].contains(&op.as_str()) {
         return Err(PatchError::Inapplicable(format!("Unexpected kind: {op}")));
     }
-    let path = text("path").unwrap_or_default();
+    if op == "move" {
+        return move_to(document, text("from").unwrap_or_default(), text("path").unwrap_or_default());
+    }
+    let path = counted(document, &text("path").unwrap_or_default(), matches!(op.as_str(), "add" | "copy"));
+    let from = text("from").map(|from| counted(document, &from, false));
     let whole = path.is_empty() && matches!(op.as_str(), "replace" | "test");
     let Some((parent, key)) = path.rsplit_once('/').or(whole.then_some(("", ""))) else {
         return Err(PatchError::Inapplicable(format!("{op} operation does not apply: doc is missing path: {path}")));
@@ -170,6 +183,8 @@ fn operate(document: &mut Value, mut operation: Value) -> Result<(), PatchError>
     let missing =
         document.pointer(parent).and_then(Value::as_object).is_some_and(|fields| !whole && !fields.contains_key(&key));
     if let Some(fields) = operation.as_object_mut() {
+        fields.insert("path".to_owned(), path.into());
+        fields.extend(from.map(|from| ("from".to_owned(), from.into())));
         // RFC 6902 asks for a value, upstream lets clients leave it out.
         if matches!(op.as_str(), "add" | "replace" | "test") {
             fields.entry("value").or_insert(Value::Null);
@@ -184,6 +199,46 @@ fn operate(document: &mut Value, mut operation: Value) -> Result<(), PatchError>
     let operation: json_patch::PatchOperation =
         serde_json::from_value(operation).map_err(|error| PatchError::Inapplicable(error.to_string()))?;
     json_patch::patch(document, &[operation]).map_err(|error| PatchError::Inapplicable(error.to_string()))
+}
+
+/// A move is a removal and an addition: places in a list are counted anew in between.
+fn move_to(document: &mut Value, from: String, path: String) -> Result<(), PatchError> {
+    let Some(value) = document.pointer(&counted(document, &from, false)).cloned() else {
+        return Err(PatchError::Inapplicable(format!(
+            "move operation does not apply: doc is missing from path: {from}"
+        )));
+    };
+    operate(document, json!({"op": "remove", "path": from}))?;
+    operate(document, json!({"op": "add", "path": path, "value": value}))
+}
+
+/// The pointer with its places in lists as RFC 6901 writes them. `adds` where its last place may be behind the list.
+/// Parity: Go's `Atoi` reads them, and negative ones count from the end.
+fn counted(document: &Value, pointer: &str, adds: bool) -> String {
+    let mut at = Some(document);
+    let mut out = String::with_capacity(pointer.len());
+    let mut tokens = pointer.split('/').skip(1).peekable();
+    while let Some(token) = tokens.next() {
+        out.push('/');
+        let place = at.and_then(Value::as_array).and_then(|items| {
+            let room = items.len() + usize::from(adds && tokens.peek().is_none());
+            let place = token.parse::<i64>().ok()?;
+            let from_end = if place < 0 { i64::try_from(room).ok()? } else { 0 };
+            usize::try_from(place + from_end).ok()
+        });
+        match place {
+            Some(place) => {
+                out.push_str(&place.to_string());
+                at = at.and_then(|items| items.get(place));
+            }
+            None => {
+                out.push_str(token);
+                at = at.and_then(|fields| fields.get(token.replace("~1", "/").replace("~0", "~")));
+            }
+        }
+    }
+    // Without a slash at its start it is no pointer: it stays as it is, to be refused.
+    if pointer.starts_with('/') { out } else { pointer.to_owned() }
 }
 
 fn merge(document: &mut Value, patch: &Value) -> Result<(), PatchError> {

@@ -1,7 +1,13 @@
 //! Owns each kind's [`Strategy`]: which defaults, rules and warnings apply to it when.
 //! Never holds one of them: those stand in `defaults`, `validation` and `warnings`.
 
+mod account;
+mod events;
+mod limits;
+mod network;
+mod priority;
 mod storage;
+mod template;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;

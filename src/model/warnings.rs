@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::batch::v1::{CronJob, Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, ContainerPort, EnvVar, NodeSelectorTerm, Pod, PodAffinityTerm, PodSpec,
+    Affinity, Container, ContainerPort, EnvVar, NodeSelectorTerm, Pod, PodAffinityTerm, PodSpec, PodTemplateSpec,
     WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -98,6 +98,15 @@ pub fn pod(new: &Pod, old: Option<&Pod>) -> Vec<String> {
     }
     if let Some(spec) = &new.spec {
         pod_spec(&mut warnings, spec, Some(&new.metadata), &Path::new(""));
+    }
+    warnings.texts
+}
+
+/// What a template that stands alone is warned of.
+pub fn pod_template(template: &PodTemplateSpec) -> Vec<String> {
+    let mut warnings = Warnings::default();
+    if let Some(spec) = &template.spec {
+        pod_spec(&mut warnings, spec, template.metadata.as_ref(), &Path::new("template"));
     }
     warnings.texts
 }

@@ -15,15 +15,16 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, Commit};
-use super::core::{Core, Error, Ground};
+use super::core::{Core, Credentials, Error, Ground};
 use super::facts::{NodeFacts, VolumesFact};
 use super::observe::{Observed, observe};
 use super::plan::plan;
-use super::{node, phase, sweep, volumes_plan};
+use super::{hosts_files, node, phase, sweep, volumes_plan};
 use crate::model::kind::Kind;
 use crate::model::object::Object;
 use crate::runtime::{Hint, Runtime};
@@ -54,6 +55,8 @@ pub struct Agent {
     pub data_dir: PathBuf,
     /// Name of the Node; [`node::default_name`] is the machine's.
     pub node_name: String,
+    /// What pods that call the API are given.
+    pub credentials: Credentials,
 }
 
 /// Runs pods until `stop`. Containers are left running.
@@ -69,6 +72,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
         core.queue.run(WORKERS, stop.clone(), work),
         stop.run_until_cancelled(follow_hints(&core, hints)),
         stop.run_until_cancelled(follow_store(&core, revision)),
+        stop.run_until_cancelled(hosts_files::keep(&core)),
         stop.run_until_cancelled(every(HEARTBEAT, || async { core.ask_life().await.map(drop) })),
         stop.run_until_cancelled(every(SWEEP, || sweep::everything(&core))),
     );
@@ -78,7 +82,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
 
 /// Registers the node, as soon as the engine answers.
 async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
-    let Agent { store, runtime, data_dir, node_name } = agent;
+    let Agent { store, runtime, data_dir, node_name, credentials } = agent;
     // Absolute, for the engine mounts from there.
     let pods_dir = std::path::absolute(data_dir.join(PODS_DIR)).unwrap_or_else(|_| data_dir.join(PODS_DIR));
     let lives = match node::remembered(&store, &node_name) {
@@ -90,7 +94,7 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
     };
     let node = NodeFacts { name: node_name, ..NodeFacts::default() };
     let ground = Ground { node, lives, ..Ground::default() };
-    let core = Arc::new(Core::new(store, runtime, pods_dir, ground, stop.clone()));
+    let core = Arc::new(Core::new(store, runtime, pods_dir, ground, credentials, stop.clone()));
     persist(stop, "the engine cannot be asked", || async { core.ask_life().await.map(drop) }).await?;
     Some(core)
 }
@@ -153,13 +157,18 @@ async fn follow_hints(core: &Core, mut hints: futures::stream::BoxStream<'static
 }
 
 async fn follow_store(core: &Core, mut revision: u64) {
-    let kinds = [Kind::of::<Pod>(), Kind::of::<ConfigMap>(), Kind::of::<Secret>(), Kind::of::<PersistentVolumeClaim>()];
+    let names = [Kind::of::<Service>(), Kind::of::<EndpointSlice>(), Kind::of::<Endpoints>()];
+    let sources = [Kind::of::<ConfigMap>(), Kind::of::<Secret>(), Kind::of::<PersistentVolumeClaim>()];
+    let kinds = [&[Kind::of::<Pod>()][..], &sources, &names].concat();
     loop {
         match watch(core, &kinds, &mut revision).await {
             store::Error::Closed => return,
             // Too far behind the log: look at all pods, then go on from there.
             store::Error::Compacted(..) => match sweep::pods(core) {
-                Ok(newest) => revision = newest,
+                Ok(newest) => {
+                    revision = newest;
+                    core.names_changed.notify_one();
+                }
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "pods cannot be listed"),
             },
             error => tracing::warn!(error = &error as &dyn std::error::Error, "the watch is opened again"),
@@ -179,6 +188,10 @@ async fn watch(core: &Core, kinds: &[&'static Kind], revision: &mut u64) -> stor
                 *revision = change.revision;
                 if change.kind == Kind::of::<Pod>() {
                     pod_changed(core, &change);
+                } else if [Kind::of::<Service>(), Kind::of::<EndpointSlice>(), Kind::of::<Endpoints>()]
+                    .contains(&change.kind)
+                {
+                    core.names_changed.notify_one();
                 } else {
                     source_changed(core, &change);
                 }
@@ -193,7 +206,8 @@ fn pod_changed(core: &Core, change: &Change) {
     let (uid, pod) = (object.uid().to_owned(), object.typed::<Pod>());
     let Some(pod) = pod else { return };
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
-    let ours = core.with_ground(|ground| node.is_empty() || node == ground.node.name);
+    let unbound = node.is_empty() && pod.metadata.deletion_timestamp.is_some();
+    let ours = unbound || core.with_ground(|ground| node == ground.node.name);
     if !ours {
         return;
     }

@@ -1,6 +1,7 @@
 //! Owns the carrying out of a plan: the commit, then the acts, in order. Never chooses: an act that does not succeed is
 //! entered as a fact, and the next plan decides what follows from it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +12,7 @@ use super::draft::KUBELET;
 use super::facts::{Action, Attempt, Note, PodPlan, StartFailure, StartStep, VolumesFact};
 use super::observe::{Observed, RESTARTS};
 use super::volumes_plan::VolumeWork;
-use super::{logs, names, sub_paths, volumes};
+use super::{hooks, hosts_files, logs, names, prober, sub_paths, tokens, volumes};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event::{self, Severity};
 use crate::model::object::{Key, Object};
@@ -24,6 +25,8 @@ use crate::store::{self, Expected, Write};
 
 /// Pause before something that the engine refused is tried again. Parity: the kubelet's sync period under errors.
 const RETRY: SignedDuration = SignedDuration::from_secs(10);
+/// Directory of seccomp profiles in the data directory, where an administrator puts them.
+const SECCOMP_DIR: &str = "seccomp";
 const SIGTERM: &str = "SIGTERM";
 const SIGKILL: &str = "SIGKILL";
 
@@ -43,9 +46,6 @@ pub async fn commit(core: &Core, uid: &str, seen: &Observed, plan: &PodPlan, now
     let Some(status) = &plan.status else { return Ok(Commit::Unchanged) };
     let mut pod = seen.facts.pod.clone();
     pod.status = Some(status.clone());
-    if let (Some(node), Some(spec)) = (&plan.bind, &mut pod.spec) {
-        spec.node_name = Some(node.clone());
-    }
     let waiting = core.memories.with(uid, |memory| std::mem::take(&mut memory.notes));
     let changed = pod != seen.facts.pod;
     if !changed && plan.events.is_empty() && plan.restarts.is_none() && waiting.is_empty() {
@@ -106,8 +106,8 @@ pub async fn apply(core: &Arc<Core>, uid: &str, seen: &Observed, actions: Vec<Ac
 
 async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Result<(), Error> {
     match action {
-        Action::PrepareVolumes(work) => prepare_volumes(core, uid, work).await,
-        Action::RefreshFiles(work) => refresh_files(core, uid, work).await,
+        Action::PrepareVolumes(work) => prepare_volumes(core, uid, seen, work).await,
+        Action::RefreshFiles(work) => refresh_files(core, uid, seen, work).await,
         Action::PrepareSandboxImage => match core.heard(core.engine.sandbox_image().await) {
             Ok(image) => {
                 core.with_ground(|ground| ground.sandbox_image = Some(image));
@@ -124,6 +124,10 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
             }
             Ok(())
         }
+        Action::WriteHosts { head } => {
+            let namespace = seen.facts.pod.metadata.namespace.clone().unwrap_or_default();
+            hosts_files::adopt(core, uid, &namespace, head).await
+        }
         Action::StartSandbox(spec) => start_sandbox(core, uid, &spec).await,
         Action::Start { attempt, create, name, message_file, parts } => {
             if let Some(path) = message_file {
@@ -139,13 +143,25 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
             follow(core, uid, attempt, name);
             Ok(())
         }
+        Action::Probe(watch) => {
+            prober::begin(core, uid, *watch);
+            Ok(())
+        }
+        Action::EndProbe { key } => {
+            prober::end(core, uid, &key);
+            Ok(())
+        }
+        Action::Hook { key, container, check, limit } => {
+            hooks::begin(core, uid, key, container, check, limit);
+            Ok(())
+        }
         Action::Stop { name, signal } => {
             let signal = match signal {
                 Some(signal) => signal,
                 None => image_signal(core, seen, &name).await,
             };
             core.heard(tolerant(core.engine.kill(&name, &signal).await))?;
-            core.memories.with(uid, |memory| memory.asked_to_stop.insert(name));
+            core.memories.with(uid, |memory| memory.asked_to_stop.insert(name, Timestamp::now()));
             Ok(())
         }
         Action::Kill { name } => {
@@ -155,7 +171,8 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
         }
         Action::RemoveContainer { name } => {
             core.heard(core.engine.remove(&name).await)?;
-            core.memories.with(uid, |memory| memory.containers.remove(&name));
+            core.probers.end_run(uid, &name);
+            core.memories.with(uid, |memory| memory.forget_container(&name));
             Ok(())
         }
         Action::RemoveData { engine_volumes } => remove_data(core, uid, engine_volumes).await,
@@ -171,7 +188,7 @@ fn tolerant(outcome: Result<(), runtime::Error>) -> Result<(), runtime::Error> {
     }
 }
 
-async fn prepare_volumes(core: &Core, uid: &str, work: Vec<VolumeWork>) -> Result<(), Error> {
+async fn prepare_volumes(core: &Core, uid: &str, seen: &Observed, work: Vec<VolumeWork>) -> Result<(), Error> {
     let made: Vec<String> = work
         .iter()
         .filter_map(|item| match item {
@@ -191,6 +208,7 @@ async fn prepare_volumes(core: &Core, uid: &str, work: Vec<VolumeWork>) -> Resul
     core.memories.with(uid, |memory| match outcome {
         Ok(()) => {
             memory.volumes = VolumesFact::Ready;
+            memory.tokens_due = tokens_due(seen);
             Ok(())
         }
         Err(volumes::Error::Volume { volume, message }) => {
@@ -206,20 +224,28 @@ fn mount_failed(volume: &str, message: &str) -> Note {
     warning("FailedMount", format!("MountVolume.SetUp failed for volume \"{volume}\" : {message}"), None)
 }
 
-/// Each volume by itself: one that cannot be had any more stays as it was.
-async fn refresh_files(core: &Core, uid: &str, work: Vec<VolumeWork>) -> Result<(), Error> {
+/// Tokens given now are to be replaced then.
+fn tokens_due(seen: &Observed) -> Option<Timestamp> {
+    tokens::due(seen.facts.pod.spec.as_ref()?, Timestamp::now())
+}
+
+/// Each volume by itself: one that cannot be had any more stays as it was. Tokens among them are tried again soon.
+async fn refresh_files(core: &Core, uid: &str, seen: &Observed, work: Vec<VolumeWork>) -> Result<(), Error> {
     // Before the files: what changes meanwhile is for the next round.
     core.memories.with(uid, |memory| memory.files_fresh = true);
+    let mut due = tokens_due(seen);
     for item in work {
         let outcome = volumes::prepare(core.engine.as_ref(), &core.pods_dir.join(uid), vec![item]).await;
         match outcome {
             Ok(()) => {}
             Err(volumes::Error::Volume { volume, message }) => {
+                due = due.map(|due| due.min(Timestamp::now() + RETRY));
                 core.memories.with(uid, |memory| memory.note(mount_failed(&volume, &message)));
             }
             Err(volumes::Error::Engine(error)) => return Err(Error::Engine(error)),
         }
     }
+    core.memories.with(uid, |memory| memory.tokens_due = due);
     Ok(())
 }
 
@@ -275,7 +301,11 @@ async fn start(
         container: Some(container.to_owned()),
     };
     if let Some(spec) = create {
-        match core.heard(core.engine.create(spec).await) {
+        let spec = match with_seccomp(core, spec) {
+            Ok(spec) => spec,
+            Err(error) => return start_failed(core, uid, container, StartStep::Create, error),
+        };
+        match core.heard(core.engine.create(&spec).await) {
             Ok(()) => {
                 let text = format!("Created container: {container}");
                 core.memories.with(uid, |memory| memory.note(said("Created", text)));
@@ -287,6 +317,8 @@ async fn start(
             Err(error) => return start_failed(core, uid, container, StartStep::Create, error),
         }
     }
+    // Before the reply, which may be lost: its postStart hook is due all the same.
+    core.memories.with(uid, |memory| memory.begun.insert(name.to_owned()));
     let outcome = core.heard(core.engine.start(name).await);
     if outcome.is_ok() {
         core.memories.with(uid, |memory| {
@@ -299,6 +331,18 @@ async fn start(
         start_failed(core, uid, container, StartStep::Start, error)?;
     }
     see(core, uid, name).await
+}
+
+/// Reads the administrator's seccomp profile that a container asks for. Parity: the kubelet's `seccomp` directory.
+fn with_seccomp<'a>(core: &Core, spec: &'a ContainerSpec) -> Result<Cow<'a, ContainerSpec>, runtime::Error> {
+    let Some(file) = &spec.seccomp_file else { return Ok(Cow::Borrowed(spec)) };
+    let path = core.pods_dir.with_file_name(SECCOMP_DIR).join(file);
+    let profile = std::fs::read_to_string(&path).map_err(|error| {
+        runtime::Error::Refused(format!("cannot load seccomp profile {:?}: {error}", path.display().to_string()))
+    })?;
+    let mut spec = spec.clone();
+    spec.security_opts.push(format!("seccomp={profile}"));
+    Ok(Cow::Owned(spec))
 }
 
 fn start_failed(core: &Core, uid: &str, container: &str, step: StartStep, error: runtime::Error) -> Result<(), Error> {
@@ -401,6 +445,7 @@ async fn remove_data(core: &Core, uid: &str, engine_volumes: Vec<String>) -> Res
     core.memories.known(uid, |memory| {
         memory.volumes = VolumesFact::Unknown;
         memory.engine_volumes.clear();
+        memory.hosts = None;
     });
     Ok(())
 }
@@ -428,7 +473,8 @@ pub async fn forget(core: &Core, uid: &str) -> Result<(), Error> {
     let left = core.memories.known(uid, |memory| memory.containers.keys().cloned().collect::<Vec<_>>());
     for name in left.unwrap_or_default() {
         core.heard(core.engine.remove(&name).await)?;
-        core.memories.known(uid, |memory| memory.containers.remove(&name));
+        core.probers.end_run(uid, &name);
+        core.memories.known(uid, |memory| memory.forget_container(&name));
     }
     let volumes = core.memories.known(uid, |memory| memory.engine_volumes.clone());
     remove_data(core, uid, volumes.unwrap_or_default()).await?;

@@ -23,6 +23,13 @@ pub struct Restarts {
     pub delay_seconds: i64,
     /// When that attempt was allowed to start.
     pub at: Timestamp,
+    /// The attempt that is followed by another, whatever it ends with: a probe or a hook failed, or the whole pod begins
+    /// anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<u32>,
+    /// That attempt ends because the whole pod begins anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_all: bool,
 }
 
 /// When the attempt after number `ended`, which ended at `finished_at`, may start. The first restart is immediate, and
@@ -39,14 +46,22 @@ pub fn restart_at(seen: Option<&Restarts>, ended: u32, finished_at: Timestamp) -
 
 /// The entry once `attempt` is allowed to start at `now`; the same where it was entered already.
 pub fn started(seen: Option<&Restarts>, attempt: u32, now: Timestamp) -> Restarts {
+    // Kept: until the new run is there, the run before it is looked at again.
+    let (again, with_all) = seen.map_or((None, false), |seen| (seen.again, seen.with_all));
     match seen {
         Some(seen) if seen.attempt >= attempt => *seen,
         Some(seen) if now.duration_since(seen.at) <= RESET_AFTER => {
-            let doubled = (seen.delay_seconds * 2).min(MAX.as_secs());
-            Restarts { attempt, delay_seconds: doubled, at: now }
+            let doubled = (seen.delay_seconds * 2).clamp(BASE.as_secs(), MAX.as_secs());
+            Restarts { attempt, delay_seconds: doubled, at: now, again, with_all }
         }
-        Some(_) | None => Restarts { attempt, delay_seconds: BASE.as_secs(), at: now },
+        Some(_) | None => Restarts { attempt, delay_seconds: BASE.as_secs(), at: now, again, with_all },
     }
+}
+
+/// The entry once the run `attempt` is to be followed by another. A first run has no delay behind it.
+pub fn again(seen: Option<&Restarts>, attempt: u32, with_all: bool, now: Timestamp) -> Restarts {
+    let first = Restarts { attempt, delay_seconds: 0, at: now, again: None, with_all };
+    Restarts { again: Some(attempt), with_all, ..seen.copied().unwrap_or(first) }
 }
 
 /// The delay after the `failures`-th failed pull in a row.
@@ -79,11 +94,20 @@ mod tests {
 
     #[test]
     fn ten_quiet_minutes_begin_anew() {
-        let entry = Restarts { attempt: 5, delay_seconds: 300, at: at(0) };
+        let entry = Restarts { attempt: 5, delay_seconds: 300, at: at(0), again: None, with_all: false };
         assert_eq!(restart_at(Some(&entry), 5, at(601)), at(601));
         assert_eq!(restart_at(Some(&entry), 5, at(600)), at(900));
         assert_eq!(restart_at(Some(&entry), 4, at(5)), at(5));
         assert_eq!(started(Some(&entry), 6, at(601)).delay_seconds, 10);
+    }
+
+    #[test]
+    fn a_first_run_that_is_stopped_for_another_waits_for_nothing_and_the_next_one_ten_seconds() {
+        let entry = again(None, 0, false, at(100));
+        assert_eq!(restart_at(Some(&entry), 0, at(130)), at(130));
+        let next = started(Some(&entry), 1, at(130));
+        assert_eq!((next.delay_seconds, next.again), (10, Some(0)));
+        assert_eq!(again(Some(&next), 1, false, at(140)), Restarts { again: Some(1), ..next });
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub fn conditions(
     let containers_ready = containers_ready(tracks, statuses, phase);
     let said = [
         outcome.disrupted.then_some(disruption),
+        anew(spec, phase, outcome),
         Some(Said::plain("PodReadyToStartContainers", network_stands(facts, spec))),
         Some(initialized(spec, tracks, statuses, phase)),
         Some(ready(spec, before, &containers_ready)),
@@ -70,22 +71,13 @@ pub fn conditions(
     others.chain(said.iter().map(|said| timed(said, before, now))).collect()
 }
 
-/// The one condition of a pod that is held back from scheduling.
-pub fn gated(status: &PodStatus, now: Timestamp) -> Vec<PodCondition> {
-    let message = "Scheduling is blocked due to non-empty scheduling gates".to_owned();
-    not_scheduled(status, "SchedulingGated", message, now)
-}
-
-/// The one condition of a pod that no node can take yet.
-pub fn unschedulable(status: &PodStatus, message: String, now: Timestamp) -> Vec<PodCondition> {
-    not_scheduled(status, "Unschedulable", message, now)
-}
-
-fn not_scheduled(status: &PodStatus, reason: &'static str, message: String, now: Timestamp) -> Vec<PodCondition> {
-    let before = status.conditions.as_deref().unwrap_or_default();
-    let mut out: Vec<PodCondition> = before.iter().filter(|old| old.type_ != "PodScheduled").cloned().collect();
-    out.push(timed(&Said::no("PodScheduled", reason, Some(message)), before, now));
-    out
+/// Whether the scheduler has bound the pod, or let it in where it came with its node; or it was begun or is over.
+pub fn admitted(status: Option<&PodStatus>) -> bool {
+    let Some(status) = status else { return false };
+    let scheduled = |condition: &PodCondition| condition.type_ == "PodScheduled" && condition.status == "True";
+    status.start_time.is_some()
+        || super::phase::terminal(status.phase.as_deref())
+        || status.conditions.iter().flatten().any(scheduled)
 }
 
 fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
@@ -101,8 +93,19 @@ fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
     }
 }
 
+/// Parity: `GenerateAllContainersRestartingCondition`, told only of pods that have such a rule.
+fn anew(spec: &PodSpec, phase: &str, outcome: &Outcome) -> Option<Said> {
+    const KIND: &str = "AllContainersRestarting";
+    let said = match phase {
+        "Succeeded" => Said::no(KIND, "PodCompleted", None),
+        "Failed" => Said::no(KIND, "PodFailed", None),
+        _unfinished => Said::plain(KIND, outcome.anew),
+    };
+    restart::could_restart_all(spec).then_some(said)
+}
+
 fn network_stands(facts: &PodFacts, spec: &PodSpec) -> bool {
-    let sandboxed = super::spec::needs_sandbox(spec);
+    let sandboxed = super::spec::sandboxed(spec, &facts.node);
     facts
         .containers
         .iter()

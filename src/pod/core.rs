@@ -1,11 +1,13 @@
 //! Owns what all parts of the agent share: the store, the engine, the queue, what is known of pods, of images, of the
 //! engine's lives. Never decides: `plan` does.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,9 +16,12 @@ use super::images::{Audience, Images};
 use super::memory::Memories;
 use super::mentions::Mentions;
 use super::node::{self, Lives};
+use super::prober::Probers;
+use super::tokens::{Address, Reach};
 use crate::reconcile::Queue;
 use crate::runtime::{self, EngineSeen, Runtime};
 use crate::store::{self, Store};
+use crate::token::Signer;
 
 /// Why a look at a pod, or an act on it, did not succeed: the queue tries again later, whichever it was.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +50,24 @@ pub struct Ground {
     pub sandbox_image: Option<String>,
 }
 
+/// What pods that call the API are given.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// Signs their tokens; none where there are no tokens.
+    pub signer: Option<Signer>,
+    /// Where the API listens.
+    pub api: Reach,
+}
+
+/// Where the API is reached that listens on these addresses: loopback reaches only this machine, and one that stands
+/// for all addresses is in no certificate.
+pub fn reach(addresses: &[SocketAddr]) -> Reach {
+    let concrete = addresses.iter().filter(|address| !address.ip().is_unspecified());
+    let named = |address: &SocketAddr| Address { host: address.ip().to_string(), port: address.port() };
+    let outside = concrete.clone().find(|address| !address.ip().is_loopback());
+    Reach { host: concrete.clone().next().map(named), containers: outside.map(named) }
+}
+
 /// Shared by every task of the agent.
 pub struct Core {
     /// The store.
@@ -57,12 +80,20 @@ pub struct Core {
     pub memories: Memories,
     /// Images.
     pub images: Images,
-    /// Background work: pulls, log copies.
+    /// Probes and hooks at work.
+    pub probers: Probers,
+    /// Background work: pulls, log copies, probes, hooks.
     pub tasks: TaskTracker,
     /// Ends background work.
     pub stop: CancellationToken,
     /// Directory of pods' files; the engine mounts from there.
     pub pods_dir: PathBuf,
+    /// What pods that call the API are given.
+    pub credentials: Credentials,
+    /// Names of Services changed: hosts files are to be written.
+    pub names_changed: Notify,
+    /// Hosts files are written by one at a time, each from what the store says then.
+    pub hosts_turn: tokio::sync::Mutex<()>,
     ground: Mutex<Ground>,
     mentions: Mutex<Mentions>,
     /// A call met no engine: before an exit is believed, its life is asked for.
@@ -76,6 +107,7 @@ impl Core {
         engine: Arc<dyn Runtime>,
         pods_dir: PathBuf,
         ground: Ground,
+        credentials: Credentials,
         stop: CancellationToken,
     ) -> Self {
         let images = Images::new(Arc::clone(&engine));
@@ -85,9 +117,13 @@ impl Core {
             queue: Queue::new(),
             memories: Memories::default(),
             images,
+            probers: Probers::default(),
             tasks: TaskTracker::new(),
             stop,
             pods_dir,
+            credentials,
+            names_changed: Notify::new(),
+            hosts_turn: tokio::sync::Mutex::default(),
             ground: Mutex::new(ground),
             mentions: Mutex::default(),
             suspect: AtomicBool::new(false),
@@ -128,6 +164,7 @@ impl Core {
                     ground.sandbox_image = None;
                 }
                 ground.node = node::facts(&ground.node.name, seen, &self.pods_dir);
+                ground.node.api = self.credentials.api.clone();
                 ground.lives = Some(lives);
                 ground.engine = Some(seen.clone());
                 ground.clone()

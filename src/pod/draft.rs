@@ -17,8 +17,6 @@ use crate::runtime::ContainerSeen;
 
 /// The component that speaks of containers.
 pub const KUBELET: &str = "kubelet";
-/// The component that speaks of binding.
-pub const SCHEDULER: &str = "default-scheduler";
 
 /// A plan in the making.
 pub struct Draft<'a> {
@@ -63,11 +61,6 @@ impl<'a> Draft<'a> {
         Context { pod: &self.facts.pod, node: &self.facts.node, pod_ip, sources: &self.facts.sources }
     }
 
-    /// The pod is to be bound to this node.
-    pub fn bind(&mut self) {
-        self.plan.bind = Some(self.facts.node.name.clone());
-    }
-
     /// Adds an act.
     pub fn act(&mut self, action: Action) {
         if !self.plan.actions.contains(&action) {
@@ -82,19 +75,8 @@ impl<'a> Draft<'a> {
 
     /// Adds an Event about the pod or one of its containers.
     pub fn note(&mut self, severity: Severity, reason: &'static str, message: String, container: Option<&str>) {
-        self.note_as(KUBELET, severity, reason, message, container);
-    }
-
-    /// [`Draft::note`] in the name of another component.
-    pub fn note_as(
-        &mut self,
-        component: &'static str,
-        severity: Severity,
-        reason: &'static str,
-        message: String,
-        container: Option<&str>,
-    ) {
-        self.plan.events.push(Note { component, severity, reason, message, container: container.map(str::to_owned) });
+        let container = container.map(str::to_owned);
+        self.plan.events.push(Note { component: KUBELET, severity, reason, message, container });
     }
 
     /// Says why a container waits. The stored status tells whether that is new, and so worth an Event.
@@ -119,6 +101,14 @@ impl<'a> Draft<'a> {
         self.plan.restarts = (all != self.facts.restarts).then_some(all);
     }
 
+    /// Enters that a run is to be followed by another, `with_all` where the whole pod begins anew.
+    pub fn enter_again(&mut self, container: &str, attempt: u32, with_all: bool) {
+        let mut all = self.plan.restarts.take().unwrap_or_else(|| self.facts.restarts.clone());
+        let entry = super::backoff::again(all.get(container), attempt, with_all, self.now);
+        all.insert(container.to_owned(), entry);
+        self.plan.restarts = (all != self.facts.restarts).then_some(all);
+    }
+
     /// Containers whose process may still run.
     pub fn running(&self) -> Vec<usize> {
         (0..self.tracks.len()).filter(|index| self.tracks[*index].running()).collect()
@@ -129,9 +119,9 @@ impl<'a> Draft<'a> {
         self.tracks.iter().any(|track| matches!(track.state, State::Settling(_)))
     }
 
-    /// Some main container has begun once: the init containers are behind.
+    /// Some main container has begun since the pod last began anew: the init containers are behind.
     pub fn initialized(&self) -> bool {
-        self.tracks.iter().any(|track| track.role == Role::Main && track.ever_ran())
+        self.tracks.iter().any(|track| track.role == Role::Main && track.ever_ran() && !track.with_all)
     }
 
     /// The plan, with the status that follows from it.

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
 
 use super::expand::expand;
 use super::facts::{NodeFacts, Sources};
-use super::{downward, restart};
+use super::{downward, links, restart, tokens};
 
 /// Names of variables with their values, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,6 +59,15 @@ pub struct Context<'a> {
 /// The environment of a container, or the kubelet's words for what is missing.
 pub fn environment(context: Context<'_>, container: &Container) -> Result<Environment, String> {
     let mut env = Environment::default();
+    // Parity: what the container says itself comes before what it is told of Services.
+    for (name, value) in links::variables(&context.sources.services) {
+        env.set(&name, value);
+    }
+    if let Some(spec) = &context.pod.spec {
+        for (name, value) in tokens::environment(spec, &context.node.api) {
+            env.set(name, value);
+        }
+    }
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         if let Some(reference) = &from.config_map_ref {

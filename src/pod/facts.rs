@@ -2,12 +2,16 @@
 //! out. Never decides: that is `plan`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, PodStatus, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, PodStatus, Secret, Service};
 
 use super::backoff::Restarts;
+use super::hook;
 use super::mounts::SubPath;
+use super::probe::{self, Check, Watch};
+use super::tokens::{Reach, Wanted};
 use super::volumes_plan::VolumeWork;
 use crate::model::event::Severity;
 use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen};
@@ -31,6 +35,8 @@ pub struct PodFacts {
     pub files_fresh: bool,
     /// The pod uses more storage than it may: what the kubelet says of it.
     pub exceeded: Option<String>,
+    /// When the pod's tokens are to be replaced; none where it has none, or was not given them yet.
+    pub tokens_due: Option<Timestamp>,
     /// Attempts whose output is kept to its end.
     pub logs_finished: BTreeSet<Attempt>,
     /// Attempts whose output is being copied now.
@@ -43,16 +49,42 @@ pub struct PodFacts {
     pub failures: BTreeMap<String, StartFailure>,
     /// Restart back-off, by container name.
     pub restarts: BTreeMap<String, Restarts>,
-    /// Engine names of containers that were already asked to stop.
-    pub asked_to_stop: BTreeSet<String>,
+    /// Engine names of containers that this agent has started itself.
+    pub begun: BTreeSet<String>,
+    /// How far hooks are.
+    pub hooks: BTreeMap<hook::Key, hook::Fact>,
+    /// Probes that were begun.
+    pub probes: BTreeMap<probe::Key, ProbeFact>,
+    /// Engine names of containers that were already asked to stop, and when.
+    pub asked_to_stop: BTreeMap<String, Timestamp>,
     /// Engine names of containers that were already killed.
     pub killed: BTreeSet<String>,
     /// The last time that the engine or the machine restarted, where that is known.
     pub outage: Option<Outage>,
     /// Reference of the sandbox image, once this agent has made sure of it.
     pub sandbox_image: Option<String>,
+    /// What the pod's hosts file says of the pod itself, once it was written in this life of the agent.
+    pub hosts_head: Option<String>,
+    /// The machine's own hosts file, for a pod in its network.
+    pub machine_hosts: Option<String>,
     /// The pod has volumes or files that are to be removed when it ends.
     pub has_data: bool,
+}
+
+impl PodFacts {
+    /// Whether this run of a container was stopped to be started anew, whatever its exit code says.
+    pub fn again(&self, container: &str, attempt: u32) -> bool {
+        self.restarts.get(container).is_some_and(|entry| entry.again == Some(attempt))
+    }
+}
+
+/// A probe that was begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProbeFact {
+    /// It is looked at again and again.
+    pub working: bool,
+    /// What it has come to.
+    pub result: Option<bool>,
 }
 
 /// One run of one container of the pod.
@@ -77,6 +109,14 @@ pub struct NodeFacts {
     pub memory_bytes: i128,
     /// Directory of the pod's files on the engine's host.
     pub pod_dir: String,
+    /// Where the API listens.
+    pub api: Reach,
+    /// The file on the engine's host that the pod has as its hosts file; none where the engine makes one.
+    pub hosts_file: Option<String>,
+    /// Address at which pods reach the machine; empty where that is not known.
+    pub gateway: String,
+    /// The machine's resolver settings, for a pod that adds to them.
+    pub resolv_conf: String,
 }
 
 /// What the pod names and the store has.
@@ -90,8 +130,10 @@ pub struct Sources {
     pub claims: BTreeMap<String, PersistentVolumeClaim>,
     /// Those that the claims are bound to, by name.
     pub volumes: BTreeMap<String, PersistentVolume>,
-    /// Storage classes of those claims that wait for a pod before they give a volume.
-    pub waiting_classes: BTreeSet<String>,
+    /// Fresh tokens of the pod's account.
+    pub tokens: BTreeMap<Wanted, String>,
+    /// All of the pod's namespace, for a pod that wants to be told of them.
+    pub services: Vec<Service>,
 }
 
 /// The state of an image for one start of one container.
@@ -173,8 +215,6 @@ pub struct Outage {
 /// What to do about one pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodPlan {
-    /// The node to bind it to, where it has none.
-    pub bind: Option<String>,
     /// The status that it should have; none where the pod is not this agent's matter.
     pub status: Option<PodStatus>,
     /// Events that go with that status.
@@ -207,7 +247,8 @@ pub struct Note {
 pub enum Action {
     /// Makes the pod's volumes.
     PrepareVolumes(Vec<VolumeWork>),
-    /// Writes the files of volumes anew, where the objects that they are made from have changed.
+    /// Writes the files of volumes anew, where the objects that they are made from have changed or tokens are to be
+    /// replaced.
     RefreshFiles(Vec<VolumeWork>),
     /// Finds or makes the sandbox image.
     PrepareSandboxImage,
@@ -217,6 +258,11 @@ pub enum Action {
         attempt: Attempt,
         /// The image's reference.
         image: String,
+    },
+    /// Writes the pod's hosts file and keeps it up to date from then on.
+    WriteHosts {
+        /// The part that is about the pod.
+        head: String,
     },
     /// Creates and starts the sandbox.
     StartSandbox(Box<ContainerSpec>),
@@ -240,6 +286,24 @@ pub enum Action {
         attempt: Attempt,
         /// Its engine name.
         name: String,
+    },
+    /// Begins a probe.
+    Probe(Box<Watch>),
+    /// Ends a probe; what it has come to stays.
+    EndProbe {
+        /// Which.
+        key: probe::Key,
+    },
+    /// Begins a hook.
+    Hook {
+        /// Which.
+        key: hook::Key,
+        /// The container's name in the pod.
+        container: String,
+        /// What it does.
+        check: Check,
+        /// How long it is waited for; for ever where absent.
+        limit: Option<Duration>,
     },
     /// Asks a container to stop.
     Stop {

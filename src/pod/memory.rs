@@ -1,10 +1,13 @@
 //! PURE. Owns what the agent knows of pods between two looks at them. All of it can be lost: it costs time (an
-//! inspection, a second SIGTERM, a second look at volumes), never correctness.
+//! inspection, a second SIGTERM, a second preStop, probes that begin anew), never correctness.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::facts::{Attempt, Note, StartFailure, VolumesFact};
+use jiff::Timestamp;
+
+use super::facts::{Attempt, Note, ProbeFact, StartFailure, VolumesFact};
+use super::{hook, probe};
 use crate::model::object::Key;
 use crate::runtime::ContainerSeen;
 
@@ -26,23 +29,52 @@ pub struct PodMemory {
     pub files_fresh: bool,
     /// It uses more storage than it may.
     pub exceeded: Option<String>,
+    /// When its tokens are to be replaced.
+    pub tokens_due: Option<Timestamp>,
     /// Engine volumes that were made for it.
     pub engine_volumes: Vec<String>,
     /// Creates and starts that failed, by container name.
     pub failures: BTreeMap<String, StartFailure>,
-    /// Engine names of containers that were asked to stop.
-    pub asked_to_stop: BTreeSet<String>,
+    /// Engine names of containers that this agent has started.
+    pub begun: BTreeSet<String>,
+    /// How far hooks are.
+    pub hooks: BTreeMap<hook::Key, hook::Fact>,
+    /// Probes that were begun.
+    pub probes: BTreeMap<probe::Key, ProbeFact>,
+    /// Engine names of containers that were asked to stop, and when.
+    pub asked_to_stop: BTreeMap<String, Timestamp>,
     /// Engine names of containers that were killed.
     pub killed: BTreeSet<String>,
     /// Runs whose output is being copied.
     pub followed: BTreeSet<Attempt>,
     /// Events that wait for the next commit.
     pub notes: Vec<Note>,
+    /// Its hosts file, where it has one that is kept here.
+    pub hosts: Option<HostsMemory>,
     /// The revision that this agent wrote last.
     pub own_revision: u64,
 }
 
+/// What a pod's hosts file is made from, besides the names of Services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostsMemory {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The part that is about the pod itself.
+    pub head: String,
+}
+
 impl PodMemory {
+    /// Forgets a container that is gone.
+    pub fn forget_container(&mut self, name: &str) {
+        self.containers.remove(name);
+        self.begun.remove(name);
+        self.hooks.retain(|key, _| key.name != name);
+        self.probes.retain(|key, _| key.name != name);
+        self.asked_to_stop.remove(name);
+        self.killed.remove(name);
+    }
+
     /// Keeps an Event for the next commit.
     pub fn note(&mut self, note: Note) {
         if self.notes.len() < MAX_NOTES {
@@ -74,6 +106,11 @@ impl Memories {
     /// The uids of pods for which `holds`.
     pub fn uids(&self, holds: impl Fn(&PodMemory) -> bool) -> Vec<String> {
         self.lock().iter().filter(|(_, memory)| holds(memory)).map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// The hosts files that are kept, by uid.
+    pub fn hosts(&self) -> Vec<(String, HostsMemory)> {
+        self.lock().iter().filter_map(|(uid, memory)| Some((uid.clone(), memory.hosts.clone()?))).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, PodMemory>> {

@@ -4,21 +4,31 @@
 //! ```text
 //!  observe (facts) --> plan (PURE) --> commit (status, Events) --> apply (engine, files)
 //!                       tracks: what each container is doing      start, stop, cleanup: what to do
+//!                       health, probe, hook: what probes and hooks say of it
 //!                       status, conditions, phase: how it is told  spec, environment, volumes_plan: what is made
 //! ```
 
 pub mod agent;
+pub mod anew;
 pub mod apply;
 pub mod backoff;
+pub mod check;
 pub mod cleanup;
 pub mod conditions;
 pub mod core;
+pub mod dns;
 pub mod downward;
 pub mod draft;
 pub mod environment;
 pub mod expand;
 pub mod facts;
+pub mod health;
+pub mod hook;
+pub mod hooks;
+pub mod hosts;
+pub mod hosts_files;
 pub mod images;
+pub mod links;
 pub mod logs;
 pub mod memory;
 pub mod mentions;
@@ -29,6 +39,8 @@ pub mod observe;
 pub mod payload;
 pub mod phase;
 pub mod plan;
+pub mod probe;
+pub mod prober;
 pub mod qos;
 pub mod quantity;
 pub mod restart;
@@ -39,6 +51,7 @@ pub mod stop;
 pub mod sub_paths;
 pub mod sweep;
 pub mod termination;
+pub mod tokens;
 pub mod tracks;
 pub mod unsupported;
 pub mod volumes;

@@ -1,5 +1,5 @@
 //! Owns the one Node: its registration, its status, its heartbeat, and how the machine calls itself.
-//! Never schedules: every pod without a node is this node's.
+//! Never schedules: the scheduler reads what is written here.
 //!
 //! The heartbeat is a Lease in `kube-node-lease`; beside the Node object it keeps which life of the engine and of the
 //! machine was last seen, so that an exit found in the next life is not taken at its word.
@@ -91,6 +91,8 @@ pub fn facts(name: &str, engine: &EngineSeen, pods_dir: &Path) -> NodeFacts {
         cpu_nanos: i128::from(engine.cpus) * 1_000_000_000,
         memory_bytes: i128::from(engine.memory_bytes),
         pod_dir: pods_dir.to_string_lossy().into_owned(),
+        gateway: engine.host_gateway.clone(),
+        ..NodeFacts::default()
     }
 }
 

@@ -2,23 +2,28 @@
 //! Never decides and never changes anything; what costs an engine call is asked only where something happened.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ContainerStatus, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Secret,
+    ConfigMap, ContainerStatus, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Secret, Service,
+    ServiceAccount,
 };
-use k8s_openapi::api::storage::v1::StorageClass;
 
 use super::backoff::Restarts;
 use super::core::{Core, Error};
 use super::facts::{Attempt, ImageFact, NodeFacts, PodFacts, Sources, VolumesFact};
 use super::restart::{self, Role};
-use super::{environment, logs, mentions, names, phase, termination, volumes, volumes_plan};
+use super::tokens::{self, Wanted};
+use super::{environment, hosts_files, logs, mentions, names, phase, termination, volumes, volumes_plan};
 use crate::model::claims;
+use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
 use crate::runtime::{ContainerSeen, Seen};
+use crate::store::Query;
 use crate::store::logs::LogKey;
+use crate::token::{Bound, Request, Subject};
 
 /// The fact beside a pod that holds its restart back-off.
 pub const RESTARTS: &str = "restarts";
@@ -43,13 +48,22 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
     let containers = containers(core, uid, &pod).await?;
     let ground = core.ground();
     let pod_dir = core.pods_dir.join(uid);
-    let node = NodeFacts { pod_dir: pod_dir.to_string_lossy().into_owned(), ..ground.node };
+    let has_data = pod_dir.exists();
+    let hosts_file = hosts_file(core, &pod, &spec, &containers, has_data.then_some(&pod_dir))?;
+    let machine_hosts = (hosts_file.is_some() && spec.host_network == Some(true)).then(hosts_files::machine);
+    let node = NodeFacts {
+        pod_dir: pod_dir.to_string_lossy().into_owned(),
+        hosts_file: hosts_file.map(|()| hosts_files::path(&pod_dir).to_string_lossy().into_owned()),
+        resolv_conf: if spec.dns_config.is_some() { resolv_conf() } else { String::new() },
+        ..ground.node
+    };
     let mut facts = PodFacts {
         node,
         containers,
         outage: ground.lives.and_then(|lives| lives.outage()),
         sandbox_image: ground.sandbox_image,
-        has_data: pod_dir.exists(),
+        has_data,
+        machine_hosts,
         ..PodFacts::default()
     };
     core.memories.with(uid, |memory| {
@@ -57,10 +71,15 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
         facts.volumes = memory.volumes;
         facts.files_fresh = memory.files_fresh || !spec.volumes.iter().flatten().any(volumes_plan::is_files);
         facts.exceeded = memory.exceeded.clone();
+        facts.tokens_due = memory.tokens_due;
         facts.failures = memory.failures.clone();
+        facts.begun = memory.begun.clone();
+        facts.hooks = memory.hooks.clone();
+        facts.probes = memory.probes.clone();
         facts.asked_to_stop = memory.asked_to_stop.clone();
         facts.killed = memory.killed.clone();
         facts.logs_followed = memory.followed.clone();
+        facts.hosts_head = memory.hosts.as_ref().map(|hosts| hosts.head.clone());
     });
     facts.pod = pod;
     let ending = facts.pod.metadata.deletion_timestamp.is_some()
@@ -69,13 +88,53 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
     restarts(core, uid, &spec, &mut facts)?;
     if !ending {
         let starting = images(core, uid, &spec, &mut facts, now).await?;
-        if starting || facts.volumes != VolumesFact::Ready || !facts.files_fresh {
+        let held = tokens::of_pod(&spec).next().is_some();
+        if held && facts.tokens_due.is_none() && !facts.containers.is_empty() {
+            // They were given by an agent before this one, nobody knows when.
+            facts.tokens_due = Some(now);
+        }
+        let due = facts.tokens_due.is_some_and(|due| due <= now);
+        if starting || facts.volumes != VolumesFact::Ready || !facts.files_fresh || due {
             // Entered before they are read: what changes after that wakes the pod again.
             core.with_mentions(|mentions| mentions.enter(uid, mentions::of_pod(&facts.pod)));
             facts.sources = sources(core, &facts.pod)?;
+            facts.sources.tokens = issue(core, &facts.pod, &spec, now)?;
         }
     }
     Ok(Some(Observed { object, facts }))
+}
+
+/// Whether the pod has a hosts file that is kept here: it has one already, or it has yet to begin and there are names
+/// to find. A pod without either keeps the engine's, which costs nothing.
+fn hosts_file(
+    core: &Core,
+    pod: &Pod,
+    spec: &PodSpec,
+    containers: &[ContainerSeen],
+    pod_dir: Option<&PathBuf>,
+) -> Result<Option<()>, Error> {
+    if pod_dir.is_some_and(|dir| hosts_files::path(dir).exists()) {
+        return Ok(Some(()));
+    }
+    let status = pod.status.as_ref();
+    let told = status
+        .into_iter()
+        .flat_map(|status| status.init_container_statuses.iter().chain(&status.container_statuses).flatten());
+    let begun = containers.iter().any(|seen| names::identity(seen).is_some())
+        || told.into_iter().any(|status| status.container_id.is_some());
+    if begun || phase::terminal(status.and_then(|status| status.phase.as_deref())) {
+        return Ok(None);
+    }
+    let named = spec.subdomain.as_deref().is_some_and(|name| !name.is_empty());
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    Ok((named || hosts_files::has_services(&core.store, namespace)?).then_some(()))
+}
+
+/// The machine's resolver settings; those behind a resolver of its own where there is one. Parity: `resolvConf` as
+/// kubeadm sets it.
+fn resolv_conf() -> String {
+    const PLACES: [&str; 2] = ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
+    PLACES.iter().find_map(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
 }
 
 /// The stored object, if the one with that name is still the one with that uid.
@@ -220,9 +279,11 @@ async fn images(core: &Core, uid: &str, spec: &PodSpec, facts: &mut PodFacts, no
                 Seen::Created { error: Some(_) } | Seen::Dead => Some((number, 1)),
                 Seen::Exited { code, .. } => Some((number, *code)),
             }
-            .filter(|(_, code)| restart::restarts(spec, role, container, *code))
+            .filter(|(number, code)| {
+                facts.again(&container.name, *number) || restart::restarts(spec, role, container, *code)
+            })
             .map(|(number, _)| number + 1),
-            None => next_after(spec, role, container, status),
+            None => next_after(facts, spec, role, container, status),
         };
         let fact = match next {
             Some(number) => {
@@ -253,6 +314,7 @@ fn told<'a>(facts: &'a PodFacts, role: Role, name: &str) -> Option<&'a Container
 
 /// The run that would come next of a container that the engine does not have.
 fn next_after(
+    facts: &PodFacts,
     spec: &PodSpec,
     role: Role,
     container: &k8s_openapi::api::core::v1::Container,
@@ -264,9 +326,38 @@ fn next_after(
         state.as_ref().and_then(|state| state.terminated.as_ref()).map(|end| end.exit_code)
     };
     match ended(&status.state).or_else(|| ended(&status.last_state)) {
-        Some(code) => restart::restarts(spec, role, container, code).then_some(number + 1),
+        Some(code) => {
+            let again = facts.again(&container.name, number) || restart::restarts(spec, role, container, code);
+            again.then_some(number + 1)
+        }
         None => Some(number),
     }
+}
+
+/// Fresh tokens of the pod's account, as its volumes ask for them; none where there is no such account.
+fn issue(core: &Core, pod: &Pod, spec: &PodSpec, now: Timestamp) -> Result<BTreeMap<Wanted, String>, Error> {
+    let mut out = BTreeMap::new();
+    let Some(signer) = &core.credentials.signer else { return Ok(out) };
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let namespace = text(&pod.metadata.namespace);
+    for (audience, seconds) in tokens::of_pod(spec) {
+        let name = text(&spec.service_account_name);
+        let account = core.store.get(&Key::of::<ServiceAccount>(&namespace, &name))?;
+        let Some(account) = account else { return Ok(out) };
+        let node_name = core.ground().node.name;
+        let node = core.store.get(&Key::of::<Node>("", &node_name))?;
+        let subject = Subject {
+            namespace: namespace.clone(),
+            node: node.map(|node| Bound { name: node_name, uid: node.uid().to_owned() }),
+            pod: Some(Bound { name: text(&pod.metadata.name), uid: text(&pod.metadata.uid) }),
+            secret: None,
+            serviceaccount: Bound { name, uid: account.uid().to_owned() },
+        };
+        let audiences = Some(audience.clone()).filter(|audience| !audience.is_empty()).into_iter().collect();
+        let (token, _) = signer.issue(&Request { subject, audiences, seconds }, now).map_err(std::io::Error::other)?;
+        out.insert((audience, seconds), token);
+    }
+    Ok(out)
 }
 
 /// The ConfigMaps and Secrets that the pod names and the store has.
@@ -289,10 +380,14 @@ fn sources(core: &Core, pod: &Pod) -> Result<Sources, Error> {
     for (name, _) in claims::of_pod(pod) {
         claim(core, namespace, name, &mut out)?;
     }
+    if pod.spec.as_ref().is_some_and(|spec| spec.enable_service_links != Some(false)) {
+        let services = core.store.list(&Query { namespace: Some(namespace), ..Query::all(Kind::of::<Service>()) })?;
+        out.services.extend(services.objects.iter().filter_map(|object| object.typed::<Service>().cloned()));
+    }
     Ok(out)
 }
 
-/// A claim with its volume, or else with what its class says.
+/// A claim with its volume.
 fn claim(core: &Core, namespace: &str, name: String, out: &mut Sources) -> Result<(), Error> {
     let object = core.store.get(&Key::of::<PersistentVolumeClaim>(namespace, &name))?;
     let Some(claim) = object.as_ref().and_then(|object| object.typed::<PersistentVolumeClaim>()) else {
@@ -302,10 +397,6 @@ fn claim(core: &Core, namespace: &str, name: String, out: &mut Sources) -> Resul
         let object = core.store.get(&Key::of::<PersistentVolume>("", volume))?;
         let found = object.as_ref().and_then(|object| object.typed::<PersistentVolume>());
         out.volumes.extend(found.map(|found| (volume.to_owned(), found.clone())));
-    } else if let Some(class) = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()) {
-        let object = core.store.get(&Key::of::<StorageClass>("", class))?;
-        let mode = object.as_ref().and_then(|object| object.typed::<StorageClass>()?.volume_binding_mode.as_deref());
-        out.waiting_classes.extend((mode == Some("WaitForFirstConsumer")).then(|| class.to_owned()));
     }
     out.claims.insert(name, claim.clone());
     Ok(())

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, DownwardAPIVolumeFile, KeyToPath, Se
 
 use super::downward;
 use super::environment::{Context, missing};
+use super::tokens;
 
 /// Mode of a file where neither the item nor the volume gives one. Parity: 0644.
 const DEFAULT_MODE: i32 = 0o644;
@@ -51,7 +52,22 @@ impl<'a> Payload<'a> {
         if let Some(source) = &source.downward_api {
             return self.downward(source.items.as_deref(), mode);
         }
-        Err("projected volumes are supported by jobdock with the sources configMap, secret and downwardAPI".to_owned())
+        if let Some(source) = &source.service_account_token {
+            let seconds = source.expiration_seconds.unwrap_or(tokens::DEFAULT_SECONDS);
+            return self.token(&source.path, (source.audience.clone().unwrap_or_default(), seconds), mode);
+        }
+        let sources = "configMap, secret, downwardAPI and serviceAccountToken";
+        Err(format!("projected volumes are supported by jobdock with the sources {sources}"))
+    }
+
+    /// Adds a token of the pod's account.
+    fn token(&mut self, path: &str, wanted: tokens::Wanted, mode: Option<i32>) -> Result<(), String> {
+        let Context { pod, sources, .. } = self.context;
+        let Some(token) = sources.tokens.get(&wanted) else {
+            let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref()).unwrap_or_default();
+            return Err(format!("failed to fetch token: {}", missing("serviceaccounts", account)));
+        };
+        self.add(path, token.clone().into_bytes(), None, mode)
     }
 
     /// Adds a ConfigMap's keys, or the items asked for.

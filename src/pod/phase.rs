@@ -30,9 +30,14 @@ struct Counts {
 }
 
 /// The phase of a pod with these statuses (main containers and init containers together). `ending` says that nothing
-/// will be started again, whatever the policies say.
-pub fn phase(spec: &PodSpec, statuses: &[&ContainerStatus], ending: bool) -> &'static str {
-    let counts = count(spec, statuses);
+/// will be started again, whatever the policies say; `again` names what will be, whatever they say.
+pub fn phase(
+    spec: &PodSpec,
+    statuses: &[&ContainerStatus],
+    ending: bool,
+    again: impl Fn(&str) -> bool,
+) -> &'static str {
+    let counts = count(spec, statuses, again);
     if counts.init_failed {
         return "Failed";
     }
@@ -55,7 +60,7 @@ pub fn phase(spec: &PodSpec, statuses: &[&ContainerStatus], ending: bool) -> &'s
     if counts.stopped == counts.succeeded { "Succeeded" } else { "Failed" }
 }
 
-fn count(spec: &PodSpec, statuses: &[&ContainerStatus]) -> Counts {
+fn count(spec: &PodSpec, statuses: &[&ContainerStatus], again: impl Fn(&str) -> bool) -> Counts {
     let mut counts = Counts::default();
     for (role, container) in restart::containers(spec) {
         let status = statuses.iter().find(|status| status.name == container.name);
@@ -63,7 +68,7 @@ fn count(spec: &PodSpec, statuses: &[&ContainerStatus]) -> Counts {
         let running = state.is_some_and(|state| state.running.is_some());
         let code = state.and_then(|state| state.terminated.as_ref()).map(|end| end.exit_code);
         let last = status.and_then(|status| status.last_state.as_ref()?.terminated.as_ref()).map(|end| end.exit_code);
-        let for_good = |code: i32| !restart::restarts(spec, role, container, code);
+        let for_good = |code: i32| !again(&container.name) && !restart::restarts(spec, role, container, code);
         match role {
             Role::Init => match code.or(last.filter(|_| !running)) {
                 Some(0) => {}

@@ -2,9 +2,8 @@
 //! whether it went well. Nothing is remembered: the stage is worked out from the facts each time.
 //!
 //! ```text
-//!  somebody else's ---------------------------------------------------------------> left alone
-//!  gated -----------------------------------------------------------------------> left Pending
-//!  Run (bind, volumes, sandbox, init 1..n, sidecars, main containers, restarts)
+//!  somebody else's, bound to no node, or not let in by the scheduler --------------> left alone
+//!  Run (volumes, sandbox, init 1..n, sidecars, main containers, restarts)
 //!   |- deleted, past its deadline, disrupted, init failed for good, main containers over
 //!   v
 //!  Stop (SIGTERM, then SIGKILL at the end of the grace) --all ended, all recorded--> phase Succeeded or Failed
@@ -18,11 +17,10 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{PodCondition, PodSpec};
 
-use super::draft::{Draft, SCHEDULER};
-use super::facts::{Note, PodFacts, PodPlan};
+use super::draft::Draft;
+use super::facts::{PodFacts, PodPlan};
 use super::restart::Role;
-use super::{cleanup, conditions, phase, start, stop, unsupported};
-use crate::model::claims::{self, Standing};
+use super::{anew, cleanup, conditions, health, phase, start, stop, unsupported};
 use crate::model::event::Severity;
 
 /// The grace of a pod that does not say. Parity: the API's default.
@@ -68,6 +66,7 @@ pub enum Stopping {
 /// What a pod of this node is at.
 enum Stage {
     Run,
+    Anew,
     Stop(Stopping),
     Over,
 }
@@ -78,73 +77,32 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
     let deleted = facts.pod.metadata.deletion_timestamp.is_some();
     let bound = match spec.node_name.as_deref().filter(|name| !name.is_empty()) {
         Some(name) if name == facts.node.name => true,
-        Some(_) => return PodPlan::default(),
+        // The scheduler's, whichever that is.
+        None if !deleted => return PodPlan::default(),
         None => false,
+        Some(_) => return PodPlan::default(),
     };
-    if !bound && !deleted {
-        let other = spec.scheduler_name.as_deref().is_some_and(|name| !name.is_empty() && name != SCHEDULER);
-        if other {
-            return PodPlan::default();
-        }
-        if spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
-            return gated(facts, now);
-        }
-        let waits = |class: &str| facts.sources.waiting_classes.contains(class);
-        match claims::standing(&facts.pod, &facts.sources.claims, waits) {
-            Standing::Ready => {}
-            Standing::Binding => return PodPlan::default(),
-            Standing::Unschedulable(words) => return unschedulable(facts, &words, now),
-        }
+    if !deleted && !conditions::admitted(facts.pod.status.as_ref()) {
+        return PodPlan::default();
     }
     let mut draft = Draft::new(facts, spec, now);
-    if !bound && !deleted {
-        bind(&mut draft);
+    draft.outcome.unbound = !bound;
+    if bound && facts.pod.status.as_ref().is_none_or(|status| status.start_time.is_none()) {
+        warn(&mut draft);
     }
-    draft.outcome.unbound = !bound && deleted;
     match stage(&draft) {
         Stage::Run => start::run(&mut draft),
+        Stage::Anew => anew::begin_anew(&mut draft),
         Stage::Stop(why) => stop::stop(&mut draft, why),
         Stage::Over => cleanup::over(&mut draft),
     }
+    health::end_probes(&mut draft);
     cleanup::logs(&mut draft);
     draft.finish()
 }
 
-fn gated(facts: &PodFacts, now: Timestamp) -> PodPlan {
-    let mut status = facts.pod.status.clone().unwrap_or_default();
-    status.conditions = Some(conditions::gated(&status, now));
-    status.phase.get_or_insert_with(|| "Pending".to_owned());
-    PodPlan { status: Some(status), ..PodPlan::default() }
-}
-
-/// The pod waits for a claim. Parity: the scheduler's condition and event, told anew only in other words.
-fn unschedulable(facts: &PodFacts, words: &str, now: Timestamp) -> PodPlan {
-    let message = format!(
-        "0/1 nodes are available: {words}. preemption: 0/1 nodes are available: 1 Preemption is not helpful for \
-         scheduling."
-    );
-    let mut status = facts.pod.status.clone().unwrap_or_default();
-    status.phase.get_or_insert_with(|| "Pending".to_owned());
-    let told = status.conditions.iter().flatten().any(|one| {
-        one.type_ == "PodScheduled" && one.status == "False" && one.message.as_deref() == Some(message.as_str())
-    });
-    status.conditions = Some(conditions::unschedulable(&status, message.clone(), now));
-    let note = Note {
-        component: SCHEDULER,
-        severity: Severity::Warning,
-        reason: "FailedScheduling",
-        message,
-        container: None,
-    };
-    PodPlan { status: Some(status), events: if told { Vec::new() } else { vec![note] }, ..PodPlan::default() }
-}
-
-fn bind(draft: &mut Draft<'_>) {
-    draft.bind();
-    let meta = &draft.pod().metadata;
-    let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
-    let text = format!("Successfully assigned {namespace}/{name} to {}", draft.facts.node.name);
-    draft.note_as(SCHEDULER, Severity::Normal, "Scheduled", text, None);
+/// The first look at a pod says which of its fields it runs without.
+fn warn(draft: &mut Draft<'_>) {
     for field in unsupported::ignored(draft.spec) {
         let text = format!("{field} is not honoured by jobdock yet: the pod runs without it");
         draft.note(Severity::Warning, "FieldNotHonoured", text, None);
@@ -170,6 +128,9 @@ fn stage(draft: &Draft<'_>) -> Stage {
     }
     if let Some(at) = deadline(draft).filter(|at| *at <= draft.now) {
         return Stage::Stop(Stopping::Deadline { kill_at: at + grace(draft.spec) });
+    }
+    if anew::due(draft) {
+        return Stage::Anew;
     }
     let init_failed =
         |track: &super::tracks::Track<'_>| track.role == Role::Init && track.over(draft.spec) && !track.succeeded();
@@ -219,7 +180,8 @@ pub fn deadline(draft: &Draft<'_>) -> Option<Timestamp> {
     started.checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
-fn grace(spec: &PodSpec) -> SignedDuration {
+/// How long the pod's containers may take to stop.
+pub fn grace(spec: &PodSpec) -> SignedDuration {
     SignedDuration::from_secs(spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECONDS).max(0))
 }
 

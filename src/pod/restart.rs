@@ -25,10 +25,31 @@ pub fn containers(spec: &PodSpec) -> impl Iterator<Item = (Role, &Container)> {
     init.chain(spec.containers.iter().map(|container| (Role::Main, container)))
 }
 
+/// Action of a rule: the container is started again.
+const RESTART: &str = "Restart";
+/// Action of a rule: the pod begins anew, from its first init container.
+const RESTART_ALL: &str = "RestartAllContainers";
+
+/// The action of the first rule that speaks of `code`.
+fn action(container: &Container, code: i32) -> Option<&str> {
+    let rule = container.restart_policy_rules.iter().flatten().find(|rule| matches(rule, code));
+    rule.map(|rule| rule.action.as_str())
+}
+
+/// Whether a container's end with `code` makes the whole pod begin anew.
+pub fn restarts_all(container: &Container, code: i32) -> bool {
+    action(container, code) == Some(RESTART_ALL)
+}
+
+/// Whether any end of any container could make the whole pod begin anew. Parity: `AllContainersCouldRestart`.
+pub fn could_restart_all(spec: &PodSpec) -> bool {
+    containers(spec)
+        .any(|(_, container)| container.restart_policy_rules.iter().flatten().any(|rule| rule.action == RESTART_ALL))
+}
+
 /// Whether a container that ended with `code` is started again.
 pub fn restarts(pod: &PodSpec, role: Role, container: &Container, code: i32) -> bool {
-    let rule = container.restart_policy_rules.iter().flatten().find(|rule| matches(rule, code));
-    if rule.is_some_and(|rule| matches!(rule.action.as_str(), "Restart" | "RestartAllContainers")) {
+    if action(container, code).is_some_and(|action| matches!(action, RESTART | RESTART_ALL)) {
         return true;
     }
     match role {
@@ -42,6 +63,13 @@ pub fn restarts(pod: &PodSpec, role: Role, container: &Container, code: i32) -> 
         "OnFailure" => code != 0,
         _always => true,
     }
+}
+
+/// Whether a container that was stopped for a failed probe or hook is started again.
+/// Parity: `shouldRestartOnFailure`, with the container's own policy where it has one.
+pub fn after_halt(pod: &PodSpec, role: Role, container: &Container) -> bool {
+    let policy = container.restart_policy.as_deref().or(pod.restart_policy.as_deref());
+    role == Role::Sidecar || policy != Some("Never")
 }
 
 fn matches(rule: &ContainerRestartRule, code: i32) -> bool {

@@ -6,12 +6,14 @@
 use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, SecurityContext};
 
 use super::environment::{Context, Environment};
-use super::facts::Attempt;
+use super::facts::{Attempt, NodeFacts};
 use super::mounts::{self, SubPath};
 use super::restart::{self, Role};
-use super::{environment, names, quantity, termination, volumes_plan};
-use crate::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network};
+use super::{dns, environment, hosts, names, quantity, termination, volumes_plan};
+use crate::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network, PortSpec};
 
+/// The resource that the engine's own GPU support hands out.
+pub const GPU: &str = "nvidia.com/gpu";
 /// The longest host name that Linux takes.
 const MAX_HOSTNAME: usize = 63;
 /// CPU shares of a whole core, and the least that cgroups take. Parity: `MilliCPUToShares`.
@@ -19,6 +21,10 @@ const SHARES_PER_CPU: i128 = 1024;
 const MIN_SHARES: i128 = 2;
 /// Lets containers reach services of the machine, as Docker Desktop does by itself.
 const HOST_GATEWAY: &str = "host.docker.internal:host-gateway";
+/// Where C libraries look for names.
+const HOSTS_PATH: &str = "/etc/hosts";
+/// Annotation of a pod: a network of the engine, made by somebody else, that the pod joins in place of the default one.
+pub const ANNOTATION_NETWORK: &str = "jobdock.io/networks";
 /// Where the sandbox keeps memory volumes mounted.
 pub const HELD_VOLUMES: &str = "/volumes";
 
@@ -28,14 +34,22 @@ pub fn needs_sandbox(spec: &PodSpec) -> bool {
     let at_once = restart::containers(spec).filter(|(role, _)| matches!(role, Role::Main | Role::Sidecar)).count();
     let address = spec.host_network != Some(true)
         && restart::containers(spec).any(|(_, container)| environment::needs_address(container));
+    let bound = spec.host_network != Some(true) && restart::containers(spec).any(|(_, one)| asks_for_host_port(one));
     at_once > 1
+        // A port of the machine that is taken is waited for; a container that does not start would have failed.
+        || bound
         || spec.share_process_namespace == Some(true)
         || address
         || !volumes_plan::held_in_memory(spec).is_empty()
 }
 
+/// Whether the pod has a sandbox: it needs one, or its address has to stand in its hosts file before it starts.
+pub fn sandboxed(spec: &PodSpec, node: &NodeFacts) -> bool {
+    needs_sandbox(spec) || (node.hosts_file.is_some() && spec.host_network != Some(true))
+}
+
 /// The sandbox of a pod.
-pub fn sandbox(pod: &Pod, spec: &PodSpec, image: &str) -> ContainerSpec {
+pub fn sandbox(pod: &Pod, spec: &PodSpec, node: &NodeFacts, image: &str) -> ContainerSpec {
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let mut out = ContainerSpec {
         name: names::sandbox(uid),
@@ -55,12 +69,13 @@ pub fn sandbox(pod: &Pod, spec: &PodSpec, image: &str) -> ContainerSpec {
             ..Mount::default()
         })
         .collect();
-    own_network(&mut out, pod, spec);
+    own_network(&mut out, pod, spec, node);
     out
 }
 
 /// Settings of whoever holds the pod's network: the sandbox, or the only container.
-fn own_network(out: &mut ContainerSpec, pod: &Pod, spec: &PodSpec) {
+fn own_network(out: &mut ContainerSpec, pod: &Pod, spec: &PodSpec, node: &NodeFacts) {
+    out.dns = dns::settings(spec, node);
     for alias in spec.host_aliases.iter().flatten() {
         out.extra_hosts.extend(alias.hostnames.iter().flatten().map(|name| format!("{name}:{}", alias.ip)));
     }
@@ -69,9 +84,35 @@ fn own_network(out: &mut ContainerSpec, pod: &Pod, spec: &PodSpec) {
         return;
     }
     out.extra_hosts.push(HOST_GATEWAY.to_owned());
-    out.hostname = Some(hostname(pod, spec));
+    let full = hosts::full_name(pod, spec).filter(|_| spec.set_hostname_as_fqdn == Some(true));
+    out.hostname = Some(full.unwrap_or_else(|| hostname(pod, spec)));
+    out.ports = restart::containers(spec).flat_map(|(_, container)| host_ports(container)).collect();
+    if let Some(name) = named_network(pod) {
+        out.network = Network::Named(name.to_owned());
+    }
     let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
     out.sysctls = sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect();
+}
+
+/// The network of the engine that the pod's annotation names.
+pub fn named_network(pod: &Pod) -> Option<&str> {
+    let annotations = pod.metadata.annotations.as_ref()?;
+    annotations.get(ANNOTATION_NETWORK).map(|name| name.trim()).filter(|name| !name.is_empty())
+}
+
+fn asks_for_host_port(container: &Container) -> bool {
+    container.ports.iter().flatten().any(|port| port.host_port.unwrap_or(0) != 0)
+}
+
+fn host_ports(container: &Container) -> impl Iterator<Item = PortSpec> + '_ {
+    container.ports.iter().flatten().filter_map(|port| {
+        Some(PortSpec {
+            container: u16::try_from(port.container_port).ok()?,
+            protocol: port.protocol.as_deref().unwrap_or("TCP").to_lowercase(),
+            host: port.host_port.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0)?,
+            host_ip: port.host_ip.clone().unwrap_or_default(),
+        })
+    })
 }
 
 /// The name that the pod's containers have. Parity: `GeneratePodHostNameAndDomain`, `truncatePodHostnameIfNeeded`.
@@ -103,6 +144,7 @@ pub fn container(
         target: message_path(container),
         ..Mount::default()
     });
+    mounts.extend(hosts_mount(context.node, container));
     let mut out = ContainerSpec {
         name: names::container(uid, &container.name, run.number),
         labels: names::container_labels(&context.pod.metadata, &container.name, run.number),
@@ -122,15 +164,27 @@ pub fn container(
     };
     limits(&mut out, container);
     security(&mut out, spec, container, image);
-    if needs_sandbox(spec) {
+    if sandboxed(spec, context.node) {
         let sandbox = names::sandbox(uid);
         out.ipc_container = (!out.host_ipc).then(|| sandbox.clone());
         out.pid_container = (spec.share_process_namespace == Some(true) && !out.host_pid).then(|| sandbox.clone());
         out.network = Network::Container(sandbox);
     } else {
-        own_network(&mut out, context.pod, spec);
+        own_network(&mut out, context.pod, spec, context.node);
     }
     Ok((out, parts))
+}
+
+/// The pod's hosts file, unless the container mounts one of its own. Parity: `mountEtcHostsFile`.
+fn hosts_mount(node: &NodeFacts, container: &Container) -> Option<Mount> {
+    let own = container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == HOSTS_PATH);
+    let file = node.hosts_file.as_ref().filter(|_| !own)?;
+    Some(Mount {
+        source: MountSource::Bind(file.into()),
+        target: HOSTS_PATH.to_owned(),
+        read_only: false,
+        ..Mount::default()
+    })
 }
 
 /// The file on the engine's host that a run's termination message is written to.
@@ -152,6 +206,8 @@ fn limits(out: &mut ContainerSpec, container: &Container) {
     out.cpu_shares = request.map_or(0, |nanos| unsigned((nanos * SHARES_PER_CPU / 1_000_000_000).max(MIN_SHARES)));
     let memory = quantity::find(resources.limits.as_ref(), "memory");
     out.memory_limit_bytes = memory.map_or(0, |nanos| unsigned(quantity::units(nanos)));
+    let gpus = quantity::find(resources.limits.as_ref(), GPU);
+    out.gpus = gpus.map_or(0, |nanos| unsigned(quantity::units(nanos)));
 }
 
 fn security(out: &mut ContainerSpec, spec: &PodSpec, container: &Container, image: &ImageSeen) {
@@ -178,12 +234,16 @@ fn security(out: &mut ContainerSpec, spec: &PodSpec, container: &Container, imag
     out.cap_add = bare(capabilities.and_then(|capabilities| capabilities.add.as_ref()));
     out.cap_drop = bare(capabilities.and_then(|capabilities| capabilities.drop.as_ref()));
     let seccomp = own.seccomp_profile.as_ref().or(pod.seccomp_profile.as_ref());
-    if seccomp.is_some_and(|profile| profile.type_ == "Unconfined") {
-        out.security_opts.push("seccomp=unconfined".to_owned());
+    match seccomp.map(|profile| (profile.type_.as_str(), &profile.localhost_profile)) {
+        Some(("Unconfined", _)) => out.security_opts.push("seccomp=unconfined".to_owned()),
+        Some(("Localhost", path)) => out.seccomp_file = path.clone(),
+        Some(_) | None => {}
     }
     let apparmor = own.app_armor_profile.as_ref().or(pod.app_armor_profile.as_ref());
-    if apparmor.is_some_and(|profile| profile.type_ == "Unconfined") {
-        out.security_opts.push("apparmor=unconfined".to_owned());
+    match apparmor.map(|profile| (profile.type_.as_str(), profile.localhost_profile.as_deref())) {
+        Some(("Unconfined", _)) => out.security_opts.push("apparmor=unconfined".to_owned()),
+        Some(("Localhost", Some(name))) => out.security_opts.push(format!("apparmor={name}")),
+        Some(_) | None => {}
     }
     if own.proc_mount.as_deref() == Some("Unmasked") {
         out.security_opts.push("systempaths=unconfined".to_owned());

@@ -19,7 +19,7 @@ use super::facts::{Action, Attempt, ImageFact, StartStep, VolumesFact};
 use super::mounts::{Root, SubPath};
 use super::restart::Role;
 use super::tracks::State;
-use super::{backoff, plan, spec, status, volumes_plan};
+use super::{backoff, health, hosts, plan, spec, status, tokens, volumes_plan};
 use crate::model::event::Severity;
 use crate::runtime::{ImageSeen, Seen};
 
@@ -34,16 +34,19 @@ pub fn run(draft: &mut Draft<'_>) {
         draft.wake(at);
     }
     refresh(draft);
+    // A pod that runs from an earlier life of the agent has a file that is to be kept up to date again.
+    hosts_stand(draft);
     let initialized = draft.initialized();
     for index in 0..draft.tracks.len() {
         let go_on = match draft.tracks[index].role {
             Role::Init if initialized => true,
             Role::Init => draft.tracks[index].succeeded() || step(draft, index),
             Role::Sidecar => step(draft, index) || initialized,
-            // One main container never waits for another.
+            // One main container never waits for another, but for its postStart hook. Parity: the kubelet starts them
+            // in order, each with its hook.
             Role::Main => {
                 step(draft, index);
-                true
+                !draft.outcome.hooked.contains(&draft.tracks[index].spec.name)
             }
         };
         if !go_on {
@@ -52,11 +55,16 @@ pub fn run(draft: &mut Draft<'_>) {
     }
 }
 
-/// What running containers see of ConfigMaps, Secrets and the pod's own fields follows these.
+/// What running containers see of ConfigMaps, Secrets and the pod's own fields follows these; tokens are replaced before
+/// they end.
 fn refresh(draft: &mut Draft<'_>) {
-    let files = draft.spec.volumes.iter().flatten().any(volumes_plan::is_files);
-    let settled = draft.facts.files_fresh || draft.running().is_empty();
-    if settled || !files || matches!(draft.facts.volumes, VolumesFact::Failed { .. }) {
+    let at = draft.facts.tokens_due;
+    if let Some(at) = at.filter(|at| *at > draft.now) {
+        draft.wake(at);
+    }
+    let due = at.is_some_and(|at| at <= draft.now);
+    let changed = !draft.facts.files_fresh && !draft.running().is_empty();
+    if !(due || changed) || matches!(draft.facts.volumes, VolumesFact::Failed { .. }) {
         return;
     }
     let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
@@ -73,13 +81,23 @@ fn sub_path_volumes(parts: &[SubPath]) -> BTreeSet<&str> {
     names.collect()
 }
 
+/// A pod that holds a token and cannot use it should know.
+fn tell_unreachable(draft: &mut Draft<'_>) {
+    let holds = tokens::of_pod(draft.spec).any(|(audience, _)| audience.is_empty());
+    if holds && draft.facts.node.api.from_pod(draft.spec).is_none() {
+        let text = "the pod has a service account token, but the API cannot be reached from its network: start jobdock \
+                    serve with --also-listen and an address that containers can reach, or set hostNetwork";
+        draft.note(Severity::Warning, "APIUnreachable", text.to_owned(), None);
+    }
+}
+
 /// Brings one container nearer to running; says whether it runs. An init container that runs is not over yet, so
 /// nothing after it starts.
 fn step(draft: &mut Draft<'_>, index: usize) -> bool {
     let track = &draft.tracks[index];
     let attempt = track.attempt;
     match &track.state {
-        State::Running(..) => track.role != Role::Init,
+        State::Running(..) => health::tend(draft, index),
         State::Settling(_) => false,
         State::Waiting => {
             begin(draft, index, attempt);
@@ -98,6 +116,9 @@ fn step(draft: &mut Draft<'_>, index: usize) -> bool {
             if at > draft.now {
                 crash_loop(draft, index, at.duration_since(ended), at);
             } else {
+                if let Some(words) = health::post_start_failure(draft, index) {
+                    draft.wait(index, "PostStartHookError", Some(words));
+                }
                 begin(draft, index, attempt + 1);
             }
             false
@@ -126,7 +147,7 @@ fn go_duration(delay: SignedDuration) -> String {
 
 /// Takes one run as far as the facts allow.
 fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
-    if held_back(draft, index) || !volumes_stand(draft) || !sandbox_stands(draft) {
+    if held_back(draft, index) || !volumes_stand(draft) || !sandbox_stands(draft) || !hosts_stand(draft) {
         return;
     }
     let track = &draft.tracks[index];
@@ -199,6 +220,7 @@ fn volumes_stand(draft: &mut Draft<'_>) -> bool {
         Some(image) if prepare => {
             let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
             let work = volumes_plan::work(draft.context(&ip), image);
+            tell_unreachable(draft);
             draft.act(Action::PrepareVolumes(work));
         }
         Some(_) => {}
@@ -209,7 +231,13 @@ fn volumes_stand(draft: &mut Draft<'_>) -> bool {
 
 /// The sandbox runs, or the pod needs none.
 fn sandbox_stands(draft: &mut Draft<'_>) -> bool {
-    if !spec::needs_sandbox(draft.spec) {
+    if let Some(message) = hosts::unusable_name(draft.pod(), draft.spec) {
+        let text = format!("Failed to create pod sandbox: {message}");
+        draft.note(Severity::Warning, "FailedCreatePodSandBox", text, None);
+        draft.wake(draft.now + RETRY);
+        return false;
+    }
+    if !spec::sandboxed(draft.spec, &draft.facts.node) {
         return true;
     }
     match draft.sandbox().map(|seen| (&seen.state, seen.name.clone())) {
@@ -226,12 +254,31 @@ fn sandbox_stands(draft: &mut Draft<'_>) -> bool {
     }
     match &draft.facts.sandbox_image {
         Some(image) => {
-            let sandbox = spec::sandbox(draft.pod(), draft.spec, image);
+            let sandbox = spec::sandbox(draft.pod(), draft.spec, &draft.facts.node, image);
             draft.act(Action::StartSandbox(Box::new(sandbox)));
         }
         None => prepare_sandbox_image(draft),
     }
     false
+}
+
+/// The hosts file says what it should of the pod, or the pod has the engine's.
+fn hosts_stand(draft: &mut Draft<'_>) -> bool {
+    let facts = draft.facts;
+    let shared = draft.spec.host_network == Some(true);
+    if facts.node.hosts_file.is_none() {
+        return true;
+    }
+    if !shared && !draft.sandbox().is_some_and(|seen| matches!(seen.state, Seen::Running { .. })) {
+        return false;
+    }
+    let ip = status::pod_ip(facts, draft.spec).unwrap_or_default();
+    let head = hosts::head(draft.pod(), draft.spec, &facts.node, &ip, facts.machine_hosts.as_deref());
+    let stands = facts.hosts_head.as_ref() == Some(&head);
+    if !stands {
+        draft.act(Action::WriteHosts { head });
+    }
+    stands
 }
 
 /// Makes sure of the image, unless that failed just now.

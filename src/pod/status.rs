@@ -3,7 +3,7 @@
 //!
 //! Parity: `generateAPIPodStatus` and `convertToAPIContainerStatuses` of `pkg/kubelet/kubelet_pods.go`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{
 use super::facts::{ImageFact, PodFacts};
 use super::restart::Role;
 use super::tracks::{State, Track, container_id};
-use super::{conditions, names, phase, qos};
+use super::{conditions, health, names, phase, qos};
 use crate::model::time;
 use crate::runtime::Seen;
 
@@ -32,6 +32,10 @@ pub struct Wait {
 pub struct Outcome {
     /// Why containers wait, by name; without an entry it is the ordinary reason.
     pub waits: BTreeMap<String, Wait>,
+    /// Containers whose postStart hook runs: they wait until it is done.
+    pub hooked: BTreeSet<String>,
+    /// The pod is beginning anew in its place.
+    pub anew: bool,
     /// Nothing of the pod will be started again.
     pub ending: bool,
     /// The phase that the pod gets whatever its containers say.
@@ -59,7 +63,10 @@ pub fn status(facts: &PodFacts, spec: &PodSpec, tracks: &[Track<'_>], outcome: &
     main.sort_by(|a, b| a.name.cmp(&b.name));
 
     let all: Vec<&ContainerStatus> = init.iter().chain(&main).collect();
-    let computed = outcome.phase.unwrap_or_else(|| phase::phase(spec, &all, outcome.ending));
+    let again = |name: &str| {
+        tracks.iter().any(|track| track.spec.name == name && track.again && matches!(track.state, State::Ended(_)))
+    };
+    let computed = outcome.phase.unwrap_or_else(|| phase::phase(spec, &all, outcome.ending, again));
     // A terminal phase is never left.
     if !phase::terminal(status.phase.as_deref()) {
         if status.phase.as_deref() != Some(computed) {
@@ -115,6 +122,11 @@ fn container_status(facts: &PodFacts, track: &Track<'_>, outcome: &Outcome, has_
     let told_last = |attempt: u32| if track.last.is_some() { attempt.saturating_sub(1) } else { attempt };
     let (state, last, count) = match &track.state {
         State::Waiting | State::Created(_) => (waiting(), track.last.clone(), told_last(track.attempt)),
+        // Parity: the kubelet tells of a container once its postStart hook is over.
+        State::Running(..) if outcome.hooked.contains(&track.spec.name) => {
+            let told = told_waiting(track).cloned();
+            (told.unwrap_or_else(waiting), track.last.clone(), told_last(track.attempt))
+        }
         State::Running(_, since) => (running(*since), track.last.clone(), track.attempt),
         // Not known to be over before its last words are: it goes on as it was last told.
         State::Settling(seen) => (still(seen), track.last.clone(), track.attempt),
@@ -125,7 +137,7 @@ fn container_status(facts: &PodFacts, track: &Track<'_>, outcome: &Outcome, has_
         }
         State::Ended(end) => (ended(&end.terminated), track.last.clone(), track.attempt),
     };
-    let started = state.running.is_some();
+    let running = state.running.is_some();
     let succeeded = state.terminated.as_ref().is_some_and(|end| end.exit_code == 0);
     let id = track.seen().map(container_id);
     let told = state.terminated.as_ref().or(last.as_ref()).and_then(|end| end.container_id.clone());
@@ -136,9 +148,12 @@ fn container_status(facts: &PodFacts, track: &Track<'_>, outcome: &Outcome, has_
         container_id: id.or(told),
         ready: match track.role {
             Role::Init => succeeded,
-            Role::Sidecar | Role::Main => started,
+            Role::Sidecar | Role::Main => running && health::ready(facts, track),
         },
-        started: Some(started),
+        started: Some(match track.role {
+            Role::Init => running,
+            Role::Sidecar | Role::Main => running && health::started(facts, track),
+        }),
         restart_count: i32::try_from(count).unwrap_or(i32::MAX),
         state: Some(state),
         last_state: Some(last.as_ref().map(ended).unwrap_or_default()),

@@ -1,23 +1,31 @@
 //! PURE. Owns how a pod's containers are stopped and what its phase is then. Never decides that they should be.
 //!
 //! ```text
-//!  running --asked (its stop signal)--> running --kill_at--> killed --> ended --recorded--> phase
-//!  sidecars: the last one first, each only once those after it have ended
+//!  running --preStop--> asked (its stop signal) --kill_at--> killed --> ended --recorded--> phase
+//!  sidecars: their preStop at once, the signal to the last one first, to each only once those after it have ended
 //! ```
 //!
-//! Parity: `killPod`, `TerminatePod` of `pkg/kubelet/status/status_manager.go`; the phase of a pod that is stopped for a
+//! Parity: `killPod`, `killContainer`, `TerminatePod` of `pkg/kubelet/status/status_manager.go`; the phase of a pod that is stopped for a
 //! cause of its own (deadline, disruption) is Failed whatever its containers say.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::conditions::SHUTDOWN_MESSAGE;
 use super::draft::Draft;
 use super::facts::Action;
-use super::phase;
+use super::hook::{self, Hook, Progress};
 use super::plan::{self, Stopping};
+use super::probe::Target;
 use super::restart::Role;
 use super::tracks::State;
+use super::{phase, status};
 use crate::model::event::Severity;
+
+/// What a container gets between its stop signal and its end, however long its preStop took. Parity:
+/// `minimumGracePeriodInSeconds`.
+const MIN_GRACE: SignedDuration = SignedDuration::from_secs(2);
 
 const DEADLINE_REASON: &str = "DeadlineExceeded";
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
@@ -44,8 +52,10 @@ pub fn stop(draft: &mut Draft<'_>, why: Stopping) {
         return;
     }
     let kill_at = kill_at(why);
-    for index in now_stopping(draft, &running) {
-        stop_one(draft, index, kill_at);
+    let in_turn = now_stopping(draft, &running);
+    for index in running {
+        let text = format!("Stopping container {}", draft.tracks[index].spec.name);
+        wind_down(draft, index, &Ending { kill_at, text, in_turn: in_turn.contains(&index) });
     }
 }
 
@@ -77,19 +87,83 @@ fn now_stopping(draft: &Draft<'_>, running: &[usize]) -> Vec<usize> {
     if others.is_empty() { running.last().copied().into_iter().collect() } else { others }
 }
 
-fn stop_one(draft: &mut Draft<'_>, index: usize, kill_at: Timestamp) {
-    let track = &draft.tracks[index];
-    let Some(seen) = track.seen() else { return };
-    let (name, container) = (seen.name.clone(), track.spec.name.clone());
-    let signal = track.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone());
-    if !draft.facts.asked_to_stop.contains(&name) {
-        draft.note(Severity::Normal, "Killing", format!("Stopping container {container}"), Some(&container));
-        draft.act(Action::Stop { name: name.clone(), signal });
+/// How a container is brought to its end.
+pub struct Ending {
+    /// When the patience ends.
+    pub kill_at: Timestamp,
+    /// Text of the Event.
+    pub text: String,
+    /// It may be asked to stop now; else only its preStop runs.
+    pub in_turn: bool,
+}
+
+/// When the end of a container was begun, as far as this agent knows.
+pub fn begun(draft: &Draft<'_>, name: &str) -> Option<Timestamp> {
+    let key = hook::Key { name: name.to_owned(), hook: Hook::PreStop };
+    let hook = draft.facts.hooks.get(&key).map(|fact| fact.begun);
+    hook.or_else(|| draft.facts.asked_to_stop.get(name).copied())
+}
+
+/// Brings a running container one step nearer to its end: preStop, its stop signal, SIGKILL.
+pub fn wind_down(draft: &mut Draft<'_>, index: usize, ending: &Ending) {
+    let Some(name) = draft.tracks[index].seen().map(|seen| seen.name.clone()) else { return };
+    let Some(asked) = draft.facts.asked_to_stop.get(&name).copied() else {
+        let first = begun(draft, &name).is_none();
+        let waits = pre_stop(draft, index, &name, ending.kill_at);
+        if first && (waits || ending.in_turn) {
+            let container = draft.tracks[index].spec.name.clone();
+            draft.note(Severity::Normal, "Killing", ending.text.clone(), Some(&container));
+        }
+        if waits {
+            draft.wake(ending.kill_at);
+        } else if ending.in_turn {
+            ask(draft, index, name, ending.kill_at);
+        }
+        return;
+    };
+    if draft.facts.killed.contains(&name) {
+        return;
     }
-    if kill_at > draft.now {
+    let kill_at = ending.kill_at.max(asked + MIN_GRACE);
+    if kill_at > draft.now && !at_once(draft) {
         draft.wake(kill_at);
-    } else if !draft.facts.killed.contains(&name) {
+    } else {
         draft.act(Action::Kill { name });
+    }
+}
+
+/// Sends the stop signal; a pod that is deleted without grace is not waited for.
+fn ask(draft: &mut Draft<'_>, index: usize, name: String, kill_at: Timestamp) {
+    let lifecycle = draft.tracks[index].spec.lifecycle.as_ref();
+    let signal = lifecycle.and_then(|lifecycle| lifecycle.stop_signal.clone());
+    draft.act(Action::Stop { name: name.clone(), signal });
+    if at_once(draft) {
+        draft.act(Action::Kill { name });
+    } else {
+        draft.wake(kill_at.max(draft.now + MIN_GRACE));
+    }
+}
+
+fn at_once(draft: &Draft<'_>) -> bool {
+    let meta = &draft.pod().metadata;
+    meta.deletion_timestamp.is_some() && meta.deletion_grace_period_seconds.unwrap_or(0) == 0
+}
+
+/// Runs the preStop hook where there is time for it; says whether it is to be waited for.
+fn pre_stop(draft: &mut Draft<'_>, index: usize, name: &str, kill_at: Timestamp) -> bool {
+    let container = draft.tracks[index].spec;
+    let Some(handler) = Hook::PreStop.of(container).filter(|_| kill_at > draft.now) else { return false };
+    let key = hook::Key { name: name.to_owned(), hook: Hook::PreStop };
+    match draft.facts.hooks.get(&key).map(|fact| &fact.progress) {
+        Some(Progress::Running) => true,
+        Some(Progress::Done | Progress::Failed { .. }) => false,
+        None => {
+            let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
+            let check = hook::check(handler, Target { container, name, ip: &ip });
+            let limit = Duration::try_from(kill_at.duration_since(draft.now)).ok();
+            draft.act(Action::Hook { key, container: container.name.clone(), check, limit });
+            true
+        }
     }
 }
 

@@ -49,6 +49,10 @@ pub struct Track<'a> {
     pub last: Option<ContainerStateTerminated>,
     /// Containers of earlier runs that the engine still has.
     pub old: Vec<&'a ContainerSeen>,
+    /// This run was stopped to be started anew: what it ends with does not matter.
+    pub again: bool,
+    /// This run ends because the whole pod begins anew.
+    pub with_all: bool,
 }
 
 /// What a container is doing.
@@ -111,12 +115,13 @@ impl Track<'_> {
 
     /// It ended and is not started again.
     pub fn over(&self, pod: &PodSpec) -> bool {
-        self.end().is_some_and(|end| !restart::restarts(pod, self.role, self.spec, end.terminated.exit_code))
+        self.end()
+            .is_some_and(|end| !self.again && !restart::restarts(pod, self.role, self.spec, end.terminated.exit_code))
     }
 
     /// It ended well, for an init container: the next may start.
     pub fn succeeded(&self) -> bool {
-        self.end().is_some_and(|end| end.terminated.exit_code == 0 && !end.disrupted)
+        !self.with_all && self.end().is_some_and(|end| end.terminated.exit_code == 0 && !end.disrupted)
     }
 
     /// Some run of it has begun.
@@ -153,7 +158,11 @@ fn track<'a>(
     let old = runs.into_iter().map(|(_, seen)| seen).collect();
     let recorded = before.and_then(recorded_end);
     let last_before = before.and_then(|status| status.last_state.as_ref()?.terminated.clone());
-    let with = |attempt, state, last| Track { spec, role, before, attempt, state, last, old };
+    let with = |attempt, state, last| {
+        let again = facts.again(&spec.name, attempt);
+        let with_all = again && facts.restarts.get(&spec.name).is_some_and(|entry| entry.with_all);
+        Track { spec, role, before, attempt, state, last, old, again, with_all }
+    };
 
     match (newest, recorded) {
         (Some((attempt, seen)), Some((told, end))) if told >= attempt => {

@@ -125,7 +125,8 @@ fn refused(volume: &str, error: &io::Error) -> Error {
     Error::Volume { volume: volume.to_owned(), message: error.to_string() }
 }
 
-fn private_dir(dir: &Path) -> io::Result<()> {
+/// Makes a directory that only this user can enter; success where it is there.
+pub fn private_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 

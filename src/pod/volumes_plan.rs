@@ -289,12 +289,13 @@ fn kind(volume: &Volume) -> Option<String> {
 /// The volumes of the engine that lie on disk, with the mode that each is to have.
 pub fn on_disk(pod: &Pod) -> BTreeMap<&str, u32> {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let disk = volumes.filter(|volume| !in_memory(volume));
-    disk.filter_map(|volume| {
-        let mode = empty_dir(volume)?.mode.and_then(|mode| u32::try_from(mode).ok());
-        Some((volume.name.as_str(), mode.unwrap_or(EMPTY_DIR_MODE)))
-    })
-    .collect()
+    volumes
+        .filter_map(|volume| {
+            let source = empty_dir(volume).filter(|source| source.medium.as_deref().unwrap_or_default().is_empty())?;
+            let mode = source.mode.and_then(|mode| u32::try_from(mode).ok());
+            Some((volume.name.as_str(), mode.unwrap_or(EMPTY_DIR_MODE)))
+        })
+        .collect()
 }
 
 /// Whether something has to be looked at or made inside the engine's volumes, which takes a container.

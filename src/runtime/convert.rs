@@ -5,15 +5,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions, VolumeCreateRequest,
+    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountBindOptions,
+    MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions, PortBinding,
+    VolumeCreateRequest,
 };
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::sandbox::SANDBOX_IMAGE;
 use super::{
-    ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Mount, MountSource, Network,
+    ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Mount, MountSource, Network, PortSpec,
     Propagation, RegistryAuth, VolumeSpec,
 };
 
@@ -51,6 +52,7 @@ pub fn create_body(spec: &ContainerSpec, store_id: &str) -> ContainerCreateBody 
         working_dir: spec.working_dir.clone(),
         labels: Some(with_store(&spec.labels, store_id)),
         stop_signal: spec.stop_signal.clone(),
+        exposed_ports: some_list(spec.ports.iter().map(exposed).collect()),
         host_config: Some(host_config(spec, joined)),
         ..ContainerCreateBody::default()
     }
@@ -64,7 +66,12 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
             Network::Default => None,
             Network::Host => Some("host".to_owned()),
             Network::Container(name) => Some(format!("container:{name}")),
+            Network::Named(name) => Some(name.clone()),
         },
+        dns: some_list(spec.dns.servers.clone()),
+        dns_search: some_list(spec.dns.searches.clone()),
+        dns_options: some_list(spec.dns.options.clone()),
+        port_bindings: port_bindings(spec),
         extra_hosts: if joined { None } else { some_list(spec.extra_hosts.clone()) },
         ipc_mode: namespace(spec.host_ipc, spec.ipc_container.as_deref()).or_else(|| shareable(spec)),
         pid_mode: namespace(spec.host_pid, spec.pid_container.as_deref()),
@@ -73,6 +80,7 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
         memory,
         // Memory and swap together: the same number, so no swap, as a node has it.
         memory_swap: memory,
+        device_requests: (spec.gpus > 0).then(|| vec![gpus(spec.gpus)]),
         privileged: some_if(spec.privileged),
         readonly_rootfs: some_if(spec.read_only_root),
         security_opt: some_list(security_options(spec)),
@@ -86,6 +94,26 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
         }),
         ..HostConfig::default()
     }
+}
+
+/// As `docker run --gpus COUNT` asks for them.
+fn gpus(count: u64) -> DeviceRequest {
+    DeviceRequest { count: number(count), capabilities: Some(vec![vec!["gpu".to_owned()]]), ..DeviceRequest::default() }
+}
+
+/// `80/tcp`.
+fn exposed(port: &PortSpec) -> String {
+    format!("{}/{}", port.container, port.protocol)
+}
+
+fn port_bindings(spec: &ContainerSpec) -> Option<HashMap<String, Option<Vec<PortBinding>>>> {
+    let mut out: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
+    for port in &spec.ports {
+        let host_ip = (!port.host_ip.is_empty()).then(|| port.host_ip.clone());
+        let binding = PortBinding { host_ip, host_port: Some(port.host.to_string()) };
+        out.entry(exposed(port)).or_default().get_or_insert_default().push(binding);
+    }
+    (!out.is_empty()).then_some(out)
 }
 
 fn namespace(host: bool, container: Option<&str>) -> Option<String> {

@@ -28,6 +28,8 @@ pub enum Act {
     Upload,
     /// Create a volume.
     Volume,
+    /// Run a command in a container, join its streams, or ask about either.
+    Session,
 }
 
 /// Words with which engines say that a signal's target does not run (Docker; podman, old and new).
@@ -69,8 +71,10 @@ pub fn judge(act: Act, subject: &str, status: u16, message: &str) -> Result<(), 
         (_, 404) if no_container => Err(Error::NoContainer(subject.to_owned())),
         // D14: the command cannot be run; the container stays as created, with the reason in its state.
         (Act::Start, 500..) if OCI_FAILURE.iter().any(|sign| words.contains(sign)) => Err(Error::Refused(own)),
-        // D17: a dead container, or one marked for removal: only its removal is left.
-        (Act::Logs, 409) => Err(Error::Refused(own)),
+        // D17: a dead container, or one marked for removal: only its removal is left. One that does not run (podman
+        // says it with 500) or is paused: nothing can be run in it, and nobody waits until it can.
+        (Act::Logs | Act::Session, 409) => Err(Error::Refused(own)),
+        (Act::Session, 500) if NOT_RUNNING.iter().any(|sign| words.contains(sign)) => Err(Error::Refused(own)),
         // In use, being changed by somebody else: it passes.
         (_, 409 | 423 | 429) => Err(Error::Engine(own)),
         // Asked wrongly; or not to be done here (D21: a logging driver that cannot be read).

@@ -12,10 +12,12 @@ pub mod endpoint;
 pub mod failure;
 pub mod fake;
 pub mod frames;
+pub mod mux;
 pub mod reference;
 pub mod registry_auth;
 pub mod reply;
 pub mod sandbox;
+pub mod session;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +27,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+
+use self::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 
 /// Label: id of the store that the container belongs to.
 pub const LABEL_STORE: &str = "io.jobdock.store";
@@ -78,6 +82,27 @@ pub trait Runtime: Send + Sync + 'static {
         since: Option<Timestamp>,
         follow: bool,
     ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error>;
+
+    /// Runs a command in a running container (named or by its engine's id), beside its own process. A command that cannot be started says so in its
+    /// output and ends with 126 or 127. [`session::run`] does this for a caller who only wants the outcome.
+    async fn exec(&self, name: &str, spec: &ExecSpec) -> Result<Session, Error>;
+
+    /// Joins a running container's own streams (it may be given by its engine's id, too): what it writes from now on, and its input where it was made with one.
+    async fn attach(&self, name: &str, streams: Streams) -> Result<Session, Error>;
+
+    /// Tells a session's terminal its new size, in characters.
+    async fn resize(&self, id: &SessionId, height: u16, width: u16) -> Result<(), Error>;
+
+    /// The exit code of a command; none while it runs. Refused for an attach: the container has its code.
+    async fn exec_exit(&self, id: &SessionId) -> Result<Option<i32>, Error>;
+
+    /// Sends a signal (`SIGKILL`) to a command's process; true where it got it or has ended, false where this engine
+    /// offers no way (it runs on another machine, or its processes are not ours to signal).
+    async fn signal_exec(&self, id: &SessionId, signal: &str) -> Result<bool, Error>;
+
+    /// Connects to a TCP port of a running container as a program in it would, by its own 127.0.0.1; where the engine
+    /// leaves no way into its network, by its address from here. Refused, with the reason, where neither answers.
+    async fn dial(&self, name: &str, port: u16) -> Result<Pipe, Error>;
 
     /// An image that the engine has.
     async fn image(&self, reference: &str) -> Result<Option<ImageSeen>, Error>;
@@ -142,6 +167,9 @@ pub struct EngineSeen {
     pub cgroup_version: u8,
     /// The engine runs without root.
     pub rootless: bool,
+    /// Address at which containers reach the engine's host; empty where the engine resolves its name by itself, or has
+    /// no network that tells.
+    pub host_gateway: String,
     /// Limits that this engine cannot enforce, in its own words.
     pub warnings: Vec<String>,
     /// Another one after each restart of the engine that may have ended containers; empty where it cannot tell.
@@ -177,6 +205,10 @@ pub struct ContainerSpec {
     pub network: Network,
     /// `name:address` lines for /etc/hosts; not with [`Network::Container`].
     pub extra_hosts: Vec<String>,
+    /// Resolver settings; not with [`Network::Container`].
+    pub dns: Dns,
+    /// Ports that the machine hands on; not with [`Network::Container`] or [`Network::Host`].
+    pub ports: Vec<PortSpec>,
     /// Name of the container whose IPC namespace it joins.
     pub ipc_container: Option<String>,
     /// Name of the container whose PID namespace it joins.
@@ -191,6 +223,8 @@ pub struct ContainerSpec {
     pub cpu_shares: u64,
     /// Memory limit in bytes, swap included; 0 is none.
     pub memory_limit_bytes: u64,
+    /// GPUs that it gets, whichever are free; 0 is none.
+    pub gpus: u64,
     /// Signal of a graceful stop, replacing the image's.
     pub stop_signal: Option<String>,
     /// A terminal on its output.
@@ -209,6 +243,9 @@ pub struct ContainerSpec {
     pub cap_add: Vec<String>,
     /// Capabilities dropped, without `CAP_`.
     pub cap_drop: Vec<String>,
+    /// A seccomp profile of the administrator's, by its path below their directory; whoever creates the container reads
+    /// it into [`ContainerSpec::security_opts`].
+    pub seccomp_file: Option<String>,
     /// Further `--security-opt` values (seccomp, AppArmor, SELinux).
     pub security_opts: Vec<String>,
     /// Kernel parameters of its namespaces.
@@ -223,8 +260,34 @@ pub enum Network {
     Default,
     /// The host's.
     Host,
+    /// A namespace of its own on a network of the engine that somebody else made.
+    Named(String),
     /// Shared with the container of this name.
     Container(String),
+}
+
+/// Resolver settings of a container; what is empty is the engine's choice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dns {
+    /// Addresses of name servers.
+    pub servers: Vec<String>,
+    /// Search domains; `.` alone for none.
+    pub searches: Vec<String>,
+    /// `ndots:2`, `edns0`.
+    pub options: Vec<String>,
+}
+
+/// A port of the machine that leads into a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortSpec {
+    /// The container's.
+    pub container: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+    /// The machine's.
+    pub host: u16,
+    /// Address of the machine; empty for all.
+    pub host_ip: String,
 }
 
 /// One mount of a container.

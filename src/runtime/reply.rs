@@ -12,6 +12,7 @@
 //! removing dead                -> Dead      (D17: output lost, only removal is left)
 //! ```
 
+use core::net::Ipv4Addr;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -343,6 +344,7 @@ pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
         // 20.10 and later tell; one that does not is older than version 2.
         cgroup_version: if info.cgroup_version == "2" { 2 } else { 1 },
         rootless: info.security_options.iter().any(|option| option.contains("rootless")),
+        host_gateway: String::new(),
         instance: String::new(),
     }
 }
@@ -354,6 +356,45 @@ pub struct BridgeReply {
     /// The engine makes this network anew whenever it starts with no container left running.
     #[serde(deserialize_with = "lenient")]
     pub id: String,
+    #[serde(rename = "IPAM", deserialize_with = "lenient")]
+    ipam: IpamReply,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct IpamReply {
+    #[serde(deserialize_with = "lenient")]
+    config: Vec<IpamPoolReply>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct IpamPoolReply {
+    #[serde(deserialize_with = "lenient")]
+    gateway: String,
+    #[serde(deserialize_with = "lenient")]
+    subnet: String,
+}
+
+/// The engine's own network has an address on the engine's host. D26: where that host is a virtual machine, its name
+/// means the machine around it, which only the engine's resolver knows.
+pub fn host_gateway(bridge: &BridgeReply, os_image: &str) -> String {
+    if os_image.contains("Docker Desktop") {
+        return String::new();
+    }
+    let pools = bridge.ipam.config.iter();
+    pools
+        .filter_map(|pool| Some(pool.gateway.clone()).filter(|ip| !ip.is_empty()).or_else(|| first(&pool.subnet)))
+        .next()
+        .unwrap_or_default()
+}
+
+/// The first address of a network, which the engine takes for itself where it shows no gateway (20.10 does not show
+/// that of its own network).
+fn first(subnet: &str) -> Option<String> {
+    let (base, _) = subnet.split_once('/')?;
+    let base: Ipv4Addr = base.parse().ok()?;
+    Some(Ipv4Addr::from(u32::from(base).checked_add(1)?).to_string())
 }
 
 /// D27: what this engine will silently not enforce: its own warnings as far as they are about limits (others are

@@ -89,6 +89,15 @@ fn config_reaches_the_pod_as_variables_and_files() {
 }
 
 #[test]
+fn ring_lets_pods_find_each_other_by_name() {
+    let ended = check("ring.yaml");
+    for (rank, right) in [(0, 1), (1, 2), (2, 0)] {
+        let line = format!("| ring-{rank} got the token of rank {right} from ring-{right}.ring");
+        assert!(ended.stderr.contains(&line), "{ended:?}");
+    }
+}
+
+#[test]
 fn every_example_is_run_by_a_test() {
     let here = include_str!("examples.rs");
     for entry in std::fs::read_dir(repository("examples")).unwrap() {

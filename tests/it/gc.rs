@@ -216,6 +216,16 @@ async fn an_owner_of_a_kind_that_is_not_served_is_left_alone() {
     assert!(rig.get(&pod).is_some());
 }
 
+/// What a namespace says of itself: status, reason and message of each condition.
+fn remaining(rig: &Rig, namespace: &Object) -> Option<Vec<String>> {
+    let stored = rig.get(namespace)?;
+    let conditions = stored.typed::<Namespace>()?.status.clone()?.conditions?;
+    let told = conditions
+        .into_iter()
+        .map(|it| format!("{} {} {}", it.status, it.reason.unwrap_or_default(), it.message.unwrap_or_default()));
+    Some(told.collect())
+}
+
 #[tokio::test]
 async fn a_deleted_namespace_is_emptied_and_then_goes() {
     let mut rig = Rig::new();
@@ -235,6 +245,18 @@ async fn a_deleted_namespace_is_emptied_and_then_goes() {
     }
     let stored = rig.get(&namespace).expect("it waits for the pod");
     assert_eq!(stored.typed::<Namespace>().unwrap().status.as_ref().unwrap().phase.as_deref(), Some("Terminating"));
+    rig.until("its conditions tell of the pod", |rig| remaining(rig, &namespace).is_some()).await;
+    assert_eq!(
+        remaining(&rig, &namespace).unwrap(),
+        [
+            "False ResourcesDiscovered All resources successfully discovered",
+            "False ParsedGroupVersions All legacy kube types successfully parsed",
+            "False ContentDeleted All content successfully deleted, may be waiting on finalization",
+            "True SomeResourcesRemain Some resources are remaining: pods. has 1 resource instances",
+            "True SomeFinalizersRemain Some content in the namespace has finalizers remaining: test/held in 1 resource \
+             instances",
+        ]
+    );
     release(&rig.store, &pod).await;
     rig.until_gone(&pod).await;
     rig.until_gone(&namespace).await;

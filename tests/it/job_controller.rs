@@ -13,6 +13,7 @@ use jobdock::model::object::{Key, Object};
 use jobdock::store::{Expected, Owner, Query, Store, Write};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -326,4 +327,53 @@ async fn a_job_that_is_failing_waits_for_pods_that_terminate() {
     let pod = house.store.get(&key).expect("readable").expect("the node has not removed it");
     let asked = deletion::delete(&pod, Some(0), Propagation::Background, Timestamp::now());
     assert!(matches!(asked, Deletion::Remove), "nothing of the Job holds it");
+}
+
+#[tokio::test]
+async fn a_job_whose_pods_are_refused_says_why_and_makes_them_once_they_may_be() {
+    let house = House::open();
+    let labels = json!({"batch.kubernetes.io/controller-uid": "uid-j", "batch.kubernetes.io/job-name": "j"});
+    let template = json!({"metadata": {"labels": labels},
+                          "spec": {"serviceAccountName": "robot", "restartPolicy": "Never",
+                                   "containers": [{"name": "main", "image": "busybox"}]}});
+    house.create("j", json!({"parallelism": 2, "completions": 2, "template": template})).await;
+    let said = |house: &House| {
+        let events = house.store.list(&Query::all(Kind::of::<Event>())).expect("readable").objects;
+        let failed = |event: &Event| event.reason.as_deref() == Some("FailedCreate");
+        let event = events.iter().filter_map(|object| object.typed::<Event>()).find(|event| failed(event));
+        event.and_then(|event| event.message.clone())
+    };
+    house.until("the Job says why", |house| said(house).is_some()).await;
+    let why = "error looking up service account n/robot: serviceaccount \"robot\" not found";
+    assert_eq!(said(&house), Some(format!("Error creating: pods \"j-\" is forbidden: {why}")));
+    assert_eq!((house.pods().len(), house.status("j").active), (0, None));
+    let mut account = k8s_openapi::api::core::v1::ServiceAccount::default();
+    account.metadata.namespace = Some("n".to_owned());
+    account.metadata.name = Some("robot".to_owned());
+    house.store.commit(vec![Write::Create(Object::new(account))]).await.expect("the account is made");
+    house.until("the pods are made", |house| house.pods().len() == 2).await;
+    house.until("they are counted", |house| house.status("j").active == Some(2)).await;
+}
+
+#[tokio::test]
+async fn pods_have_the_priority_of_the_class_that_the_template_names_once_it_is_there() {
+    let house = House::open();
+    let template = json!({
+        "metadata": {"labels": {"batch.kubernetes.io/controller-uid": "uid-j", "batch.kubernetes.io/job-name": "j"}},
+        "spec": {
+            "restartPolicy": "Never", "priorityClassName": "high",
+            "containers": [{"name": "main", "image": "busybox"}],
+        },
+    });
+    house.create("j", json!({"template": template})).await;
+    let refused = "FailedCreate Error creating: pods \"j-\" is forbidden: no PriorityClass with name high was found";
+    house.until("told why there is no pod", |house| house.events().iter().any(|line| line == refused)).await;
+    assert!(house.pods().is_empty());
+    let class: PriorityClass =
+        serde_json::from_value(json!({"metadata": {"name": "high"}, "value": 7})).expect("a class");
+    house.store.commit(vec![Write::Create(Object::new(class))]).await.expect("it can be stored");
+    house.until("a pod", |house| !house.pods().is_empty()).await;
+    let pods = house.pods();
+    let spec = pods[0].typed::<Pod>().and_then(|pod| pod.spec.as_ref()).expect("a spec");
+    assert_eq!(spec.priority, Some(7));
 }

@@ -7,10 +7,10 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use jobdock::job::cron_plan::{CronFacts, CronPlan, plan};
 use jobdock::job::missed::{self, Missed};
-use jobdock::job::schedule::{Schedule, named_zone};
 use jobdock::job::{cronjob, expiry, ttl};
 use jobdock::model::kind::Kind;
 use jobdock::model::object::{Key, Object};
+use jobdock::model::schedule::{Schedule, time_zone};
 use jobdock::store::{Expected, Owner, Query, Store, Write};
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job};
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ fn a_schedule_is_next_due_when_robfig_cron_says() {
         ("0 1 * * *", "America/Sao_Paulo", "2018-11-03T05:00:00Z", "2018-11-04T03:00:00Z"),
     ];
     for (text, zone, after, next) in CASES {
-        let zone = named_zone(zone).expect("a zone");
+        let zone = time_zone(zone).expect("a zone");
         let schedule = Schedule::parse(text, &zone).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(schedule.next(at(after)), Some(at(next)), "{text} in {zone:?} after {after}");
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jobdock::model::admit::{self, Admitted, Identity, Options, Part, Patched, Refusal};
+use jobdock::model::admit::{self, Admitted, Identity, Measure, Options, Part, Patched, Refusal};
 use jobdock::model::decode::{FieldValidation, Format};
 use jobdock::model::kind::Kind;
 use jobdock::model::object::Object;
@@ -19,8 +19,13 @@ const IDENTITY: Identity<'static> = Identity {
     // 2001-01-01T00:00:00Z, the time that the samples' answers are normalised to.
     now: jiff::Timestamp::constant(978_307_200, 0),
 };
-const OPTIONS: Options<'static> =
-    Options { namespace: "default", field_validation: FieldValidation::Strict, dry_run: true };
+const OPTIONS: Options<'static> = Options {
+    namespace: "default",
+    field_validation: FieldValidation::Strict,
+    dry_run: true,
+    writer: None,
+    measure: Measure::NONE,
+};
 
 /// What is sent in the samples of a folder.
 #[derive(Clone, Copy, Debug)]
@@ -201,7 +206,11 @@ fn our_causes(refusal: &Refusal) -> Vec<Cause> {
             .iter()
             .map(|cause| (cause.field.clone(), cause.kind.reason().to_owned(), cause.message.clone()))
             .collect(),
-        Refusal::BadRequest(_) | Refusal::Conflict { .. } | Refusal::Internal(_) => Vec::new(),
+        Refusal::BadRequest(_)
+        | Refusal::Conflict { .. }
+        | Refusal::Contested { .. }
+        | Refusal::Forbidden { .. }
+        | Refusal::Internal(_) => Vec::new(),
     }
 }
 
@@ -211,7 +220,8 @@ fn our_code(ours: &Result<Admitted, Refusal>, create: bool) -> u64 {
         Ok(_) => 200,
         Err(Refusal::BadRequest(_)) => 400,
         Err(Refusal::Invalid { .. }) => 422,
-        Err(Refusal::Conflict { .. }) => 409,
+        Err(Refusal::Conflict { .. } | Refusal::Contested { .. }) => 409,
+        Err(Refusal::Forbidden { .. }) => 403,
         Err(Refusal::Internal(_)) => 500,
     }
 }

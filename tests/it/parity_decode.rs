@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jobdock::model::admit::{self, Admitted, Identity, Options, Part, Patched, Refusal};
+use jobdock::model::admit::{self, Admitted, Identity, Measure, Options, Part, Patched, Refusal};
 use jobdock::model::decode::{FieldValidation, Format};
 use jobdock::model::kind::Kind;
 use jobdock::model::object::Object;
@@ -16,8 +16,13 @@ const IDENTITY: Identity<'static> = Identity {
     // 2001-01-01T00:00:00Z, the time that the samples' answers are normalised to.
     now: jiff::Timestamp::constant(978_307_200, 0),
 };
-const OPTIONS: Options<'static> =
-    Options { namespace: "default", field_validation: FieldValidation::Strict, dry_run: true };
+const OPTIONS: Options<'static> = Options {
+    namespace: "default",
+    field_validation: FieldValidation::Strict,
+    dry_run: true,
+    writer: None,
+    measure: Measure::NONE,
+};
 
 fn samples(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples").join(part)

@@ -99,11 +99,12 @@ fn compare(sample: &Sample, (reply, body): &(Reply, Value)) -> Vec<String> {
     found
 }
 
-/// Without what the samples leave open: dumps of Go structs, the order of causes, the revision, null fields.
+/// Without what the samples leave open: dumps of Go structs, the order of causes, the revision, owners, null fields.
 fn plain(value: &Value) -> Value {
     let mut value = without_nulls(value);
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("resourceVersion");
+        metadata.remove("managedFields");
     }
     let Some(causes) = value.pointer_mut("/details/causes").and_then(Value::as_array_mut) else { return value };
     let mut open = false;

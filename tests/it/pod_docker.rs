@@ -21,7 +21,7 @@ async fn house() -> (House, Arc<Docker>) {
 }
 
 /// Runs a test and clears the engine of its containers and volumes even where it panics.
-async fn with_house<F: Future<Output = ()> + Send>(
+pub async fn with_house<F: Future<Output = ()> + Send>(
     test: impl FnOnce(Arc<tokio::sync::Mutex<House>>, Arc<Docker>) -> F,
 ) {
     let (house, engine) = house().await;
@@ -50,11 +50,11 @@ fn shell(name: &str, script: &str, more: &str) -> String {
     )
 }
 
-fn first(pod: &Pod) -> String {
+pub fn first(pod: &Pod) -> String {
     tell(Some(pod)).lines().nth(1).unwrap_or_default().to_owned()
 }
 
-fn engine_name(pod: &Object, container: &str, attempt: u32) -> String {
+pub fn engine_name(pod: &Object, container: &str, attempt: u32) -> String {
     format!("jobdock-{}-{container}-{attempt}", pod.uid())
 }
 

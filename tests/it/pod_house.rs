@@ -1,4 +1,4 @@
-//! Owns what the agent's tests share: a store, an agent on some engine, pods from YAML, and waiting for what is told
+//! Owns what the agent's tests share: a store, a scheduler and an agent on some engine, pods from YAML, and waiting for what is told
 //! of them. Never asserts anything by itself, except that what is waited for comes.
 
 use std::path::Path;
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jobdock::model::deletion::{self, Deletion, Propagation};
 use jobdock::model::kind::Kind;
 use jobdock::model::object::{Key, Object, Resource};
+use jobdock::pod::core::Credentials;
 use jobdock::pod::{Agent, run};
 use jobdock::runtime::Runtime;
 use jobdock::store::logs::{LogKey, LogQuery};
@@ -48,8 +49,14 @@ impl House {
             runtime: Arc::clone(&self.engine),
             data_dir: self.dir.path().to_owned(),
             node_name: NODE.to_owned(),
+            credentials: Credentials::default(),
         };
-        self.agent = Some((tokio::spawn(run(agent, stop.clone())), stop));
+        let (store, token) = (self.store.clone(), stop.clone());
+        let both = async move {
+            let scheduler = jobdock::scheduler::run(store, NODE.to_owned(), token.clone());
+            tokio::join!(run(agent, token), scheduler);
+        };
+        self.agent = Some((tokio::spawn(both), stop));
     }
 
     /// Ends the agent in order; containers run on.

@@ -14,55 +14,63 @@ use jobdock::runtime::{ContainerSeen, ImageSeen, Seen};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::pod_house::{pod, tell};
+use super::pod_house::{from_yaml, pod, tell};
 
-fn at(seconds: i64) -> Timestamp {
+pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).expect("a test's instant is in range")
 }
 
 /// Facts of a pod on the node `node`, with uid `uid`, whose images are all there and whose volumes stand.
-struct Case {
-    facts: PodFacts,
-    now: Timestamp,
+pub struct Case {
+    pub facts: PodFacts,
+    pub now: Timestamp,
 }
 
 impl Case {
-    fn new(spec: &str) -> Self {
+    /// Bound, and begun.
+    pub fn new(spec: &str) -> Self {
+        Self::fresh(spec).told()
+    }
+
+    /// Bound just now.
+    fn fresh(spec: &str) -> Self {
         let mut pod = pod(&format!("{{metadata: {{name: p, uid: uid}}, spec: {spec}}}"));
         let spec = pod.spec.as_mut().expect("a case has a spec");
         spec.node_name.get_or_insert_with(|| "node".to_owned());
+        pod.status = Some(from_yaml("{conditions: [{type: PodScheduled, status: 'True'}]}"));
+        let spec = pod.spec.as_mut().expect("a case has a spec");
         let names = spec.containers.iter().chain(spec.init_containers.iter().flatten());
         let ready =
             ImageFact::Ready { image: ImageSeen { id: "sha256:1".to_owned(), ..ImageSeen::default() }, pulled: false };
         let images = names.map(|container| (container.name.clone(), ready.clone())).collect();
         let node = NodeFacts { name: "node".to_owned(), pod_dir: "/pods/uid".to_owned(), ..NodeFacts::default() };
         let facts = PodFacts { pod, node, images, volumes: VolumesFact::Ready, ..PodFacts::default() };
-        Self { facts, now: at(0) }.told()
+        Self { facts, now: at(0) }
     }
 
-    fn with(mut self, change: impl FnOnce(&mut PodFacts)) -> Self {
+    pub fn with(mut self, change: impl FnOnce(&mut PodFacts)) -> Self {
         change(&mut self.facts);
         self
     }
 
-    fn pod(self, change: impl FnOnce(&mut Pod)) -> Self {
+    pub fn pod(self, change: impl FnOnce(&mut Pod)) -> Self {
         self.with(|facts| change(&mut facts.pod))
     }
 
-    fn unbound(self) -> Self {
+    pub fn unbound(self) -> Self {
         self.pod(|pod| {
             pod.spec.as_mut().expect("a case has a spec").node_name = None;
             pod.status = None;
         })
     }
 
-    fn now(mut self, seconds: i64) -> Self {
+    pub fn now(mut self, seconds: i64) -> Self {
         self.now = at(seconds);
         self
     }
 
     /// The engine has this container; one of that name and attempt is replaced.
-    fn seen(self, container: &str, attempt: u32, state: Seen) -> Self {
+    pub fn seen(self, container: &str, attempt: u32, state: Seen) -> Self {
         self.with(|facts| {
             let name = names::container("uid", container, attempt);
             facts.containers.retain(|seen| seen.name != name);
@@ -77,52 +85,52 @@ impl Case {
         })
     }
 
-    fn running(self, container: &str, attempt: u32) -> Self {
+    pub fn running(self, container: &str, attempt: u32) -> Self {
         self.seen(container, attempt, Seen::Running { started_at: at(1) })
     }
 
-    fn exited(self, container: &str, attempt: u32, code: i32) -> Self {
+    pub fn exited(self, container: &str, attempt: u32, code: i32) -> Self {
         self.ended(container, attempt, code, 10)
     }
 
-    fn ended(self, container: &str, attempt: u32, code: i32, seconds: i64) -> Self {
+    pub fn ended(self, container: &str, attempt: u32, code: i32, seconds: i64) -> Self {
         let (started_at, finished_at) = (at(seconds - 5), at(seconds));
         self.seen(container, attempt, Seen::Exited { code, oom_killed: false, error: None, started_at, finished_at })
     }
 
     /// The engine has nothing of this pod.
-    fn vanished(self) -> Self {
+    pub fn vanished(self) -> Self {
         self.with(|facts| facts.containers.clear())
     }
 
     /// Logs of this run are complete.
-    fn copied(self, container: &str, attempt: u32) -> Self {
+    pub fn copied(self, container: &str, attempt: u32) -> Self {
         self.with(|facts| {
             facts.logs_finished.insert(Attempt { container: container.to_owned(), number: attempt });
         })
     }
 
-    fn followed(self, container: &str, attempt: u32) -> Self {
+    pub fn followed(self, container: &str, attempt: u32) -> Self {
         self.with(|facts| {
             facts.logs_followed.insert(Attempt { container: container.to_owned(), number: attempt });
         })
     }
 
     /// The first run of this container was asked to stop.
-    fn asked(self, container: &str) -> Self {
+    pub fn asked(self, container: &str) -> Self {
         self.with(|facts| {
-            facts.asked_to_stop.insert(names::container("uid", container, 0));
+            facts.asked_to_stop.insert(names::container("uid", container, 0), at(0));
         })
     }
 
     /// The first run of this container was killed.
-    fn killed(self, container: &str) -> Self {
+    pub fn killed(self, container: &str) -> Self {
         self.with(|facts| {
             facts.killed.insert(names::container("uid", container, 0));
         })
     }
 
-    fn deleted(self, seconds: i64, grace: i64) -> Self {
+    pub fn deleted(self, seconds: i64, grace: i64) -> Self {
         self.pod(|pod| {
             pod.metadata.deletion_timestamp = Some(Time(at(seconds)));
             pod.metadata.deletion_grace_period_seconds = Some(grace);
@@ -130,7 +138,7 @@ impl Case {
     }
 
     /// Commits what the plan says, as the store would: the next plan finds it.
-    fn told(mut self) -> Self {
+    pub fn told(mut self) -> Self {
         let made = plan(&self.facts, self.now);
         if let Some(status) = made.status {
             self.facts.pod.status = Some(status);
@@ -141,12 +149,12 @@ impl Case {
         self
     }
 
-    fn plan(&self) -> PodPlan {
+    pub fn plan(&self) -> PodPlan {
         plan(&self.facts, self.now)
     }
 
     /// The decision as text: phase and containers, events, acts, the next look.
-    fn decide(&self) -> String {
+    pub fn decide(&self) -> String {
         let plan = self.plan();
         let mut pod = self.facts.pod.clone();
         pod.status = plan.status.clone();
@@ -157,14 +165,13 @@ impl Case {
             .map(str::to_owned)
             .collect();
         lines.extend(told.lines().filter(|line| line.starts_with("DisruptionTarget")).map(str::to_owned));
-        lines.extend(plan.bind.iter().map(|node| format!("bind {node}")));
         lines.extend(plan.events.iter().map(|note| format!("event {} {}", note.reason, note.message)));
         lines.extend(plan.actions.iter().map(act));
         lines.extend(plan.wake_at.map(|at_| format!("wake +{}", at_.duration_since(at(0)).as_secs())));
         lines.join("\n")
     }
 
-    fn check(&self, expected: Expect) {
+    pub fn check(&self, expected: Expect) {
         expected.assert_eq(&self.decide());
         let told = Self { facts: self.facts.clone(), now: self.now }.told();
         let again = told.plan();
@@ -181,9 +188,16 @@ fn act(action: &Action) -> String {
         Action::PrepareSandboxImage => "prepare sandbox image".to_owned(),
         Action::Pull { attempt, image } => format!("pull {image} for {}", attempt.container),
         Action::StartSandbox(_) => "start sandbox".to_owned(),
+        Action::WriteHosts { .. } => "write hosts".to_owned(),
         Action::Start { create: Some(_), name, .. } => format!("create and start {}", short(name)),
         Action::Start { create: None, name, .. } => format!("start {}", short(name)),
         Action::FollowLogs { name, .. } => format!("follow {}", short(name)),
+        Action::Probe(watch) => format!("probe {} {:?}", short(&watch.key.name), watch.key.kind),
+        Action::EndProbe { key } => format!("end probe {} {:?}", short(&key.name), key.kind),
+        Action::Hook { key, limit: None, .. } => format!("hook {} {:?}", short(&key.name), key.hook),
+        Action::Hook { key, limit: Some(limit), .. } => {
+            format!("hook {} {:?} within {} s", short(&key.name), key.hook, limit.as_secs())
+        }
         Action::Stop { name, .. } => format!("stop {}", short(name)),
         Action::Kill { name } => format!("kill {}", short(name)),
         Action::RemoveContainer { name } => format!("remove {}", short(name)),
@@ -202,7 +216,7 @@ const SIDE: &str = "{restartPolicy: Never, terminationGracePeriodSeconds: 20, \
                     {name: s2, image: a, restartPolicy: Always}], containers: [{name: main, image: a}]}";
 
 /// The sandbox runs.
-fn sandboxed(case: Case) -> Case {
+pub fn sandboxed(case: Case) -> Case {
     case.with(|facts| {
         facts.sandbox_image = Some("sandbox".to_owned());
         facts.containers.push(ContainerSeen {
@@ -217,12 +231,10 @@ fn sandboxed(case: Case) -> Case {
 }
 
 #[test]
-fn a_new_pod_is_bound_and_started_in_one_go() {
-    Case::new(ONE).unbound().check(expect![[r#"
+fn a_new_pod_is_started_in_one_go() {
+    Case::fresh(ONE).check(expect![[r#"
         Pending - -
         main #0: waiting ContainerCreating, last -
-        bind node
-        event Scheduled Successfully assigned default/p to node
         event Pulled Container image "a" already present on machine
         create and start main-0"#]]);
 }
@@ -258,10 +270,12 @@ fn a_running_container_is_followed() {
     Case::new(ONE).running("main", 0).check(expect![[r#"
         Running - -
         main #0 ready started: running, last -
+        refresh 0 volumes
         follow main-0"#]]);
     Case::new(ONE).running("main", 0).followed("main", 0).check(expect![[r#"
         Running - -
-        main #0 ready started: running, last -"#]]);
+        main #0 ready started: running, last -
+        refresh 0 volumes"#]]);
 }
 
 #[test]
@@ -396,7 +410,8 @@ fn init_containers_run_one_after_the_other() {
         Pending - -
         i1 #0 started: running, last -
         i2 #0: waiting PodInitializing, last -
-        main #0: waiting PodInitializing, last -"#]]);
+        main #0: waiting PodInitializing, last -
+        refresh 0 volumes"#]]);
     let first = Case::new(INIT).exited("i1", 0, 0).copied("i1", 0);
     first.check(expect![[r#"
         Pending - -
@@ -442,7 +457,8 @@ fn once_begun_init_containers_are_behind() {
         Running - -
         i1 #0 ready: Completed 0, last -
         i2 #0 ready: Completed 0, last -
-        main #0 ready started: running, last -"#]]);
+        main #0 ready started: running, last -
+        refresh 0 volumes"#]]);
 }
 
 #[test]
@@ -463,6 +479,7 @@ fn sidecars_start_in_order_and_hold_nothing_up() {
         s2 #0: waiting PodInitializing, last -
         main #0: waiting PodInitializing, last -
         event Pulled Container image "a" already present on machine
+        refresh 0 volumes
         create and start i1-0"#]]);
     let two = one.exited("i1", 0, 0).copied("i1", 0);
     two.check(expect![[r#"
@@ -472,6 +489,7 @@ fn sidecars_start_in_order_and_hold_nothing_up() {
         s2 #0: waiting PodInitializing, last -
         main #0: waiting PodInitializing, last -
         event Pulled Container image "a" already present on machine
+        refresh 0 volumes
         create and start s2-0"#]]);
     let all = two.running("s2", 0).followed("s2", 0).running("main", 0).followed("main", 0).told();
     all.check(expect![[r#"
@@ -480,6 +498,7 @@ fn sidecars_start_in_order_and_hold_nothing_up() {
         i1 #0 ready: Completed 0, last -
         s2 #0 ready started: running, last -
         main #0 ready started: running, last -
+        refresh 0 volumes
         remove i1-0"#]]);
     // The last sidecar goes first.
     let done = all.exited("main", 0, 0).copied("main", 0).now(10);
@@ -632,6 +651,7 @@ fn a_deadline_fails_the_pod_whatever_its_containers_say() {
     running.check(expect![[r#"
         Running - -
         main #0 ready started: running, last -
+        refresh 0 volumes
         wake +60"#]]);
     let late = running.now(60);
     late.check(expect![[r#"
@@ -775,7 +795,10 @@ fn a_broken_configuration_is_told_before_an_image_is_pulled() {
 
 #[test]
 fn a_broken_clock_does_not_make_a_back_off_endless() {
-    let restarts = BTreeMap::from([("main".to_owned(), Restarts { attempt: 1, delay_seconds: 10, at: at(0) })]);
+    let restarts = BTreeMap::from([(
+        "main".to_owned(),
+        Restarts { attempt: 1, delay_seconds: 10, at: at(0), again: None, with_all: false },
+    )]);
     // The engine's clock is an hour ahead.
     let ahead = Case::new(AGAIN).ended("main", 1, 1, 3600).with(|facts| facts.restarts = restarts).now(5);
     let wake = ahead.plan().wake_at.expect("it waits");
@@ -787,9 +810,7 @@ fn others_pods_are_left_alone() {
     let foreign =
         Case::new(ONE).pod(|pod| pod.spec.as_mut().expect("a case has a spec").node_name = Some("x".to_owned()));
     assert_eq!(foreign.plan(), PodPlan::default());
-    let scheduler = |pod: &mut Pod| pod.spec.as_mut().expect("a case has a spec").scheduler_name = Some("x".to_owned());
-    assert_eq!(Case::new(ONE).unbound().pod(scheduler).plan(), PodPlan::default());
-    let gate = "{restartPolicy: Never, schedulingGates: [{name: g}], containers: [{name: main, image: a}]}";
-    let gated = Case::new(gate).unbound().plan();
-    assert!(gated.bind.is_none() && gated.actions.is_empty());
+    assert_eq!(Case::new(ONE).unbound().plan(), PodPlan::default(), "the scheduler's");
+    let unseen = Case::fresh(ONE).pod(|pod| pod.status = None);
+    assert_eq!(unseen.plan(), PodPlan::default(), "the scheduler has not let it in");
 }

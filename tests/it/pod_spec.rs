@@ -19,6 +19,7 @@ fn node() -> NodeFacts {
         cpu_nanos: 4_000_000_000,
         memory_bytes: 1 << 30,
         pod_dir: "/pods/uid".to_owned(),
+        ..NodeFacts::default()
     }
 }
 
@@ -28,6 +29,7 @@ fn sources() -> Sources {
     Sources {
         config_maps: BTreeMap::from([("map".to_owned(), map)]),
         secrets: BTreeMap::from([("secret".to_owned(), secret)]),
+        tokens: BTreeMap::from([((String::new(), 3600), "jwt".to_owned())]),
         ..Sources::default()
     }
 }
@@ -170,57 +172,67 @@ fn a_plain_container_has_its_names_and_labels() {
         "",
         |spec| format!("{spec:#?}"),
         expect![[r#"
-        ContainerSpec {
-            name: "jobdock-uid-main-2",
-            labels: {
-                "io.jobdock.attempt": "2",
-                "io.jobdock.container": "main",
-                "io.jobdock.pod.name": "p",
-                "io.jobdock.pod.namespace": "default",
-                "io.jobdock.pod.uid": "uid",
-            },
-            image: "busybox:1",
-            entrypoint: None,
-            command: None,
-            env: [],
-            working_dir: None,
-            hostname: Some(
-                "p",
-            ),
-            user: None,
-            groups: [],
-            mounts: [
-                Mount {
-                    source: Bind(
-                        "/pods/uid/messages/main-2",
-                    ),
-                    target: "/dev/termination-log",
-                    read_only: false, ..Mount::default()
+            ContainerSpec {
+                name: "jobdock-uid-main-2",
+                labels: {
+                    "io.jobdock.attempt": "2",
+                    "io.jobdock.container": "main",
+                    "io.jobdock.pod.name": "p",
+                    "io.jobdock.pod.namespace": "default",
+                    "io.jobdock.pod.uid": "uid",
                 },
-            ],
-            network: Default,
-            extra_hosts: [
-                "host.docker.internal:host-gateway",
-            ],
-            ipc_container: None,
-            pid_container: None,
-            host_ipc: false,
-            host_pid: false,
-            cpu_limit_nanos: 0,
-            cpu_shares: 0,
-            memory_limit_bytes: 0,
-            stop_signal: None,
-            tty: false,
-            stdin: false,
-            stdin_once: false,
-            privileged: false,
-            read_only_root: false,
-            no_new_privileges: false,
-            cap_add: [],
-            cap_drop: [],
-            security_opts: [],
-            sysctls: {},
-        }"#]],
+                image: "busybox:1",
+                entrypoint: None,
+                command: None,
+                env: [],
+                working_dir: None,
+                hostname: Some(
+                    "p",
+                ),
+                user: None,
+                groups: [],
+                mounts: [
+                    Mount {
+                        source: Bind(
+                            "/pods/uid/messages/main-2",
+                        ),
+                        target: "/dev/termination-log",
+                        read_only: false,
+                        propagation: None,
+                        recursive_read_only: false,
+                    },
+                ],
+                network: Default,
+                extra_hosts: [
+                    "host.docker.internal:host-gateway",
+                ],
+                dns: Dns {
+                    servers: [],
+                    searches: [],
+                    options: [],
+                },
+                ports: [],
+                ipc_container: None,
+                pid_container: None,
+                host_ipc: false,
+                host_pid: false,
+                cpu_limit_nanos: 0,
+                cpu_shares: 0,
+                memory_limit_bytes: 0,
+                gpus: 0,
+                stop_signal: None,
+                tty: false,
+                stdin: false,
+                stdin_once: false,
+                privileged: false,
+                read_only_root: false,
+                no_new_privileges: false,
+                cap_add: [],
+                cap_drop: [],
+                seccomp_file: None,
+                security_opts: [],
+                sysctls: {},
+            }"#]],
     );
 }
 
@@ -309,15 +321,15 @@ fn volumes_are_mounted_where_asked() {
         &at("{name: e, mountPath: /e, subPath: a}"),
         volumes,
         mounts,
-        expect![[
-            r#"error: subPath of the emptyDir volume "e" is not supported by jobdock: the engine mounts volumes whole"#
-        ]],
+        expect![[r#"
+            /e <- volume jobdock-uid-e at a
+            /dev/termination-log <- /pods/uid/messages/main-2"#]],
     );
     check(
         &at("{name: h, mountPath: /h, subPath: ../etc}"),
         volumes,
         mounts,
-        expect![[r#"error: subPath "../etc" leads out of its volume"#]],
+        expect!["error: unable to provision SubPath `../etc`: must not contain '..'"],
     );
     check(&at("{name: no, mountPath: /h}"), volumes, mounts, expect![[r#"error: cannot find volume "no" to mount"#]]);
     check(", terminationMessagePath: /tmp/bye", "", mounts, expect!["/tmp/bye <- /pods/uid/messages/main-2"]);
@@ -358,6 +370,12 @@ fn identity_and_rights_are_handed_on() {
             r#"user Some("9:2") groups ["4", "3"] add ["NET_ADMIN"] drop ["CHOWN"] privileged true read-only true no-new true ["seccomp=unconfined", "systempaths=unconfined"]"#
         ]],
     );
+    let local = ", securityContext: {seccompProfile: {type: Localhost, localhostProfile: own/a.json}, \
+                 appArmorProfile: {type: Localhost, localhostProfile: k8s-own}}";
+    let profiles = |spec: &ContainerSpec| format!("{:?} {:?}", spec.seccomp_file, spec.security_opts);
+    check(local, pod, profiles, expect![[r#"Some("own/a.json") ["apparmor=k8s-own"]"#]]);
+    let gpus = ", resources: {limits: {nvidia.com/gpu: 2}}";
+    check(gpus, "", |spec| spec.gpus.to_string(), expect!["2"]);
     check(
         "",
         ", securityContext: {runAsGroup: 2}",
@@ -474,7 +492,7 @@ fn the_sandbox_holds_what_the_pod_shares() {
         ", hostNetwork: true, volumes: [{name: m, emptyDir: {medium: Memory}}], initContainers: [{name: i, image: a, \
          volumeMounts: [{name: m, mountPath: /m}]}]",
     );
-    let sandbox = spec::sandbox(&pod, pod.spec.as_ref().expect("it has a spec"), "pause");
+    let sandbox = spec::sandbox(&pod, pod.spec.as_ref().expect("it has a spec"), &node(), "pause");
     assert_eq!((sandbox.network.clone(), sandbox.image.as_str()), (Network::Host, "pause"));
     assert_eq!(mounts(&sandbox), "/volumes/m <- volume jobdock-uid-m");
 }
@@ -587,9 +605,13 @@ fn volumes_hold_what_their_sources_say() {
         ),
         (
             "projected: {sources: [{serviceAccountToken: {path: t}}]}",
-            expect![
-                "impossible v: projected volumes are supported by jobdock with the sources configMap, secret and downwardAPI"
-            ],
+            expect![[r#"
+                files /pods/uid/volumes/v
+                t 644 "jwt""#]],
+        ),
+        (
+            "projected: {sources: [{serviceAccountToken: {path: t, audience: vault}}]}",
+            expect![[r#"impossible v: failed to fetch token: serviceaccounts "robot" not found"#]],
         ),
         ("persistentVolumeClaim: {claimName: c}", expect![[r#"impossible v: persistentvolumeclaim "c" not found"#]]),
         (
@@ -600,9 +622,7 @@ fn volumes_hold_what_their_sources_say() {
         ),
         (
             "emptyDir: {medium: HugePages-2Mi}",
-            expect![[
-                r#"impossible v: emptyDir with medium HugePages-2Mi is not supported by jobdock; supported are "" and Memory"#
-            ]],
+            expect![[r#"impossible v: emptyDir with medium HugePages-2Mi is not supported by jobdock; supported are "" and Memory"#]],
         ),
         ("configMap: {name: map, items: [{key: a, path: ../x}]}", expect!["impossible v: invalid path: ../x"]),
     ] {
@@ -628,17 +648,14 @@ fn quality_of_service_follows_requests_and_limits() {
 #[test]
 fn fields_without_effect_are_named() {
     let pod = one(
-        ", readinessProbe: {tcpSocket: {port: 1}}, lifecycle: {preStop: {sleep: {seconds: 1}}}, \
-         resources: {limits: {cpu: 1, nvidia.com/gpu: 1}}",
-        ", nodeSelector: {a: b}, subdomain: s, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
+        ", readinessProbe: {tcpSocket: {port: 1}}, volumeDevices: [{name: v, devicePath: /dev/v}], \
+         resources: {limits: {cpu: 1, nvidia.com/gpu: 1, example.com/fpga: 1}}",
+        ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
     );
     expect![[r#"
-        spec.nodeSelector
-        spec.subdomain
         spec.volumes[0].emptyDir.sizeLimit
-        spec.containers[0].readinessProbe
-        spec.containers[0].lifecycle.preStop
-        spec.containers[0].resources.limits[nvidia.com/gpu]"#]]
+        spec.containers[0].volumeDevices
+        spec.containers[0].resources.limits[example.com/fpga]"#]]
     .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec")).join("\n"));
     let plain = one("", "");
     assert!(unsupported::ignored(plain.spec.as_ref().expect("it has a spec")).is_empty());

@@ -8,7 +8,7 @@ use jobdock::pod::plan::plan;
 use jobdock::runtime::{ContainerSeen, Seen};
 use serde_json::Value;
 
-use super::pod_house::pod;
+use super::pod_house::{from_yaml, pod};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).expect("a test's instant is in range")
@@ -17,6 +17,7 @@ fn at(seconds: i64) -> Timestamp {
 fn facts(spec: &str) -> PodFacts {
     let mut pod = pod(&format!("{{metadata: {{name: p, uid: uid}}, spec: {spec}}}"));
     pod.spec.as_mut().expect("it has a spec").node_name = Some("node".to_owned());
+    pod.status = Some(from_yaml("{conditions: [{type: PodScheduled, status: 'True'}]}"));
     let node = NodeFacts { name: "node".to_owned(), ip: "192.0.2.9".to_owned(), ..NodeFacts::default() };
     PodFacts { pod, node, volumes: VolumesFact::Ready, ..PodFacts::default() }
 }

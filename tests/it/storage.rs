@@ -1,5 +1,7 @@
 //! Claims and volumes: what becomes of each, one line per case.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jobdock::model::claims::{self, Standing};
 use jobdock::storage::plan::{self, Facts};
@@ -140,7 +142,8 @@ fn a_pod_waits_for_its_claims_in_the_schedulers_words() {
         (Some(asking("")), true, Standing::Binding),
         (Some(bound), false, Standing::Ready),
     ] {
-        let claims = claim.into_iter().map(|claim| ("c".to_owned(), claim)).collect();
-        assert_eq!(claims::standing(&pod, &claims, |_| waits), expected);
+        let claims: BTreeMap<String, PersistentVolumeClaim> =
+            claim.into_iter().map(|claim| ("c".to_owned(), claim)).collect();
+        assert_eq!(claims::standing(&pod, |name| claims.get(name), |_| waits), expected);
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn cron_job(cron: &CronJob, row: Row<'_>) -> Vec<Value> {
 }
 
 /// Names and images of a template's containers.
-fn containers(template: &PodTemplateSpec) -> (String, String) {
+pub(super) fn containers(template: &PodTemplateSpec) -> (String, String) {
     let containers: &[Container] = template.spec.as_ref().map_or(&[], |spec| &spec.containers);
     let names: Vec<&str> = containers.iter().map(|container| container.name.as_str()).collect();
     let images: Vec<&str> = containers.iter().map(|container| container.image.as_deref().unwrap_or_default()).collect();

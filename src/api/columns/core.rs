@@ -1,9 +1,10 @@
-//! Owns the cells of the small kinds: events, configmaps, secrets, namespaces, leases. PURE.
+//! Owns the cells of the small kinds: events, configmaps, secrets, namespaces, leases, priority classes. PURE.
 //! Never shows a secret's data, only how many entries it has.
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Secret};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::{Value, json};
 
@@ -80,4 +81,15 @@ pub(super) fn namespace(namespace: &Namespace, row: Row<'_>) -> Vec<Value> {
 pub(super) fn lease(lease: &Lease, row: Row<'_>) -> Vec<Value> {
     let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
     vec![json!(row.name), json!(holder.unwrap_or_default()), json!(row.age)]
+}
+
+pub(super) fn priority_class(class: &PriorityClass, row: Row<'_>) -> Vec<Value> {
+    let policy = class.preemption_policy.as_deref().unwrap_or_default();
+    vec![
+        json!(row.name),
+        json!(class.value.unwrap_or(0)),
+        json!(class.global_default == Some(true)),
+        json!(row.age),
+        json!(policy),
+    ]
 }

@@ -4,8 +4,10 @@
 //! Parity: upstream's `printers/internalversion`. Another kind is a row in `PRINTERS`; a kind without one shows its name
 //! and its age.
 
+mod accounts;
 mod batch;
 mod core;
+mod network;
 mod node;
 mod pod;
 mod storage;
@@ -14,6 +16,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::duration;
+use crate::model::events;
 use crate::model::kind::Kind;
 use crate::model::object::{Object, Resource};
 
@@ -77,8 +80,33 @@ const fn event(field: &'static str) -> Text {
     Text::Field("io.k8s.api.core.v1.Event", field)
 }
 
+const fn service(field: &'static str) -> Text {
+    Text::Field("io.k8s.api.core.v1.ServiceSpec", field)
+}
+
+const fn slice(field: &'static str) -> Text {
+    Text::Field("io.k8s.api.discovery.v1.EndpointSlice", field)
+}
+
 const fn cron(field: &'static str) -> Text {
     Text::Field("io.k8s.api.batch.v1.CronJobSpec", field)
+}
+
+const EVENT: &[Column] = &[
+    text("Last Seen", event("lastTimestamp")),
+    text("Type", event("type")),
+    text("Reason", event("reason")),
+    text("Object", event("involvedObject")),
+    wide("Subobject", Text::Field("io.k8s.api.core.v1.ObjectReference", "fieldPath")),
+    wide("Source", event("source")),
+    text("Message", event("message")),
+    wide("First Seen", event("firstTimestamp")),
+    wide("Count", event("count")),
+    wide("Name", meta("name")),
+];
+
+const fn class(field: &'static str) -> Text {
+    Text::Field("io.k8s.api.scheduling.v1.PriorityClass", field)
 }
 
 const PRINTERS: &[Printer] = &[
@@ -116,22 +144,12 @@ const PRINTERS: &[Printer] = &[
         ],
         cells: |object, now| typed(object, now, batch::cron_job),
     },
+    Printer { group: "", kind: "Event", columns: EVENT, cells: |object, now| typed(object, now, core::event) },
     Printer {
-        group: "",
+        group: "events.k8s.io",
         kind: "Event",
-        columns: &[
-            text("Last Seen", event("lastTimestamp")),
-            text("Type", event("type")),
-            text("Reason", event("reason")),
-            text("Object", event("involvedObject")),
-            wide("Subobject", Text::Field("io.k8s.api.core.v1.ObjectReference", "fieldPath")),
-            wide("Source", event("source")),
-            text("Message", event("message")),
-            wide("First Seen", event("firstTimestamp")),
-            wide("Count", event("count")),
-            wide("Name", meta("name")),
-        ],
-        cells: |object, now| typed(object, now, core::event),
+        columns: EVENT,
+        cells: |object, now| typed(object, now, |event, row| core::event(&events::keep(event), row)),
     },
     Printer {
         group: "",
@@ -175,10 +193,91 @@ const PRINTERS: &[Printer] = &[
         cells: |object, now| typed(object, now, storage::class),
     },
     Printer {
+        group: "",
+        kind: "ServiceAccount",
+        columns: &[NAME, text("Secrets", Text::Field("io.k8s.api.core.v1.ServiceAccount", "secrets")), AGE],
+        cells: |object, now| typed(object, now, accounts::service_account),
+    },
+    Printer {
+        group: "",
+        kind: "PodTemplate",
+        columns: &[
+            NAME,
+            text("Containers", Text::Own("Names of each container in the template.")),
+            text("Images", Text::Own("Images referenced by each container in the template.")),
+            text("Pod Labels", Text::Own("The labels for the pod template.")),
+        ],
+        cells: |object, now| typed(object, now, accounts::pod_template),
+    },
+    Printer {
+        group: "",
+        kind: "ResourceQuota",
+        columns: &[
+            NAME,
+            text(
+                "Request",
+                Text::Own("Request represents a minimum amount of cpu/memory that a container may consume."),
+            ),
+            text(
+                "Limit",
+                Text::Own(
+                    "Limits control the maximum amount of cpu/memory that a container may use independent of \
+                     contention on the node.",
+                ),
+            ),
+            AGE,
+        ],
+        cells: |object, now| typed(object, now, accounts::resource_quota),
+    },
+    Printer {
+        group: "",
+        kind: "Service",
+        columns: &[
+            NAME,
+            text("Type", service("type")),
+            text("Cluster-IP", service("clusterIP")),
+            text("External-IP", service("externalIPs")),
+            text("Port(s)", service("ports")),
+            AGE,
+            wide("Selector", service("selector")),
+        ],
+        cells: |object, now| typed(object, now, network::service),
+    },
+    Printer {
+        group: "",
+        kind: "Endpoints",
+        columns: &[NAME, text("Endpoints", Text::Field("io.k8s.api.core.v1.Endpoints", "subsets")), AGE],
+        cells: |object, now| typed(object, now, network::endpoints),
+    },
+    Printer {
+        group: "discovery.k8s.io",
+        kind: "EndpointSlice",
+        columns: &[
+            NAME,
+            text("AddressType", slice("addressType")),
+            text("Ports", slice("ports")),
+            text("Endpoints", slice("endpoints")),
+            AGE,
+        ],
+        cells: |object, now| typed(object, now, network::slice),
+    },
+    Printer {
         group: "coordination.k8s.io",
         kind: "Lease",
         columns: &[NAME, text("Holder", Text::Field("io.k8s.api.coordination.v1.LeaseSpec", "holderIdentity")), AGE],
         cells: |object, now| typed(object, now, core::lease),
+    },
+    Printer {
+        group: "scheduling.k8s.io",
+        kind: "PriorityClass",
+        columns: &[
+            NAME,
+            Column { kind: "integer", ..text("Value", class("value")) },
+            Column { kind: "boolean", ..text("Global-Default", class("globalDefault")) },
+            AGE,
+            text("PreemptionPolicy", class("preemptionPolicy")),
+        ],
+        cells: |object, now| typed(object, now, core::priority_class),
     },
 ];
 

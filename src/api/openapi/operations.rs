@@ -109,6 +109,16 @@ static LOG: [Param; 9] = [
     param("timestamps", "boolean", "Begin each line with its time."),
 ];
 
+static COMMAND: [Param; 1] = [param("command", "string", "A word of the command; repeated for each.")];
+static STREAMS: [Param; 5] = [
+    param("container", "string", "The container that is meant; needed where the pod has several."),
+    param("stderr", "boolean", "Tell standard error."),
+    param("stdin", "boolean", "Open standard input."),
+    param("stdout", "boolean", "Tell standard output."),
+    param("tty", "boolean", "Give the process a terminal."),
+];
+static PORTS: [Param; 1] = [param("ports", "integer", "A port; for WebSockets that are no tunnel.")];
+
 const OBJECT_MEDIA: &[&str] = &["application/json", "application/yaml"];
 const PATCH_MEDIA: &[&str] = &[
     "application/json-patch+json",
@@ -152,8 +162,14 @@ fn of_kind(kind: &'static Kind) -> Vec<Path> {
             operations: vec![everywhere],
         });
     }
-    for (name, _, verbs) in discovery::subresources(kind) {
-        let operations = if verbs.contains(&"update") { of_object(kind, "Status") } else { vec![log(kind)] };
+    for (name, body, verbs) in discovery::subresources(kind) {
+        let operations = match name {
+            _ if verbs == discovery::CONNECT => connect(kind, name),
+            "status" => of_object(kind, "Status"),
+            "log" => vec![log(kind)],
+            "finalize" => of_object(kind, "Finalize").into_iter().filter(|it| it.method == "put").collect(),
+            name => vec![post_to(kind, name, body)],
+        };
         all.push(Path { path: format!("{collection}/{{name}}/{name}"), placeholders: named.clone(), operations });
     }
     all
@@ -219,11 +235,43 @@ fn log(kind: &'static Kind) -> Operation {
     log
 }
 
+/// What is posted to a subresource: an eviction, a binding, a request for a token.
+fn post_to(kind: &'static Kind, name: &str, body: &str) -> Operation {
+    let capital = name[..1].to_uppercase() + &name[1..];
+    let body = types::body_name(kind, body);
+    let params = vec![&PRETTY, &DRY_RUN, &MANAGER, &VALIDATION];
+    let mut create =
+        operation(kind, "post", "create", &scoped(kind, &capital), params).taking(OBJECT_MEDIA, body.clone());
+    create.answers.push(("201", "Created", Some(body)));
+    create
+}
+
+/// What becomes a WebSocket or SPDY. Parity: `connectCoreV1GetNamespacedPodExec`.
+fn connect(kind: &'static Kind, subresource: &str) -> Vec<Operation> {
+    let (name, params): (&str, Vec<&'static Param>) = match subresource {
+        "exec" => ("Exec", COMMAND.iter().chain(&STREAMS).collect()),
+        "attach" => ("Attach", STREAMS.iter().collect()),
+        _ => ("Portforward", PORTS.iter().collect()),
+    };
+    let one = |method: &'static str, verb: &str| {
+        let what = format!("{verb}{}", scoped(kind, name));
+        let mut connect = operation(kind, method, "connect", &what, params.clone());
+        connect.answers.push(("200", "OK", None));
+        connect
+    };
+    vec![one("get", "Get"), one("post", "Post")]
+}
+
 fn of_review(review: &'static Review) -> Path {
     let name = types::review_name(review);
     let create = Operation {
         method: "post",
-        id: format!("create{}{}", prefix(review.group, review.version), review.kind),
+        id: format!(
+            "create{}{}{}",
+            prefix(review.group, review.version),
+            if review.namespaced { "Namespaced" } else { "" },
+            review.kind
+        ),
         description: format!("create a {}", review.kind),
         action: "post",
         subject: (review.group, review.version, review.kind),
@@ -231,8 +279,10 @@ fn of_review(review: &'static Review) -> Path {
         body: Some((OBJECT_MEDIA, name.clone())),
         answers: vec![("201", "Created", Some(name))],
     };
-    let path = format!("/{}/{}", root(review.group, review.version), review.plural);
-    Path { path, placeholders: Vec::new(), operations: vec![create] }
+    let root = root(review.group, review.version);
+    let (scope, placeholders) =
+        if review.namespaced { ("/namespaces/{namespace}", vec![&NAMESPACE]) } else { ("", Vec::new()) };
+    Path { path: format!("/{root}{scope}/{}", review.plural), placeholders, operations: vec![create] }
 }
 
 /// `NamespacedJobStatus`.

@@ -4,8 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SelfSubjectRulesReview};
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenRequest, TokenReview};
+use k8s_openapi::api::authorization::v1::{
+    LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview,
+};
+use k8s_openapi::api::core::v1::Binding;
+use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
@@ -59,6 +63,12 @@ fn plain() -> BTreeMap<String, Value> {
     generator.subschema_for::<SelfSubjectAccessReview>();
     generator.subschema_for::<SelfSubjectRulesReview>();
     generator.subschema_for::<SelfSubjectReview>();
+    generator.subschema_for::<SubjectAccessReview>();
+    generator.subschema_for::<LocalSubjectAccessReview>();
+    generator.subschema_for::<TokenReview>();
+    generator.subschema_for::<TokenRequest>();
+    generator.subschema_for::<Binding>();
+    generator.subschema_for::<Eviction>();
     let mut all: BTreeMap<String, Value> = schema::definitions().clone().into_iter().collect();
     all.extend(generator.take_definitions(true));
     let about = "Patch is provided to give a concrete name and type to the Kubernetes PATCH request body.";
@@ -74,6 +84,12 @@ pub fn name(kind: &Kind) -> String {
 /// The definition of lists of a kind.
 pub fn list_name(kind: &Kind) -> String {
     format!("{}List", name(kind))
+}
+
+/// The definition of what is posted to a subresource.
+pub fn body_name(kind: &Kind, body: &str) -> String {
+    let (group, version) = discovery::body_version(body).unwrap_or((kind.group, kind.version));
+    format!("io.k8s.api.{}.{version}.{body}", schema::group_package(group))
 }
 
 /// The definition of a review.

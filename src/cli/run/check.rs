@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use super::manifests::Manifest;
 use super::sources::Source;
-use crate::model::admit::{self, Finding, Identity, Options};
+use crate::model::admit::{self, Finding, Identity, Measure, Options};
 use crate::model::decode::{self, FieldValidation};
 use crate::model::kind::Kind;
 use crate::model::yaml::{self, Document};
 
 /// The kinds that `run` takes, in the order in which they are created.
-pub const KINDS: [&str; 4] = ["Namespace", "ConfigMap", "Secret", "Job"];
+pub const KINDS: [&str; 7] =
+    ["Namespace", "ConfigMap", "Secret", "ServiceAccount", "PersistentVolumeClaim", "Service", "Job"];
 /// What stands in for what the server will mint: the rules want an identity.
 const IDENTITY: Identity<'static> =
     Identity { uid: "00000000-0000-0000-0000-000000000000", suffix: "xxxxx", now: Timestamp::UNIX_EPOCH };
@@ -39,7 +40,13 @@ fn object(source: &Source, document: &Document) -> Result<Manifest, Vec<String>>
     }
     let own = document.node.get("metadata").and_then(|metadata| metadata.text("namespace"));
     let namespace = if kind.namespaced { own.unwrap_or(NAMESPACE) } else { "" };
-    let options = Options { namespace, field_validation: FieldValidation::Strict, dry_run: false };
+    let options = Options {
+        namespace,
+        field_validation: FieldValidation::Strict,
+        dry_run: false,
+        writer: None,
+        measure: Measure::NONE,
+    };
     let findings = admit::check(kind, document, &options, &IDENTITY);
     let title = title(&document.node.to_value());
     let told =

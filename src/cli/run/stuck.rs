@@ -9,12 +9,13 @@
 //!  waiting: ErrImagePull <-> ImagePullBackOff               -> never, at the third ErrImagePull
 //!  waiting: CreateContainerConfigError                      -> never, after 30 s
 //!  ContainerCreating with FailedMount: … not found          -> never, after 30 s
+//!  Unschedulable, whatever other pods do                    -> never, after 30 s
 //! ```
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodCondition};
 
 /// Pulls that fail before the image is given up: the third comes about half a minute after the first.
 pub const PULLS: u32 = 3;
@@ -28,6 +29,7 @@ const CONFIG_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 pub struct Start {
     pulls: BTreeMap<String, Pull>,
     config_error: Option<Waiting>,
+    misfit: Option<Waiting>,
     creating_since: Option<Timestamp>,
     mount_error: Option<String>,
     hopeless: Option<String>,
@@ -53,7 +55,7 @@ impl Start {
     /// Takes in the pod's state as it is at `now`.
     pub fn observe(&mut self, pod: &Pod, now: Timestamp) {
         let status = pod.status.clone().unwrap_or_default();
-        let all = status.init_container_statuses.into_iter().chain(status.container_statuses).flatten();
+        let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
         let mut config_error = None;
         let mut creating = false;
         for container in all {
@@ -64,13 +66,13 @@ impl Start {
             let message = waiting.message.unwrap_or_default();
             match waiting.reason.as_deref().unwrap_or_default() {
                 reason @ ("InvalidImageName" | "ErrImageNeverPull") => {
-                    self.hopeless = Some(image_text(&container, reason, &message));
+                    self.hopeless = Some(image_text(container, reason, &message));
                 }
                 "ErrImagePull" => {
-                    self.pull_failed(&container.name, image_text(&container, "ErrImagePull", &message), now)
+                    self.pull_failed(&container.name, image_text(container, "ErrImagePull", &message), now)
                 }
                 "ImagePullBackOff" => {
-                    self.pull_waits(&container.name, image_text(&container, "ImagePullBackOff", &message), now)
+                    self.pull_waits(&container.name, image_text(container, "ImagePullBackOff", &message), now)
                 }
                 "CreateContainerConfigError" => config_error = Some(format!("container {}: {message}", container.name)),
                 "ContainerCreating" => creating = true,
@@ -79,6 +81,10 @@ impl Start {
         }
         self.config_error = config_error.map(|message| {
             let since = self.config_error.as_ref().map_or(now, |before| before.since);
+            Waiting { since, message }
+        });
+        self.misfit = misfit(status.conditions.as_deref().unwrap_or_default()).map(|message| {
+            let since = self.misfit.as_ref().map_or(now, |before| before.since);
             Waiting { since, message }
         });
         self.creating_since = creating.then(|| self.creating_since.unwrap_or(now));
@@ -106,7 +112,7 @@ impl Start {
         if let Some(pull) = self.pulls.values().find(given_up) {
             return Some(format!("{} ({} tries)", pull.message, pull.failures.max(1)));
         }
-        if let Some(error) = &self.config_error
+        if let Some(error) = self.config_error.as_ref().or(self.misfit.as_ref())
             && now.duration_since(error.since) >= CONFIG_PATIENCE
         {
             return Some(format!("{} (for {} s)", error.message, CONFIG_PATIENCE.as_secs()));
@@ -139,6 +145,13 @@ impl Start {
             message: String::new(),
         })
     }
+}
+
+/// Why the machine cannot take the pod, where the end of other pods would not help.
+fn misfit(conditions: &[PodCondition]) -> Option<String> {
+    let refused = conditions.iter().find(|it| it.type_ == "PodScheduled" && it.status == "False")?;
+    let message = refused.message.as_deref().filter(|text| text.contains("Preemption is not helpful"))?;
+    Some(message.split(" preemption:").next().unwrap_or(message).to_owned())
 }
 
 fn image_text(container: &ContainerStatus, reason: &str, message: &str) -> String {

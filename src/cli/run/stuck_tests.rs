@@ -109,3 +109,22 @@ fn a_volume_that_cannot_be_mounted_is_known_from_events() {
 fn a_slow_start_is_not_a_failure() {
     assert_eq!(verdict(&[(0, "ContainerCreating")], 3600), None);
 }
+
+#[test]
+fn a_pod_that_the_machine_is_too_small_for_is_given_up_and_one_that_waits_for_others_is_not() {
+    let words = "0/1 nodes are available: 1 Insufficient cpu.";
+    for (why, expected) in [
+        ("Preemption is not helpful for scheduling", Some(format!("{words} (for 30 s)"))),
+        ("No preemption victims found for incoming pod", None),
+    ] {
+        let message = format!("{words} preemption: 0/1 nodes are available: 1 {why}.");
+        let condition =
+            json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message});
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p"}, "status": {"conditions": [condition]}})).unwrap();
+        let mut start = Start::default();
+        start.observe(&pod, at(0));
+        start.observe(&pod, at(30));
+        assert_eq!((start.never(at(29)), start.never(at(30))), (None, expected));
+    }
+}

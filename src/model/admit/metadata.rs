@@ -53,7 +53,12 @@ fn generated(base: &str, suffix: &str) -> String {
 
 /// Refuses a body that names another object than the address does.
 pub fn same_name(object: &Object, old: &Object) -> Result<(), Refusal> {
-    let (own, asked) = (object.key().name, old.key().name);
+    named(object, &old.key().name)
+}
+
+/// Refuses a body that has no name, or another than the address.
+pub fn named(object: &Object, asked: &str) -> Result<(), Refusal> {
+    let own = object.key().name;
     if own.is_empty() {
         let message =
             format!("the name of the object ({asked} based on URL) was undeterminable: name must be provided");

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::super::apply::{ApplyError, Cause};
 use super::super::field::{ErrorType, FieldError};
 use super::super::go_text::quote;
 use super::super::kind::Kind;
@@ -33,8 +34,34 @@ pub enum Refusal {
         /// What does not match.
         reason: String,
     },
+    /// What the object is measured by does not allow it: 403, `Forbidden`.
+    Forbidden {
+        /// As error messages name the resource: `pods`.
+        resource: String,
+        /// The object's name, or what it begins with.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// Other managers own what an apply changes: 409, `Conflict`. Leave it out, or force.
+    Contested {
+        /// All conflicts in one text.
+        message: String,
+        /// Each of them.
+        causes: Vec<Cause>,
+    },
     /// What upstream answers with a bare 500.
     Internal(String),
+}
+
+impl From<ApplyError> for Refusal {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::BadRequest(why) => Self::BadRequest(why),
+            ApplyError::Unfit(why) => Self::Internal(why),
+            ApplyError::Conflicts { message, causes } => Self::Contested { message, causes },
+        }
+    }
 }
 
 impl Refusal {
@@ -53,7 +80,10 @@ impl Refusal {
     /// The message of the Status, as upstream composes it: several causes in brackets, each said once.
     pub fn message(&self) -> String {
         match self {
-            Self::BadRequest(message) | Self::Internal(message) => message.clone(),
+            Self::BadRequest(message) | Self::Internal(message) | Self::Contested { message, .. } => message.clone(),
+            Self::Forbidden { resource, name, reason } => {
+                format!("{resource} {} is forbidden: {reason}", quote(name))
+            }
             Self::Conflict { resource, name, reason } => {
                 format!("Operation cannot be fulfilled on {resource} {}: {reason}", quote(name))
             }

@@ -9,8 +9,13 @@ use crate::model::yaml::documents;
 
 const IDENTITY: Identity<'static> =
     Identity { uid: "the-uid", suffix: "abcde", now: Timestamp::constant(978_307_200, 500_000_000) };
-const OPTIONS: Options<'static> =
-    Options { namespace: "default", field_validation: FieldValidation::Strict, dry_run: false };
+const OPTIONS: Options<'static> = Options {
+    namespace: "default",
+    field_validation: FieldValidation::Strict,
+    dry_run: false,
+    writer: None,
+    measure: Measure::NONE,
+};
 
 fn created(manifest: &str) -> Result<Admitted, Refusal> {
     create(Kind::of::<ConfigMap>(), manifest.as_bytes(), Format::Yaml, &OPTIONS, &IDENTITY)

@@ -12,10 +12,12 @@ pub mod cron_job;
 pub mod disabled;
 pub mod image;
 pub mod job;
+pub mod limits;
 pub mod namespace;
 pub mod node;
 pub mod pod;
 pub mod secret;
+pub mod service;
 pub mod storage;
 pub mod volumes;
 
@@ -25,6 +27,7 @@ pub use self::namespace::namespace;
 pub use self::node::node;
 pub use self::pod::{pod, pod_template_spec};
 pub use self::secret::secret;
+pub use self::service::{endpoint_slice, endpoints, service};
 
 /// Sets what nobody has set.
 fn set<T>(target: &mut Option<T>, value: T) {

@@ -40,10 +40,7 @@ pub fn regular(errors: &mut Errors, spec: &PodSpec, around: &Surroundings<'_>, p
         }
         probe::of_container(errors, container, around.grace, &item);
         restart_rules(errors, container, &item);
-        // Parity: forbidden up to 1.33; since then a container may have a restart policy of its own.
-        if container.restart_policy.is_some() && container.restart_policy_rules.is_none() {
-            errors.forbidden(&item.child("restartPolicy"), "may not be set for non-init containers");
-        }
+        own_restart_policy(errors, container, &item);
     }
     host_port_conflicts(errors, &spec.containers, path);
 }
@@ -54,9 +51,7 @@ pub fn init(errors: &mut Errors, spec: &PodSpec, around: &Surroundings<'_>, path
     for (index, container) in spec.init_containers.iter().flatten().enumerate() {
         let item = path.index(index);
         common(errors, container, around, &item);
-        if let Some(policy) = &container.restart_policy {
-            errors.one_of(&item.child("restartPolicy"), policy, &["Always"]);
-        }
+        init_restart_policy(errors, container, &item);
         if !container.name.is_empty() && !seen.insert(&container.name) {
             errors.duplicate(&item.child("name"), &container.name);
         }
@@ -80,6 +75,26 @@ fn without_sidecar_fields(errors: &mut Errors, container: &Container, path: &Pat
     for (name, _) in fields.iter().filter(|(_, set)| *set) {
         errors.forbidden(&path.child(name), "may not be set for init containers without restartPolicy=Always");
     }
+}
+
+/// Newer than 1.32, which takes none: a restart policy of the container's own.
+/// Differs: Always without rules is refused as 1.32 does; in a Job's pod it would never end.
+fn own_restart_policy(errors: &mut Errors, container: &Container, path: &Path<'_>) {
+    let Some(policy) = &container.restart_policy else { return };
+    let path = path.child("restartPolicy");
+    if policy == "Always" && container.restart_policy_rules.is_none() {
+        errors.forbidden(&path, "may not be set for non-init containers");
+    } else {
+        errors.one_of(&path, policy, &["Always", "Never", "OnFailure"]);
+    }
+}
+
+/// Parity: 1.32 takes Always alone; with rules, which are newer, the others too.
+fn init_restart_policy(errors: &mut Errors, container: &Container, path: &Path<'_>) {
+    let Some(policy) = &container.restart_policy else { return };
+    let allowed: &[&str] =
+        if container.restart_policy_rules.is_some() { &["Always", "Never", "OnFailure"] } else { &["Always"] };
+    errors.one_of(&path.child("restartPolicy"), policy, allowed);
 }
 
 /// Newer than 1.32: exit codes on which a container restarts. As the newest upstream has them, lightly.

@@ -2,10 +2,12 @@
 //!
 //! Parity: batch's `ValidateCronJobCreate` and `ValidateCronJobUpdate` at 1.32.
 
+use jiff::tz::TimeZone;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, JobSpec};
 
-use super::{job, metadata, schedule, text};
+use super::{job, metadata, text};
 use crate::model::field::{Errors, FieldError, Json, Path};
+use crate::model::schedule::{self, Schedule};
 
 /// Longest name: a Job's longest (63) less the `-` and ten digits of a run.
 const NAME_MAX: usize = 52;
@@ -52,7 +54,7 @@ fn spec(errors: &mut Errors, spec: &CronJobSpec, old: Option<&CronJobSpec>) {
 
 fn schedule(errors: &mut Errors, spec: &CronJobSpec, zone_allowed: bool, path: &Path<'_>) {
     let text = &spec.schedule;
-    if let Err(problem) = schedule::check(text) {
+    if let Err(problem) = Schedule::parse(text, &TimeZone::UTC) {
         errors.invalid(path, text, &problem);
     }
     if !text.contains("TZ") {
@@ -86,7 +88,7 @@ fn time_zone(errors: &mut Errors, zone: Option<&str>, path: &Path<'_>) {
         let words = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
         errors.invalid(path, &zone, words);
     }
-    if let Err(problem) = schedule::location(zone) {
+    if let Err(problem) = schedule::time_zone(zone) {
         errors.invalid(path, &zone, &problem);
     }
 }

@@ -11,7 +11,7 @@ use super::names;
 use crate::model::field::{Errors, Path};
 
 /// Most bytes that an object's annotations may take together.
-const ANNOTATIONS_MAX: usize = 256 * 1024;
+pub const ANNOTATIONS_MAX: usize = 256 * 1024;
 
 /// Keys and values; all errors are about `path` itself.
 pub fn labels(errors: &mut Errors, labels: Option<&BTreeMap<String, String>>, path: &Path<'_>) {

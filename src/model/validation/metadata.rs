@@ -6,8 +6,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{labels, names, text};
+use crate::model::apply::MANAGER_MAX;
 use crate::model::deletion::{FINALIZER_FOREGROUND, FINALIZER_ORPHAN};
 use crate::model::field::{Errors, Json, Path};
+use crate::model::go_text::printable;
 
 /// What is wrong with a name; `prefix` where a suffix will be appended to it.
 pub type NameRule = fn(name: &str, prefix: bool) -> Vec<String>;
@@ -184,19 +186,33 @@ pub fn kube_finalizer(errors: &mut Errors, name: &str, path: &Path<'_>) {
     }
 }
 
-/// The longest `manager` of a managed fields entry, in bytes.
-const MANAGER_MAX: usize = 128;
+/// The longest `subresource` of a managed fields entry, in bytes. Parity: `MaxSubresourceNameLength`.
+const SUBRESOURCE_MAX: usize = 256;
 
 fn managed_fields(errors: &mut Errors, meta: &ObjectMeta, path: &Path<'_>) {
     for (index, entry) in meta.managed_fields.iter().flatten().enumerate() {
         let path = path.index(index);
-        errors.one_of(&path.child("operation"), text(&entry.operation), &["Apply", "Update"]);
+        let operation = text(&entry.operation);
+        if !matches!(operation, "Apply" | "Update") {
+            errors.invalid(&path.child("operation"), &operation, "must be `Apply` or `Update`");
+        }
         if let Some(kind) = entry.fields_type.as_deref().filter(|kind| !matches!(*kind, "" | "FieldsV1")) {
             errors.invalid(&path.child("fieldsType"), &kind, "must be `FieldsV1`");
         }
-        if text(&entry.manager).len() > MANAGER_MAX {
-            errors.too_long(&path.child("fieldManager"), MANAGER_MAX);
+        field_manager(errors, text(&entry.manager), &path.child("manager"));
+        if text(&entry.subresource).len() > SUBRESOURCE_MAX {
+            errors.too_long(&path.child("subresource"), SUBRESOURCE_MAX);
         }
+    }
+}
+
+/// A field manager's name: of bounded length, and printable. Parity: `ValidateFieldManager`.
+pub fn field_manager(errors: &mut Errors, name: &str, path: &Path<'_>) {
+    if name.len() > MANAGER_MAX {
+        errors.too_long(path, MANAGER_MAX);
+    }
+    for (at, character) in name.char_indices().filter(|(_, character)| !printable(*character)) {
+        errors.invalid(path, &name, &format!("invalid character U+{:04X} (at position {at})", character as u32));
     }
 }
 

@@ -84,6 +84,20 @@ pub fn dns_label(text: &str) -> Vec<String> {
     wrong
 }
 
+/// RFC 1035 label: names of Services.
+pub fn dns_1035_label(text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if text.len() > LABEL_MAX {
+        wrong.push(longer_than(LABEL_MAX));
+    }
+    if !(matches_label(text) && text.starts_with(|first: char| first.is_ascii_lowercase())) {
+        let words = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
+                     alphabetic character, and end with an alphanumeric character";
+        wrong.push(mismatch(words, "[a-z]([-a-z0-9]*[a-z0-9])?", &["my-name", "abc-123"]));
+    }
+    wrong
+}
+
 /// RFC 1123 subdomain: the names of most objects.
 pub fn dns_subdomain(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();

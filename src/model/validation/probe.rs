@@ -138,7 +138,8 @@ fn http_get(errors: &mut Errors, action: &HTTPGetAction, path: &Path<'_>) {
     }
 }
 
-fn port(errors: &mut Errors, port: &IntOrString, path: &Path<'_>) {
+/// A port by number or by name.
+pub fn port(errors: &mut Errors, port: &IntOrString, path: &Path<'_>) {
     match port {
         IntOrString::Int(number) => errors.invalid_each(path, number, names::port_number(*number)),
         IntOrString::String(name) => errors.invalid_each(path, name, names::port_name(name)),

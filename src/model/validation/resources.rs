@@ -65,7 +65,8 @@ fn is_extended(name: &str) -> bool {
     !is_native(name) && !name.starts_with("requests.") && names::qualified_name(&format!("requests.{name}")).is_empty()
 }
 
-fn may_overcommit(name: &str) -> bool {
+/// Whether more of it may be promised than there is.
+pub fn may_overcommit(name: &str) -> bool {
     is_native(name) && !is_huge_pages(name)
 }
 
@@ -88,6 +89,15 @@ fn container_resource_name(errors: &mut Errors, name: &str, path: &Path<'_>) {
         }
     } else if !is_native(name) && !is_extended(name) {
         errors.invalid(path, &name, "doesn't follow extended resource name standard");
+    }
+}
+
+/// The name of a resource that a LimitRange limits.
+pub fn limited_name(errors: &mut Errors, name: &str, of_containers: bool, path: &Path<'_>) {
+    if of_containers {
+        container_resource_name(errors, name, path);
+    } else {
+        resource_name(errors, name, path);
     }
 }
 

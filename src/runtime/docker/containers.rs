@@ -86,6 +86,11 @@ async fn is_here(docker: &Docker, name: &str) -> Result<bool, Error> {
     }
 }
 
+/// [`is_here`], for acts that are nothing without their container.
+pub(super) async fn must_be_here(docker: &Docker, name: &str) -> Result<(), Error> {
+    if is_here(docker, name).await? { Ok(()) } else { Err(Error::NoContainer(name.to_owned())) }
+}
+
 /// Creates, or adopts what an earlier create of ours left (D15, D16: its reply was lost).
 pub(super) async fn create(docker: &Docker, spec: &ContainerSpec) -> Result<(), Error> {
     check_name(&spec.name)?;
@@ -183,9 +188,7 @@ pub(super) async fn remove(docker: &Docker, name: &str) -> Result<(), Error> {
 }
 
 pub(super) async fn upload(docker: &Docker, name: &str, path: &str, tar: Bytes) -> Result<(), Error> {
-    if !is_here(docker, name).await? {
-        return Err(Error::NoContainer(name.to_owned()));
-    }
+    must_be_here(docker, name).await?;
     let options = UploadToContainerOptionsBuilder::default().path(path).build();
     let call = async {
         match docker.inner.bollard.upload_to_container(name, Some(options), bollard::body_full(tar)).await {

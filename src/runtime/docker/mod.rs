@@ -4,7 +4,7 @@
 //! ```text
 //! endpoint (which addresses) -> connect (greets one, agrees on a version) -> wire (pool, limits, refusals)
 //!                                                                             |
-//!                           containers   images   events   logs  -- convert, reply, failure, frames (PURE)
+//!                           containers   images   events   logs   sessions  -- convert, reply, failure, frames, mux (PURE)
 //! ```
 //!
 //! `wait` is never called, and so neither its early answers for containers that were not started (EDGES D4, D5) nor
@@ -14,10 +14,12 @@
 
 mod connect;
 mod containers;
+mod dial;
 mod events;
 mod files;
 mod images;
 mod logs;
+mod sessions;
 mod tls;
 mod volumes;
 mod wire;
@@ -35,6 +37,7 @@ use self::wire::{Ask, Wire};
 use super::endpoint::Surroundings;
 use super::failure::Act;
 use super::reply::{self, BridgeReply, InfoReply, VersionReply};
+use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
     ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime,
     VolumeSeen, VolumeSpec,
@@ -106,13 +109,15 @@ impl Runtime for Docker {
         // D1, D2: no reply names the engine's present life, but the id of its own network changes with it (unless
         // containers lived on through the restart, and then none was ended by it).
         let bridge = Ask::get(Act::Read, "the engine's network", "/networks/bridge".to_owned());
-        let instance = match self.wire().read::<BridgeReply>(READ_LIMIT, bridge).await {
-            Ok(bridge) => bridge.id,
+        let bridge = match self.wire().read::<BridgeReply>(READ_LIMIT, bridge).await {
+            Ok(bridge) => bridge,
             Err(error @ Error::Unreachable { .. }) => return Err(error),
             // An engine without that network (podman) cannot tell.
-            Err(_) => String::new(),
+            Err(_) => BridgeReply::default(),
         };
-        Ok(EngineSeen { instance, ..reply::engine_seen(info, &self.inner.version) })
+        let seen = reply::engine_seen(info, &self.inner.version);
+        let host_gateway = reply::host_gateway(&bridge, &seen.os_image);
+        Ok(EngineSeen { instance: bridge.id, host_gateway, ..seen })
     }
 
     async fn containers(&self) -> Result<Vec<ContainerSeen>, Error> {
@@ -146,6 +151,30 @@ impl Runtime for Docker {
         follow: bool,
     ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error> {
         logs::logs(self, name, since, follow).await
+    }
+
+    async fn exec(&self, name: &str, spec: &ExecSpec) -> Result<Session, Error> {
+        sessions::exec(self, name, spec).await
+    }
+
+    async fn attach(&self, name: &str, streams: Streams) -> Result<Session, Error> {
+        sessions::attach(self, name, streams).await
+    }
+
+    async fn resize(&self, id: &SessionId, height: u16, width: u16) -> Result<(), Error> {
+        sessions::resize(self, id, height, width).await
+    }
+
+    async fn exec_exit(&self, id: &SessionId) -> Result<Option<i32>, Error> {
+        sessions::exit(self, id).await
+    }
+
+    async fn signal_exec(&self, id: &SessionId, signal: &str) -> Result<bool, Error> {
+        sessions::signal(self, id, signal).await
+    }
+
+    async fn dial(&self, name: &str, port: u16) -> Result<Pipe, Error> {
+        dial::dial(self, name, port).await
     }
 
     async fn image(&self, reference: &str) -> Result<Option<ImageSeen>, Error> {

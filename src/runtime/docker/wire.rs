@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::upgrade::Upgraded;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -30,6 +31,7 @@ use super::tls;
 use crate::runtime::Error;
 use crate::runtime::endpoint::{Address, Candidate};
 use crate::runtime::failure::{Act, judge};
+use crate::runtime::session::Duplex;
 
 /// Time to open a connection. A local engine accepts at once; ssh has to authenticate first.
 const DIAL_LIMIT: Duration = Duration::from_secs(30);
@@ -175,6 +177,41 @@ impl Wire {
     /// # Errors
     /// The judged refusal; `Ok(None)` where it says that the wish is fulfilled all the same.
     pub async fn open(&self, ask: Ask<'_>) -> Result<Option<Response<Incoming>>, Error> {
+        let (act, subject) = (ask.act, ask.subject);
+        let response = self.client.request(self.request(ask)?).await.map_err(|error| self.unreachable(error))?;
+        if response.status().is_success() {
+            return Ok(Some(response));
+        }
+        self.refused(act, subject, response).await.map(|()| None)
+    }
+
+    /// Sends a request that turns its connection into a process's streams. Shutting the writing half down is the end
+    /// of the process's input; reading goes on.
+    ///
+    /// # Errors
+    /// The judged refusal.
+    pub async fn hijack(&self, ask: Ask<'_>) -> Result<TokioIo<Upgraded>, Error> {
+        let (act, subject) = (ask.act, ask.subject);
+        let mut request = self.request(ask)?;
+        request.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        request.headers_mut().insert(http::header::UPGRADE, HeaderValue::from_static("tcp"));
+        let response = self.client.request(request).await.map_err(|error| self.unreachable(error))?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let upgraded = hyper::upgrade::on(response).await.map_err(|error| self.unreachable(error))?;
+            return Ok(TokioIo::new(upgraded));
+        }
+        let status = response.status();
+        self.refused(act, subject, response).await?;
+        Err(Error::Engine(format!("the engine answered {status} where its streams were asked for")))
+    }
+
+    async fn refused(&self, act: Act, subject: &str, response: Response<Incoming>) -> Result<(), Error> {
+        let status = response.status();
+        let text = self.collect(response, REFUSAL_MAX).await?;
+        judge(act, subject, status.as_u16(), &refusal(status, &text))
+    }
+
+    fn request(&self, ask: Ask<'_>) -> Result<Request<Body>, Error> {
         let uri = self.uri(&ask.path).map_err(|error| Error::Refused(format!("{:?}: {error}", ask.subject)))?;
         let mut request = Request::new(Either::Left(Full::new(ask.body)));
         *request.method_mut() = ask.method;
@@ -182,13 +219,7 @@ impl Wire {
         if let Some((name, value)) = ask.header {
             request.headers_mut().insert(name, value);
         }
-        let response = self.client.request(request).await.map_err(|error| self.unreachable(error))?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(Some(response));
-        }
-        let text = self.collect(response, REFUSAL_MAX).await?;
-        judge(ask.act, ask.subject, status.as_u16(), &refusal(status, &text)).map(|()| None)
+        Ok(request)
     }
 
     /// Reads a reply whole, as JSON; nothing where the subject is not there.
@@ -287,10 +318,6 @@ impl tower::Service<Uri> for Dial {
         })
     }
 }
-
-/// Bytes in both directions, however they travel.
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// One connection.
 pub(super) struct Pipe(Box<dyn Duplex>);

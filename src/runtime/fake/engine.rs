@@ -9,9 +9,10 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
-use super::script::{OnTerm, Script, script};
+use super::script::{OnTerm, Script, command, script};
 use super::{Call, Fault};
 use crate::runtime::sandbox::SANDBOX_IMAGE;
+use crate::runtime::session::{ExecSpec, SessionId};
 use crate::runtime::{
     ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, LABEL_POD_UID, LABEL_STORE, LogChunk,
     Network, Seen, VolumeSeen, VolumeSpec, convert,
@@ -32,13 +33,17 @@ pub(super) struct Engine {
     ends: BinaryHeap<Reverse<(Duration, String)>>,
     pub volumes: BTreeMap<String, VolumeSeen>,
     /// What a test says that volumes and containers hold, by name.
-    pub sizes: BTreeMap<String, u64>,
+    pub bytes: BTreeMap<String, u64>,
     pub absent_images: BTreeSet<String>,
     pub faults: BTreeMap<Call, VecDeque<Fault>>,
     pub calls: BTreeMap<Call, u64>,
     pub drop_hints: bool,
     readers: BTreeMap<u64, Waiting>,
     readers_made: u64,
+    /// Commands beside the containers' own, by id.
+    execs: BTreeMap<String, Exec>,
+    /// What terminals were told, by session.
+    pub sizes: BTreeMap<SessionId, Vec<(u16, u16)>>,
     /// How many were started, for addresses.
     started: u32,
     /// How often it restarted.
@@ -52,12 +57,22 @@ struct Waiting {
     pods: BTreeSet<String>,
 }
 
+/// A command beside a container's own.
+#[derive(Clone, Copy)]
+struct Exec {
+    code: i32,
+    /// None for one that reads its input to an end that has not come, or never ends.
+    end: Option<Duration>,
+}
+
 struct Container {
     labels: BTreeMap<String, String>,
     image: String,
     network: Network,
     life: Life,
     script: Script,
+    env: Vec<String>,
+    hostname: Option<String>,
     ip: Option<String>,
     uploads: BTreeMap<String, Bytes>,
 }
@@ -93,6 +108,7 @@ pub(super) fn seen(lives: u64) -> EngineSeen {
         cgroup_version: 2,
         rootless: false,
         warnings: Vec::new(),
+        host_gateway: "172.17.0.1".to_owned(),
         instance: lives.to_string(),
     }
 }
@@ -345,6 +361,66 @@ impl Engine {
         Ok(())
     }
 
+    /// Begins a command and returns its id and what it does; `open` where its end is told by [`Engine::end_exec`].
+    pub fn exec(&mut self, name: &str, spec: &ExecSpec, open: bool, now: Duration) -> Result<(String, Script), Error> {
+        let name = self.must_run(name)?;
+        let container = &self.containers[&name];
+        let env: Vec<String> = container.env.iter().chain(&spec.env).cloned().collect();
+        let script = command(&spec.command, &env, container.hostname.as_deref());
+        let id = format!("{name}.{}", self.execs.len());
+        let end = script.end.filter(|_| !open).map(|end| now + end.after);
+        self.execs.insert(id.clone(), Exec { code: script.end.map_or(0, |end| end.code), end });
+        Ok((id, script))
+    }
+
+    /// The name of a container that may be given by its id. Errors where nothing can be run or joined.
+    pub fn must_run(&self, name: &str) -> Result<String, Error> {
+        let mut names = self.containers.keys();
+        let name = names.find(|known| *known == name || identity(known) == name).map_or(name, String::as_str);
+        self.must_have(name)?;
+        match self.containers.get(name).map(|container| &container.life) {
+            Some(Life::Running { .. }) => Ok(name.to_owned()),
+            Some(Life::Created { .. } | Life::Exited { .. }) | None => {
+                Err(Error::Refused(format!("Container {name} is not running")))
+            }
+        }
+    }
+
+    /// Ends a command that has not ended.
+    pub fn end_exec(&mut self, id: &str, code: i32, now: Duration) {
+        let running = self.execs.get_mut(id).filter(|exec| exec.end.is_none_or(|end| end > now));
+        if let Some(exec) = running {
+            *exec = Exec { code, end: Some(now) };
+        }
+    }
+
+    pub fn exec_exit(&self, id: &SessionId, now: Duration) -> Result<Option<i32>, Error> {
+        let exec = self.session(id)?;
+        Ok(exec.end.filter(|end| *end <= now).map(|_| exec.code))
+    }
+
+    pub fn signal_exec(&mut self, id: &SessionId, signal: &str, now: Duration) -> Result<bool, Error> {
+        self.session(id)?;
+        let number = signal_number(signal).ok_or_else(|| Error::Refused(format!("Invalid signal: {signal}")))?;
+        if let SessionId::Exec(id) = id {
+            self.end_exec(id, 128 + number, now);
+        }
+        Ok(true)
+    }
+
+    pub fn resize(&mut self, id: &SessionId, height: u16, width: u16) -> Result<(), Error> {
+        self.sizes.entry(id.clone()).or_default().push((height, width));
+        Ok(())
+    }
+
+    fn session(&self, id: &SessionId) -> Result<Exec, Error> {
+        let unknown = |id: &str| Error::Refused(format!("No such exec instance: {id}"));
+        match id {
+            SessionId::Exec(id) => self.execs.get(id).copied().ok_or_else(|| unknown(id)),
+            SessionId::Attach(name) => Err(unknown(name)),
+        }
+    }
+
     pub fn upload(&mut self, name: &str, path: &str, tar: Bytes) -> Result<(), Error> {
         self.must_have(name)?;
         if let Some(container) = self.containers.get_mut(name) {
@@ -372,6 +448,8 @@ impl Container {
             network: spec.network.clone(),
             life: Life::Created { error: None },
             script,
+            env: spec.env.clone(),
+            hostname: spec.hostname.clone(),
             ip: None,
             uploads: BTreeMap::new(),
         }
@@ -391,7 +469,7 @@ impl Container {
         };
         ContainerSeen {
             name: name.to_owned(),
-            id: digest(name).trim_start_matches("sha256:").to_owned(),
+            id: identity(name),
             labels: self.labels.clone(),
             image_id: digest(&self.image),
             ip: self.ip.clone(),
@@ -404,6 +482,11 @@ impl Container {
 fn moment(epoch: Timestamp, since: Duration) -> Timestamp {
     let since = SignedDuration::try_from(since).unwrap_or(SignedDuration::MAX);
     epoch.checked_add(since).unwrap_or(Timestamp::MAX)
+}
+
+/// The id of the container of this name.
+fn identity(name: &str) -> String {
+    digest(name).trim_start_matches("sha256:").to_owned()
 }
 
 fn digest(text: &str) -> String {

@@ -13,6 +13,7 @@
 
 mod engine;
 pub mod script;
+mod sessions;
 mod shell;
 mod tokens;
 
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 
 use self::engine::Engine;
 use super::sandbox::SANDBOX_IMAGE;
+use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
     ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime,
     VolumeSeen, VolumeSpec,
@@ -68,6 +70,18 @@ pub enum Call {
     RemoveVolume,
     /// [`Runtime::upload`].
     Upload,
+    /// [`Runtime::exec`].
+    Exec,
+    /// [`Runtime::attach`].
+    Attach,
+    /// [`Runtime::resize`].
+    Resize,
+    /// [`Runtime::exec_exit`].
+    ExecExit,
+    /// [`Runtime::signal_exec`].
+    SignalExec,
+    /// [`Runtime::dial`].
+    Dial,
     /// [`Runtime::entry`].
     Entry,
     /// [`Runtime::volume_bytes`].
@@ -193,12 +207,17 @@ impl Fake {
 
     /// Says how many bytes a volume holds, or a container has written.
     pub fn set_size(&self, name: &str, bytes: u64) {
-        self.engine().sizes.insert(name.to_owned(), bytes);
+        self.engine().bytes.insert(name.to_owned(), bytes);
     }
 
     /// The archives that were uploaded to a container that is still there, by path.
     pub fn uploads(&self, name: &str) -> BTreeMap<String, Bytes> {
         self.engine().uploads(name)
+    }
+
+    /// The sizes that a session's terminal was given, height first.
+    pub fn sizes(&self, id: &SessionId) -> Vec<(u16, u16)> {
+        self.engine().sizes.get(id).cloned().unwrap_or_default()
     }
 
     /// How often each call was made.
@@ -324,6 +343,30 @@ impl Runtime for Fake {
         .boxed())
     }
 
+    async fn exec(&self, name: &str, spec: &ExecSpec) -> Result<Session, Error> {
+        sessions::exec(self, name, spec).await
+    }
+
+    async fn attach(&self, name: &str, streams: Streams) -> Result<Session, Error> {
+        sessions::attach(self, name, streams).await
+    }
+
+    async fn resize(&self, id: &SessionId, height: u16, width: u16) -> Result<(), Error> {
+        self.call(Call::Resize, |engine, _| engine.resize(id, height, width)).await
+    }
+
+    async fn exec_exit(&self, id: &SessionId) -> Result<Option<i32>, Error> {
+        self.call(Call::ExecExit, |engine, now| engine.exec_exit(id, now)).await
+    }
+
+    async fn signal_exec(&self, id: &SessionId, signal: &str) -> Result<bool, Error> {
+        self.call(Call::SignalExec, |engine, now| engine.signal_exec(id, signal, now)).await
+    }
+
+    async fn dial(&self, name: &str, port: u16) -> Result<Pipe, Error> {
+        sessions::dial(self, name, port).await
+    }
+
     async fn image(&self, reference: &str) -> Result<Option<ImageSeen>, Error> {
         self.call(Call::Image, |engine, _| Ok(engine.image(reference))).await
     }
@@ -358,14 +401,14 @@ impl Runtime for Fake {
 
     async fn volume_bytes(&self, names: &[String]) -> Result<BTreeMap<String, u64>, Error> {
         self.call(Call::VolumeBytes, |engine, _| {
-            let known = names.iter().filter_map(|name| Some((name.clone(), *engine.sizes.get(name)?)));
+            let known = names.iter().filter_map(|name| Some((name.clone(), *engine.bytes.get(name)?)));
             Ok(known.collect())
         })
         .await
     }
 
     async fn written_bytes(&self, name: &str) -> Result<Option<u64>, Error> {
-        self.call(Call::WrittenBytes, |engine, _| Ok(engine.sizes.get(name).copied())).await
+        self.call(Call::WrittenBytes, |engine, _| Ok(engine.bytes.get(name).copied())).await
     }
 
     fn hints(&self) -> BoxStream<'static, Hint> {

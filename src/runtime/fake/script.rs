@@ -109,17 +109,27 @@ impl Script {
 
 /// Reads a container's command line and environment.
 pub fn script(argv: &[String], env: &[String], hostname: Option<&str>) -> Script {
+    let variables = variables(env, hostname);
+    let mut script = outright(&variables).unwrap_or_else(|| by_command(argv, &variables));
+    if let Some(on_term) = term(&variables) {
+        script.on_term = on_term;
+    }
+    script
+}
+
+/// Reads a command that is run beside a container's own: only its command line says what it does.
+pub fn command(argv: &[String], env: &[String], hostname: Option<&str>) -> Script {
+    by_command(argv, &variables(env, hostname))
+}
+
+fn variables(env: &[String], hostname: Option<&str>) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
     variables.insert("HOSTNAME".to_owned(), hostname.unwrap_or("fake").to_owned());
     for entry in env {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         variables.insert(name.to_owned(), value.to_owned());
     }
-    let mut script = outright(&variables).unwrap_or_else(|| by_command(argv, &variables));
-    if let Some(on_term) = term(&variables) {
-        script.on_term = on_term;
-    }
-    script
+    variables
 }
 
 fn outright(env: &BTreeMap<String, String>) -> Option<Script> {

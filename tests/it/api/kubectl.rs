@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use jobdock::api::accounts::Accounts;
 use jobdock::api::{ApiState, Listeners, kubeconfig, serve};
 use jobdock::model::kind::Kind;
 use jobdock::model::object::{Key, Object};
 use jobdock::store::{Expected, Store, Write};
+use jobdock::token::Signer;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use serde_json::{Value, json};
@@ -14,7 +16,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 /// A server of the test's own, and a kubectl with a home of its own.
-struct Cluster {
+pub struct Cluster {
     dir: TempDir,
     store: Store,
     stop: CancellationToken,
@@ -27,7 +29,7 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::in_memory().unwrap();
         for name in ["default", "other"] {
@@ -38,18 +40,20 @@ impl Cluster {
         let stop = CancellationToken::new();
         let socket = dir.path().join("api.sock");
         let listeners = Listeners::bind(dir.path(), Some(&socket), Some(([127, 0, 0, 1], 0).into())).await.unwrap();
-        tokio::spawn(serve(ApiState::new(store.clone(), stop.clone()), listeners, stop.clone()));
+        let accounts = Accounts::new(store.clone()).with_signer(Signer::fresh().unwrap(), true);
+        let state = ApiState::new(store.clone(), stop.clone()).with_accounts(accounts);
+        tokio::spawn(serve(state, listeners, stop.clone()));
         let cluster = Self { dir, store, stop };
         std::fs::write(cluster.path("config"), kubeconfig(cluster.dir.path()).unwrap()).unwrap();
         std::fs::write(cluster.path("job.yaml"), JOB).unwrap();
         cluster
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("kubectl");
         command
             .args(arguments)
@@ -61,7 +65,7 @@ impl Cluster {
         command
     }
 
-    async fn run(&self, arguments: &[&str]) -> Output {
+    pub async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
         tokio::task::spawn_blocking(move || {
             command.output().expect("kubectl is on the PATH: install it (Debian: kubernetes-client) to run these tests")
@@ -72,7 +76,7 @@ impl Cluster {
 
     /// What a command that must succeed prints.
     #[track_caller]
-    fn ok<'a>(&'a self, arguments: &'a [&'a str]) -> impl Future<Output = String> + 'a {
+    pub fn ok<'a>(&'a self, arguments: &'a [&'a str]) -> impl Future<Output = String> + 'a {
         let caller = std::panic::Location::caller();
         async move {
             let output = self.run(arguments).await;
@@ -83,7 +87,7 @@ impl Cluster {
     }
 
     /// What a command that must fail complains of.
-    async fn fails(&self, arguments: &[&str]) -> String {
+    pub async fn fails(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments).await;
         assert!(!output.status.success(), "kubectl {arguments:?} did not fail");
         String::from_utf8(output.stderr).unwrap()
@@ -296,4 +300,37 @@ async fn explain_api_resources_version_and_access() {
     assert!(cluster.ok(&["auth", "can-i", "--list"]).await.contains("*.*"));
     assert!(cluster.ok(&["auth", "whoami"]).await.contains("jobdock-admin"));
     assert_eq!(cluster.ok(&["get", "--raw", "/readyz"]).await, "ok");
+}
+
+#[tokio::test]
+async fn kubectl_makes_accounts_and_tokens_and_acts_as_them() {
+    let cluster = Cluster::new().await;
+    cluster.ok(&["create", "serviceaccount", "robot"]).await;
+    let shown = cluster.ok(&["get", "sa", "robot", "--no-headers"]).await;
+    assert!(shown.starts_with("robot   0 "), "{shown}");
+    let token = cluster.ok(&["create", "token", "robot", "--duration", "15m"]).await;
+    assert_eq!(token.trim().split('.').count(), 3);
+    let who = "--as=system:serviceaccount:default:robot";
+    assert_eq!(cluster.ok(&["auth", "can-i", "create", "jobs", who]).await, "yes\n");
+    let denied = cluster.run(&["get", "secrets", "-A", who]).await;
+    let text = String::from_utf8_lossy(&denied.stderr);
+    assert!(text.contains("cannot list resource \"secrets\" in API group \"\" at the cluster scope"), "{text}");
+    let bearer = format!("--token={}", token.trim());
+    let plain = pki(cluster.dir.path());
+    std::fs::write(cluster.path("plain"), &plain).unwrap();
+    assert!(cluster.ok(&["auth", "whoami", &bearer, "--kubeconfig=plain"]).await.contains("system:serviceaccount"));
+    let certificate = jobdock::api::pki::certificate_kubeconfig(cluster.dir.path(), jiff::Timestamp::now()).unwrap();
+    std::fs::write(cluster.path("certificate"), certificate).unwrap();
+    assert!(cluster.ok(&["auth", "whoami", "--kubeconfig=certificate"]).await.contains("jobdock-admin"));
+    cluster.ok(&["create", "quota", "q", "--hard=pods=2"]).await;
+    assert!(cluster.ok(&["describe", "quota", "q"]).await.contains("Name:"));
+    assert!(cluster.ok(&["explain", "limitrange.spec.limits"]).await.contains("maxLimitRequestRatio"));
+}
+
+/// The kubeconfig without anybody's credentials.
+fn pki(dir: &std::path::Path) -> String {
+    let text = kubeconfig(dir).unwrap();
+    text.lines()
+        .map(|line| if line.trim_start().starts_with("token: ") { "    {}" } else { line }.to_owned() + "\n")
+        .collect()
 }

@@ -1,17 +1,22 @@
 //! The API's promises: the pure parts by tables, the handlers with `oneshot`, the listeners with the real kubectl.
 
+mod accounts;
+mod apply;
 mod delete;
 mod discover;
 pub mod face;
 mod fields;
 mod kubectl;
+mod kubectl_apply;
 mod list;
 mod logs;
 mod negotiate;
 mod patch;
+mod priority;
 mod protobuf;
 mod selector;
 mod serve;
+mod streams;
 mod tables;
 mod watch;
 mod write;

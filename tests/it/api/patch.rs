@@ -1,5 +1,6 @@
 //! Patches: document, patch, result.
 
+use jobdock::model::decode::FieldValidation;
 use jobdock::model::kind::Kind;
 use jobdock::model::patch::{PatchError, PatchKind, apply, read};
 use k8s_openapi::api::batch::v1::Job;
@@ -61,6 +62,35 @@ fn json_patches() {
     json_patch(json!({"a": 1}), Value::Null, json!({"a": 1}));
     let long = json!(vec![json!({"op": "test", "path": ""}); 10_001]);
     assert_eq!(run(config, PatchKind::Json, json!({}), long), Err(PatchError::TooLong(10_001)));
+}
+
+#[test]
+fn places_in_a_list_may_be_counted_from_its_end() {
+    let list = || json!({"a": [1, 2, 3]});
+    let place = |op: &str, path: &str| json!([{"op": op, "path": path, "value": 9}]);
+    json_patch(list(), place("replace", "/a/-1"), json!({"a": [1, 2, 9]}));
+    json_patch(list(), place("remove", "/a/-3"), json!({"a": [2, 3]}));
+    json_patch(list(), place("add", "/a/-1"), json!({"a": [1, 2, 3, 9]}));
+    json_patch(list(), place("add", "/a/-2"), json!({"a": [1, 2, 9, 3]}));
+    json_patch(list(), place("add", "/a/01"), json!({"a": [1, 9, 2, 3]}));
+    json_patch(json!({"a": [{"b": 1}]}), place("replace", "/a/-1/b"), json!({"a": [{"b": 9}]}));
+    json_patch(list(), json!([{"op": "copy", "from": "/a/-1", "path": "/a/0"}]), json!({"a": [3, 1, 2, 3]}));
+    json_patch(list(), json!([{"op": "move", "from": "/a/0", "path": "/a/-1"}]), json!({"a": [2, 3, 1]}));
+    json_patch(json!({"a": 1}), json!([{"op": "move", "from": "/a", "path": "/b"}]), json!({"b": 1}));
+    let config = Kind::of::<ConfigMap>();
+    for path in ["/a/-4", "/a/3", "/a/x", "a/0"] {
+        refuses(config, PatchKind::Json, list(), place("replace", path), true);
+    }
+    refuses(config, PatchKind::Json, list(), place("add", "/a/-5"), true);
+    refuses(config, PatchKind::Json, list(), json!([{"op": "move", "from": "/x", "path": "/b"}]), true);
+}
+
+#[test]
+fn a_patch_whose_fields_nobody_asks_about_is_refused_curtly() {
+    let read = |how, patch: &str| read(how, patch.as_bytes(), FieldValidation::Ignore).unwrap_err().to_string();
+    assert_eq!(read(PatchKind::Json, ""), "unexpected end of JSON input");
+    assert_eq!(read(PatchKind::Merge, "{"), "Invalid JSON Patch");
+    assert_eq!(read(PatchKind::Strategic, "{"), "unexpected end of JSON input");
 }
 
 #[test]
@@ -191,7 +221,7 @@ fn scalars_are_added_once_and_removed_by_directive() {
 
 #[track_caller]
 fn unread(how: PatchKind, patch: &str, message: &str) {
-    assert_eq!(read(how, patch.as_bytes()), Err(PatchError::Malformed(message.to_owned())));
+    assert_eq!(read(how, patch.as_bytes(), FieldValidation::Warn), Err(PatchError::Malformed(message.to_owned())));
 }
 
 #[test]
@@ -221,7 +251,7 @@ fn what_is_no_patch_is_told_in_gos_words() {
 
 #[test]
 fn what_stands_twice_in_a_patch_is_noticed() {
-    let strict = |how, patch: &str| read(how, patch.as_bytes()).unwrap().strict;
+    let strict = |how, patch: &str| read(how, patch.as_bytes(), FieldValidation::Warn).unwrap().strict;
     assert_eq!(strict(PatchKind::Merge, r#"{"a":{"b":1,"b":2}}"#), ["duplicate field \"a.b\""]);
     assert_eq!(strict(PatchKind::Json, r#"[{"op":"add","op":"add"}]"#), ["json patch duplicate field \"[0].op\""]);
     assert_eq!(strict(PatchKind::Json, r#"[{"op":"add","x":1}]"#), ["json patch unknown field \"[0].x\""]);

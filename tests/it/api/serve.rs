@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::middleware::from_fn_with_state;
 use http::{Request, StatusCode};
 use jiff::{SignedDuration, Timestamp};
+use jobdock::api::accounts::Accounts;
 use jobdock::api::guard::{Guard, guard};
 use jobdock::api::pki::Pki;
 use jobdock::api::{ApiState, Listeners, app, kubeconfig, serve};
@@ -22,7 +23,8 @@ fn state() -> ApiState {
 
 /// What a caller over TCP with these headers is answered.
 async fn call(path: &str, headers: &[(&str, &str)]) -> StatusCode {
-    let guards = Arc::new(Guard::new("secret", vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]));
+    let accounts = Accounts::new(Store::in_memory().unwrap()).with_admin("secret");
+    let guards = Arc::new(Guard::new(accounts, vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]));
     let router = app(state()).layer(from_fn_with_state(guards, guard));
     let mut request = Request::builder().uri(path);
     for (name, value) in headers {
@@ -69,14 +71,14 @@ async fn foreign_hosts_and_origins_are_refused() {
 fn keys_are_private_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     let now = Timestamp::now();
-    let first = Pki::open(dir.path(), [127, 0, 0, 1].into(), now).unwrap();
+    let first = Pki::open(dir.path(), &[[127, 0, 0, 1].into()], now).unwrap();
     let read = |name: &str| std::fs::read_to_string(dir.path().join("pki").join(name)).unwrap();
     assert_eq!(first.token.len(), 64);
     let authority = read("ca.crt");
-    let second = Pki::open(dir.path(), [127, 0, 0, 1].into(), now).unwrap();
+    let second = Pki::open(dir.path(), &[[127, 0, 0, 1].into()], now).unwrap();
     assert_eq!((&second.token, read("ca.crt")), (&first.token, authority.clone()));
     let years = SignedDuration::from_hours(24 * 365 * 9 + 48);
-    let later = Pki::open(dir.path(), [127, 0, 0, 1].into(), now + years).unwrap();
+    let later = Pki::open(dir.path(), &[[127, 0, 0, 1].into()], now + years).unwrap();
     assert_eq!(later.token, first.token);
     assert_ne!(read("ca.crt"), authority, "an authority that ends soon is replaced");
     for file in ["ca.crt", "ca.key", "server.crt", "server.key", "token"] {

@@ -221,3 +221,46 @@ fn the_small_kinds() {
     shows(&node, "Internal-IP", "10.0.0.1");
     shows(&node, "OS-Image", "<unknown>");
 }
+
+#[test]
+fn services_show_their_addresses_and_ports() {
+    let service = |spec: Value| row("", "Service", json!({"metadata": {}, "spec": spec}));
+    let headless = service(json!({"type": "ClusterIP", "clusterIPs": ["None"], "selector": {"a": "b", "c": "d"}}));
+    for (column, cell) in [
+        ("Type", "ClusterIP"),
+        ("Cluster-IP", "None"),
+        ("External-IP", "<none>"),
+        ("Port(s)", "<none>"),
+        ("Selector", "a=b,c=d"),
+    ] {
+        shows(&headless, column, cell);
+    }
+    let ports = json!([{"port": 80, "protocol": "TCP", "nodePort": 30080}, {"port": 53, "protocol": "UDP"}]);
+    let open = service(json!({"type": "LoadBalancer", "ports": ports}));
+    for (column, cell) in [("Cluster-IP", "<none>"), ("External-IP", "<pending>"), ("Port(s)", "80:30080/TCP,53/UDP")] {
+        shows(&open, column, cell);
+    }
+    shows(&service(json!({"type": "ExternalName", "externalName": "a.example"})), "External-IP", "a.example");
+}
+
+#[test]
+fn endpoints_show_the_first_three() {
+    let endpoints = |subsets: Value| row("", "Endpoints", json!({"metadata": {}, "subsets": subsets}));
+    let address = |last: u8| json!({"ip": format!("10.0.0.{last}")});
+    shows(&endpoints(json!(null)), "Endpoints", "<none>");
+    shows(&endpoints(json!([{"addresses": [address(1)]}])), "Endpoints", "10.0.0.1");
+    let four: Vec<Value> = (1..=4).map(address).collect();
+    let many = json!([{"addresses": four, "ports": [{"port": 80}]}]);
+    shows(&endpoints(many), "Endpoints", "10.0.0.1:80,10.0.0.2:80,10.0.0.3:80 + 1 more...");
+    let slice = |more: Value| {
+        let mut slice = json!({"metadata": {}, "addressType": "IPv4", "endpoints": []});
+        slice.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        row("discovery.k8s.io", "EndpointSlice", slice)
+    };
+    shows(&slice(json!({})), "Ports", "<unset>");
+    let full = slice(
+        json!({"ports": [{"port": 80}], "endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["10.0.0.2"]}]}),
+    );
+    shows(&full, "Ports", "80");
+    shows(&full, "Endpoints", "10.0.0.1,10.0.0.2");
+}

@@ -204,13 +204,3 @@ async fn people_get_indented_answers() {
     assert!(face.get(&format!("{path}?pretty=true")).await.body.starts_with("{\n"));
     assert!(!face.get(&path).await.body.contains('\n'));
 }
-
-#[tokio::test]
-async fn streams_that_are_not_served_say_so() {
-    let face = Face::new().await;
-    for stream in ["exec", "attach", "portforward"] {
-        let path = format!("/api/v1/namespaces/default/pods/x/{stream}");
-        let status = face.send(Method::POST, &path, &[], "").await;
-        status.fails(501, "NotImplemented", &format!("pods/{stream} is not implemented by jobdock"));
-    }
-}

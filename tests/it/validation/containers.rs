@@ -19,7 +19,14 @@ fn names_and_images_are_given() {
             &["terminationMessagePolicy: Unsupported value: \"Log\": supported values: \"File\", \
                \"FallbackToLogsOnError\""],
         ),
+        ("restartPolicy: Never", &[]),
         ("restartPolicy: Always", &["restartPolicy: Forbidden: may not be set for non-init containers"]),
+        (
+            "restartPolicy: Sometimes",
+            &[
+                "restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+            ],
+        ),
     ]);
 }
 
@@ -367,6 +374,12 @@ fn sidecars_have_what_other_init_containers_may_not() {
     let words = "Forbidden: may not be set for init containers without restartPolicy=Always";
     templates(&[
         (&init("restartPolicy: Always, lifecycle: {preStop: {exec: {command: [a]}}}"), &[]),
+        (
+            &init(
+                "restartPolicy: OnFailure, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [1]}}]",
+            ),
+            &[],
+        ),
         (
             &init("restartPolicy: OnFailure"),
             &["initContainers[0].restartPolicy: Unsupported value: \"OnFailure\": supported values: \"Always\""],

@@ -1,0 +1,118 @@
+//! Owns what stands between an object's making and its being stored that only the store can tell: the account that a
+//! pod runs as, its priority, the limits of its namespace. Clients' pods and those of Jobs pass here alike.
+//! Never writes anything, and never judges an object by itself: validation does.
+//!
+//! ```text
+//!  defaults -> mutate (account, default requests and limits, priority) -> the server's own fields -> rules -> validate (limits)
+//! ```
+//!
+//! Parity: the admission plugins ServiceAccount, LimitRanger and Priority, in upstream's order.
+
+mod account;
+mod limits;
+mod priority;
+
+use std::fmt;
+
+use k8s_openapi::api::core::v1::{LimitRange, Pod, ServiceAccount};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+
+use crate::model::kind::Kind;
+use crate::model::object::{Key, Object};
+use crate::store::{self, Query, Store};
+
+/// Most LimitRanges of a namespace that are looked at: more than one is rare, and each costs every pod.
+const MAX_RANGES: usize = 100;
+
+/// Why an object is not admitted.
+#[derive(Debug)]
+pub enum Error {
+    /// It may not be: change it, or what it was measured by.
+    Forbidden {
+        /// As error messages name the resource: `pods`.
+        resource: String,
+        /// The object's name, or what its name would begin with.
+        name: String,
+        /// Why, in upstream's words.
+        why: String,
+    },
+    /// What it is measured by could not be read.
+    Store(store::Error),
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// As a client is told: `pods "x" is forbidden: …`.
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forbidden { resource, name, why } => write!(out, "{resource} \"{name}\" is forbidden: {why}"),
+            Self::Store(error) => error.fmt(out),
+        }
+    }
+}
+
+/// What the pods of one namespace are measured by, read once.
+pub struct Admission<'a> {
+    store: &'a Store,
+    namespace: String,
+    ranges: Vec<LimitRange>,
+    classes: Vec<PriorityClass>,
+}
+
+impl<'a> Admission<'a> {
+    /// Reads what stands in the namespace.
+    pub fn of(store: &'a Store, namespace: &str) -> Result<Self, store::Error> {
+        let kind = Kind::of::<LimitRange>();
+        let query = Query { namespace: Some(namespace), limit: Some(MAX_RANGES), ..Query::all(kind) };
+        let ranges = store.list(&query)?.objects;
+        let ranges = ranges.iter().filter_map(|object| object.typed::<LimitRange>().cloned()).collect();
+        Ok(Self { store, namespace: namespace.to_owned(), ranges, classes: priority::classes(store)? })
+    }
+
+    /// The pod with what its namespace gives it; anything else as it is.
+    pub fn mutate(&self, object: &Object) -> Result<Object, Error> {
+        let Some(pod) = object.typed::<Pod>() else { return Ok(object.clone()) };
+        let mut pod = pod.clone();
+        let name = account::name(&pod);
+        let stored = self.store.get(&Key::of::<ServiceAccount>(&self.namespace, &name))?;
+        let found = stored.as_ref().and_then(|object| object.typed::<ServiceAccount>());
+        let suffix = self.store.mint().suffix;
+        account::admit(&mut pod, &self.namespace, found, &suffix).map_err(|why| forbidden(&pod, why))?;
+        for range in &self.ranges {
+            limits::fill(&mut pod, range);
+        }
+        priority::assign(&mut pod, &self.classes).map_err(|why| forbidden(&pod, why))?;
+        Ok(Object::new(pod))
+    }
+
+    /// Whether a new pod keeps to the limits of its namespace; anything else as [`update`] has it.
+    pub fn validate(&self, object: &Object) -> Result<(), Error> {
+        let Some(pod) = object.typed::<Pod>() else { return update(self.store, object) };
+        for range in &self.ranges {
+            let broken = limits::broken(pod, range);
+            match &broken[..] {
+                [] => {}
+                [one] => return Err(forbidden(pod, one.clone())),
+                several => return Err(forbidden(pod, format!("[{}]", several.join(", ")))),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an object may stand beside the others.
+pub fn update(store: &Store, object: &Object) -> Result<(), Error> {
+    priority::one_default(store, object)
+}
+
+/// Parity: a pod without a name yet is told of by what its name will begin with.
+fn forbidden(pod: &Pod, why: String) -> Error {
+    let meta = &pod.metadata;
+    let name = meta.name.clone().filter(|name| !name.is_empty()).or_else(|| meta.generate_name.clone());
+    Error::Forbidden { resource: "pods".to_owned(), name: name.unwrap_or_default(), why }
+}
