@@ -63,7 +63,8 @@ fn refresh(draft: &mut Draft<'_>) {
         draft.wake(at);
     }
     let due = at.is_some_and(|at| at <= draft.now);
-    let changed = !draft.facts.files_fresh && !draft.running().is_empty();
+    let files = draft.spec.volumes.iter().flatten().any(volumes_plan::is_files);
+    let changed = files && !draft.facts.files_fresh && !draft.running().is_empty();
     if !(due || changed) || matches!(draft.facts.volumes, VolumesFact::Failed { .. }) {
         return;
     }

@@ -270,12 +270,10 @@ fn a_running_container_is_followed() {
     Case::new(ONE).running("main", 0).check(expect![[r#"
         Running - -
         main #0 ready started: running, last -
-        refresh 0 volumes
         follow main-0"#]]);
     Case::new(ONE).running("main", 0).followed("main", 0).check(expect![[r#"
         Running - -
-        main #0 ready started: running, last -
-        refresh 0 volumes"#]]);
+        main #0 ready started: running, last -"#]]);
 }
 
 #[test]
@@ -410,8 +408,7 @@ fn init_containers_run_one_after_the_other() {
         Pending - -
         i1 #0 started: running, last -
         i2 #0: waiting PodInitializing, last -
-        main #0: waiting PodInitializing, last -
-        refresh 0 volumes"#]]);
+        main #0: waiting PodInitializing, last -"#]]);
     let first = Case::new(INIT).exited("i1", 0, 0).copied("i1", 0);
     first.check(expect![[r#"
         Pending - -
@@ -457,8 +454,7 @@ fn once_begun_init_containers_are_behind() {
         Running - -
         i1 #0 ready: Completed 0, last -
         i2 #0 ready: Completed 0, last -
-        main #0 ready started: running, last -
-        refresh 0 volumes"#]]);
+        main #0 ready started: running, last -"#]]);
 }
 
 #[test]
@@ -479,7 +475,6 @@ fn sidecars_start_in_order_and_hold_nothing_up() {
         s2 #0: waiting PodInitializing, last -
         main #0: waiting PodInitializing, last -
         event Pulled Container image "a" already present on machine
-        refresh 0 volumes
         create and start i1-0"#]]);
     let two = one.exited("i1", 0, 0).copied("i1", 0);
     two.check(expect![[r#"
@@ -489,7 +484,6 @@ fn sidecars_start_in_order_and_hold_nothing_up() {
         s2 #0: waiting PodInitializing, last -
         main #0: waiting PodInitializing, last -
         event Pulled Container image "a" already present on machine
-        refresh 0 volumes
         create and start s2-0"#]]);
     let all = two.running("s2", 0).followed("s2", 0).running("main", 0).followed("main", 0).told();
     all.check(expect![[r#"
@@ -498,7 +492,6 @@ fn sidecars_start_in_order_and_hold_nothing_up() {
         i1 #0 ready: Completed 0, last -
         s2 #0 ready started: running, last -
         main #0 ready started: running, last -
-        refresh 0 volumes
         remove i1-0"#]]);
     // The last sidecar goes first.
     let done = all.exited("main", 0, 0).copied("main", 0).now(10);
@@ -651,7 +644,6 @@ fn a_deadline_fails_the_pod_whatever_its_containers_say() {
     running.check(expect![[r#"
         Running - -
         main #0 ready started: running, last -
-        refresh 0 volumes
         wake +60"#]]);
     let late = running.now(60);
     late.check(expect![[r#"

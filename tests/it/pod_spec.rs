@@ -622,7 +622,9 @@ fn volumes_hold_what_their_sources_say() {
         ),
         (
             "emptyDir: {medium: HugePages-2Mi}",
-            expect![[r#"impossible v: emptyDir with medium HugePages-2Mi is not supported by jobdock; supported are "" and Memory"#]],
+            expect![[
+                r#"impossible v: emptyDir with medium HugePages-2Mi is not supported by jobdock; supported are "" and Memory"#
+            ]],
         ),
         ("configMap: {name: map, items: [{key: a, path: ../x}]}", expect!["impossible v: invalid path: ../x"]),
     ] {
