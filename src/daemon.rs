@@ -22,6 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::directory::connect;
 use self::directory::{Directory, Refusal, Socket};
 use self::part::{Failures, Part};
+pub use crate::api::Limits;
 use crate::api::accounts::Accounts;
 use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
@@ -63,6 +64,8 @@ pub struct Config {
     pub stop_pods_on_exit: bool,
     /// Whether service accounts may call the API.
     pub account_access: bool,
+    /// How much clients may ask of the API at once.
+    pub limits: Limits,
     /// First delay before a failed pod is tried again.
     pub backoff_base: SignedDuration,
     /// Longest such delay.
@@ -119,6 +122,8 @@ pub struct Daemon {
     api: Part,
     controllers: Part,
     node: Part,
+    /// What runs the pods; none where nothing does.
+    engine: Option<Arc<dyn runtime::Runtime>>,
     store: Store,
     _socket: Socket,
     /// Last, so that the lock is held until the database is closed.
@@ -154,7 +159,7 @@ impl Daemon {
         let (engine_of_storage, node_name) = (engine.clone(), pod::node::default_name());
         controllers.spawn(|stop| storage::run(store.clone(), engine_of_storage, node_name, stop));
         let node = Part::new("node agent", &failures);
-        let talking = engine.clone();
+        let (talking, kept) = (engine.clone(), engine.clone());
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
             let credentials = Credentials { signer: Some(signer.clone()), api: reach(&listeners.tcp_addresses()) };
@@ -166,11 +171,22 @@ impl Daemon {
         let api = Part::new("API", &failures);
         let accounts = Accounts::new(store.clone()).with_signer(signer, config.account_access);
         api.spawn(|stop| {
-            let state = ApiState::new(store.clone(), stop.clone()).with_accounts(accounts).with_runtime(talking);
-            api::serve(state, listeners, stop)
+            let state = ApiState::limited(store.clone(), stop.clone(), config.limits);
+            api::serve(state.with_accounts(accounts).with_runtime(talking), listeners, stop)
         });
         let stop_pods_on_exit = config.stop_pods_on_exit;
-        Ok(Self { address, failures, stop_pods_on_exit, api, controllers, node, store, directory, _socket: socket })
+        Ok(Self {
+            address,
+            failures,
+            stop_pods_on_exit,
+            api,
+            controllers,
+            node,
+            engine: kept,
+            store,
+            directory,
+            _socket: socket,
+        })
     }
 
     /// Where the HTTPS API listens.
@@ -192,11 +208,11 @@ impl Daemon {
     /// Stops everything in order. Containers run on, for the next daemon to adopt, unless the daemon was started to
     /// stop them.
     pub async fn shutdown(self) -> Result<(), Error> {
-        let Self { api, controllers, node, store, directory, .. } = self;
+        let Self { api, controllers, node, engine, store, directory, .. } = self;
         api.stop().await;
         controllers.stop().await;
         if self.stop_pods_on_exit
-            && let Err(error) = farewell::end_pods(&store).await
+            && let Err(error) = farewell::end_pods(&store, engine.as_deref()).await
         {
             tracing::error!(error = &error as &dyn std::error::Error, "pods could not be ended and run on");
         }

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::exit::Failure;
 use super::log::Format;
-use crate::daemon::{Config, Runtime};
+use crate::daemon::{Config, Limits, Runtime};
 
 /// Where root's daemon keeps its data.
 const ROOT_DIRECTORY: &str = "/var/lib/jobdock";
@@ -86,6 +86,7 @@ impl Local {
             node: true,
             stop_pods_on_exit: false,
             account_access: true,
+            limits: Limits::default(),
             backoff_base: self.backoff_base,
             backoff_cap: self.backoff_cap,
         })

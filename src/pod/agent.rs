@@ -211,6 +211,7 @@ fn pod_changed(core: &Core, change: &Change) {
     if !ours {
         return;
     }
+    core.count_running(&uid, pod.status.as_ref().filter(|_| change.after.is_some()));
     if change.after.is_none() {
         let volumes = volumes_plan::engine_volumes(pod);
         core.memories.with(&uid, |memory| memory.engine_volumes.extend(volumes));

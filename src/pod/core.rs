@@ -1,12 +1,14 @@
 //! Owns what all parts of the agent share: the store, the engine, the queue, what is known of pods, of images, of the
 //! engine's lives. Never decides: `plan` does.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::PodStatus;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +20,7 @@ use super::mentions::Mentions;
 use super::node::{self, Lives};
 use super::prober::Probers;
 use super::tokens::{Address, Reach};
+use crate::metrics::metrics;
 use crate::reconcile::Queue;
 use crate::runtime::{self, EngineSeen, Runtime};
 use crate::store::{self, Store};
@@ -96,6 +99,8 @@ pub struct Core {
     pub hosts_turn: tokio::sync::Mutex<()>,
     ground: Mutex<Ground>,
     mentions: Mutex<Mentions>,
+    /// Uids of the pods that run, for the count of them.
+    running: Mutex<HashSet<String>>,
     /// A call met no engine: before an exit is believed, its life is asked for.
     suspect: AtomicBool,
 }
@@ -114,7 +119,7 @@ impl Core {
         Self {
             store,
             engine,
-            queue: Queue::new(),
+            queue: Queue::new("pod"),
             memories: Memories::default(),
             images,
             probers: Probers::default(),
@@ -126,7 +131,18 @@ impl Core {
             hosts_turn: tokio::sync::Mutex::default(),
             ground: Mutex::new(ground),
             mentions: Mutex::default(),
+            running: Mutex::default(),
             suspect: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells metrics whether a pod of this node runs, as its stored status has it.
+    pub fn count_running(&self, uid: &str, status: Option<&PodStatus>) {
+        let runs = status.and_then(|status| status.phase.as_deref()) == Some("Running");
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = if runs { running.insert(uid.to_owned()) } else { running.remove(uid) };
+        if changed {
+            metrics().running_pods.inc_by(if runs { 1 } else { -1 });
         }
     }
 

@@ -62,7 +62,7 @@ struct Noted {
 /// Runs until `stop`. Without an engine, claims are bound to volumes that others entered, and none is made.
 pub async fn run(store: Store, engine: Option<Arc<dyn Runtime>>, node: String, stop: CancellationToken) {
     let core = Arc::new(Core { store: store.clone(), engine, node, noted: Mutex::default() });
-    let queue = Queue::new();
+    let queue = Queue::new("volumes");
     let kinds = [
         Kind::of::<PersistentVolumeClaim>(),
         Kind::of::<PersistentVolume>(),
