@@ -36,7 +36,7 @@ use crate::runtime::fake::Fake;
 pub use crate::store::logs::Limits as LogLimits;
 use crate::store::{self, Store, Write};
 use crate::token::{self, Signer};
-use crate::{api, gc, job, pod, runtime, scheduler, service, tenancy};
+use crate::{api, gc, job, pod, runtime, scheduler, service, storage, tenancy};
 
 /// What runs pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +147,7 @@ impl Daemon {
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
         tenancy::found(&store).await.map_err(told)?;
         make_priority_classes(&store).await.map_err(told)?;
+        make_storage_class(&store).await.map_err(told)?;
         let socket = directory.socket().map_err(|source| unusable(&config.data_dir, source))?;
         let addresses: Vec<SocketAddr> = config.listen.iter().chain(&config.also_listen).copied().collect();
         let listeners = Listeners::bind_all(&config.data_dir, Some(socket.path()), &addresses).await?;
@@ -162,6 +163,8 @@ impl Daemon {
         controllers.spawn(|stop| job::cronjob::run(store.clone(), stop));
         controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
         controllers.spawn(|stop| service::run(store.clone(), stop));
+        let (engine_of_storage, node_name) = (engine.clone(), pod::node::default_name());
+        controllers.spawn(|stop| storage::run(store.clone(), engine_of_storage, node_name, stop));
         let node = Part::new("node agent", &failures);
         let (talking, kept) = (engine.clone(), engine.clone());
         if let Some(runtime) = engine {
@@ -286,6 +289,14 @@ async fn make_priority_classes(store: &Store) -> Result<(), store::Error> {
         }
     }
     Ok(())
+}
+
+/// The class of claims that name none. One that is there stays as it is.
+async fn make_storage_class(store: &Store) -> Result<(), store::Error> {
+    match store.commit(vec![Write::Create(Object::new(storage::provision::default_class()))]).await {
+        Ok(_) | Err(store::Error::AlreadyExists(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The kubeconfig for the daemon of a data directory; none where none has served it yet.

@@ -15,8 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReferen
 
 use super::claim;
 use super::conditions;
-use super::feed;
 use super::pods;
+use crate::feed;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
 use crate::store::{Change, Error, Owner, Store};

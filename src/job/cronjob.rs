@@ -10,7 +10,7 @@ use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job};
 use tokio_util::sync::CancellationToken;
 
 use super::cron_plan::{self, CronFacts, CronPlan};
-use super::feed;
+use crate::feed;
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event;
 use crate::model::kind::Kind;

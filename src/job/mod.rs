@@ -14,7 +14,6 @@ pub mod ending;
 pub mod expiry;
 pub mod explain;
 pub mod facts;
-pub mod feed;
 pub mod index;
 pub mod missed;
 pub mod orphan;

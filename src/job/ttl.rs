@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use tokio_util::sync::CancellationToken;
 
 use super::expiry;
-use super::feed;
+use crate::feed;
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};

@@ -10,11 +10,12 @@ use std::hash::{Hash, Hasher};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, Pod, PodTemplate, ResourceQuota, Secret, Service,
-    ServiceAccount,
+    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    PodTemplate, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::Value;
 
 use super::events;
@@ -146,6 +147,17 @@ pub static KINDS: &[Kind] = &[
     Kind { short_names: &["ev"], ..row::<Event>("events", "event") },
     Kind { short_names: &["ns"], namespaced: false, status: true, ..row::<Namespace>("namespaces", "namespace") },
     Kind { short_names: &["no"], namespaced: false, status: true, ..row::<Node>("nodes", "node") },
+    Kind {
+        short_names: &["pvc"],
+        status: true,
+        ..row::<PersistentVolumeClaim>("persistentvolumeclaims", "persistentvolumeclaim")
+    },
+    Kind {
+        short_names: &["pv"],
+        namespaced: false,
+        status: true,
+        ..row::<PersistentVolume>("persistentvolumes", "persistentvolume")
+    },
     Kind { short_names: &["po"], categories: &["all"], status: true, ..row::<Pod>("pods", "pod") },
     Kind { short_names: &["limits"], ..row::<LimitRange>("limitranges", "limitrange") },
     row::<PodTemplate>("podtemplates", "podtemplate"),
@@ -159,6 +171,7 @@ pub static KINDS: &[Kind] = &[
     row::<EndpointSlice>("endpointslices", "endpointslice"),
     Kind { short_names: &["ev"], face: Some(events::FACE), ..row::<events::Event>("events", "event") },
     Kind { short_names: &["pc"], namespaced: false, ..row::<PriorityClass>("priorityclasses", "priorityclass") },
+    Kind { short_names: &["sc"], namespaced: false, ..row::<StorageClass>("storageclasses", "storageclass") },
 ];
 
 impl Kind {

@@ -4,6 +4,7 @@
 pub mod admit;
 pub mod apply;
 pub mod canonical;
+pub mod claims;
 pub mod decode;
 pub mod defaults;
 pub mod deletion;

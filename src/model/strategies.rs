@@ -6,6 +6,7 @@ mod events;
 mod limits;
 mod network;
 mod priority;
+mod storage;
 mod template;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};

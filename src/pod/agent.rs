@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, PodStatus, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,7 @@ use super::plan::plan;
 use super::pressure::Threshold;
 use super::{hosts_files, node, phase, squeeze, sweep, volumes_plan};
 use crate::model::kind::Kind;
+use crate::model::object::Object;
 use crate::runtime::{Hint, Runtime};
 use crate::store::{self, Change, Store};
 
@@ -169,7 +170,8 @@ async fn follow_hints(core: &Core, mut hints: futures::stream::BoxStream<'static
 
 async fn follow_store(core: &Core, mut revision: u64) {
     let names = [Kind::of::<Service>(), Kind::of::<EndpointSlice>(), Kind::of::<Endpoints>()];
-    let kinds = [&[Kind::of::<Pod>(), Kind::of::<ConfigMap>(), Kind::of::<Secret>()][..], &names].concat();
+    let sources = [Kind::of::<ConfigMap>(), Kind::of::<Secret>(), Kind::of::<PersistentVolumeClaim>()];
+    let kinds = [&[Kind::of::<Pod>()][..], &sources, &names].concat();
     loop {
         match watch(core, &kinds, &mut revision).await {
             store::Error::Closed => return,
@@ -203,7 +205,7 @@ async fn watch(core: &Core, kinds: &[&'static Kind], revision: &mut u64) -> stor
                 {
                     core.names_changed.notify_one();
                 } else {
-                    core.wanting_sources().into_iter().for_each(|uid| sources_changed(core, uid));
+                    source_changed(core, &change);
                 }
             }
             Err(error) => return error,
@@ -228,7 +230,13 @@ fn pod_changed(core: &Core, change: &Change) {
         core.queue.add(uid);
         return;
     }
-    let own = core.memories.known(&uid, |memory| memory.own_revision);
+    let relabelled = change.before.as_ref().is_some_and(|before| {
+        before.meta().labels != object.meta().labels || before.meta().annotations != object.meta().annotations
+    });
+    let own = core.memories.known(&uid, |memory| {
+        memory.files_fresh &= !relabelled;
+        memory.own_revision
+    });
     let over = phase::terminal(pod.status.as_ref().and_then(|status| status.phase.as_deref()));
     let settled = over && own.is_none() && pod.metadata.deletion_timestamp.is_none();
     if !settled && own.is_none_or(|own| own < change.revision) {
@@ -236,14 +244,26 @@ fn pod_changed(core: &Core, change: &Change) {
     }
 }
 
-/// A pod that waits for a ConfigMap or a Secret looks whether it is there now.
-fn sources_changed(core: &Core, uid: String) {
-    core.memories.known(&uid, |memory| {
-        if matches!(memory.volumes, VolumesFact::Failed { .. }) {
-            memory.volumes = VolumesFact::Unknown;
-        }
+/// The pods that mention the object look at it: those that wait for it, and those whose volumes are made from it.
+/// Parity: a running pod does not learn what becomes of an immutable object.
+fn source_changed(core: &Core, change: &Change) {
+    let states = || change.before.iter().chain(&change.after);
+    let Some(key) = states().next().map(Object::key) else { return };
+    let immutable = change.before.as_ref().is_some_and(|object| {
+        object.typed::<ConfigMap>().is_some_and(|map| map.immutable == Some(true))
+            || object.typed::<Secret>().is_some_and(|secret| secret.immutable == Some(true))
     });
-    core.queue.add(uid);
+    for uid in core.with_mentions(|mentions| mentions.of(&key)) {
+        let concerned = core.memories.known(&uid, |memory| {
+            memory.files_fresh &= immutable;
+            if matches!(memory.volumes, VolumesFact::Failed { .. }) {
+                memory.volumes = VolumesFact::Unknown;
+            }
+        });
+        if concerned.is_some() {
+            core.queue.add(uid);
+        }
+    }
 }
 
 /// One run of one pod: rounds of observe, plan, apply until nothing is left to do but wait.
@@ -256,7 +276,6 @@ async fn reconcile(core: Arc<Core>, uid: String) -> Result<Option<Duration>, Err
         };
         let mut plan = plan(&seen.facts, now);
         let committed = apply::commit(&core, &uid, &seen, &plan, now).await?;
-        remember_wants(&core, &uid, plan.status.as_ref());
         let actions = std::mem::take(&mut plan.actions);
         match committed {
             Commit::Stale => continue,
@@ -275,17 +294,6 @@ fn until(at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
-fn remember_wants(core: &Core, uid: &str, status: Option<&PodStatus>) {
-    let all = status
-        .iter()
-        .flat_map(|status| status.init_container_statuses.iter().chain(&status.container_statuses).flatten());
-    let misconfigured = all.filter_map(|status| status.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
-    let misconfigured = misconfigured.into_iter().any(|reason| reason == "CreateContainerConfigError");
-    core.memories.known(uid, |memory| {
-        memory.wants_sources = misconfigured || matches!(memory.volumes, VolumesFact::Failed { .. });
-    });
-}
-
 /// A pod that is over and of which nothing is left needs no memory.
 fn settle(core: &Core, uid: &str, seen: &Observed) {
     let facts = &seen.facts;
@@ -293,5 +301,6 @@ fn settle(core: &Core, uid: &str, seen: &Observed) {
     if over && facts.containers.is_empty() && !facts.has_data && facts.logs_followed.is_empty() {
         core.memories.forget(uid);
         core.images.forget(uid);
+        core.with_mentions(|mentions| mentions.forget(uid));
     }
 }

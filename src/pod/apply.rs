@@ -12,7 +12,7 @@ use super::draft::KUBELET;
 use super::facts::{Action, Attempt, Note, PodPlan, StartFailure, StartStep, VolumesFact};
 use super::observe::{Observed, RESTARTS};
 use super::volumes_plan::VolumeWork;
-use super::{hooks, hosts_files, logs, names, prober, tokens, volumes};
+use super::{hooks, hosts_files, logs, names, prober, sub_paths, tokens, volumes};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event::{self, Severity};
 use crate::model::object::{Key, Object};
@@ -107,7 +107,7 @@ pub async fn apply(core: &Arc<Core>, uid: &str, seen: &Observed, actions: Vec<Ac
 async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Result<(), Error> {
     match action {
         Action::PrepareVolumes(work) => prepare_volumes(core, uid, seen, work).await,
-        Action::RefreshTokens(work) => refresh_tokens(core, uid, seen, work).await,
+        Action::RefreshFiles(work) => refresh_files(core, uid, seen, work).await,
         Action::PrepareSandboxImage => match core.heard(core.engine.sandbox_image().await) {
             Ok(image) => {
                 core.with_ground(|ground| ground.sandbox_image = Some(image));
@@ -129,9 +129,13 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
             hosts_files::adopt(core, uid, &namespace, head).await
         }
         Action::StartSandbox(spec) => start_sandbox(core, uid, &spec).await,
-        Action::Start { attempt, create, name, message_file } => {
+        Action::Start { attempt, create, name, message_file, parts } => {
             if let Some(path) = message_file {
                 volumes::make_message_file(&path)?;
+            }
+            let (parts, holder) = *parts;
+            if let Err(error) = core.heard(sub_paths::prepare(core.engine.as_ref(), holder.as_ref(), &parts).await) {
+                return start_failed(core, uid, &attempt.container, StartStep::Configure, error);
             }
             start(core, uid, &attempt, create.as_deref(), &name).await
         }
@@ -191,12 +195,15 @@ async fn prepare_volumes(core: &Core, uid: &str, seen: &Observed, work: Vec<Volu
             VolumeWork::Engine { spec, .. } => Some(spec.name.clone()),
             VolumeWork::Files { .. }
             | VolumeWork::Host { .. }
+            | VolumeWork::Claimed { .. }
+            | VolumeWork::Local { .. }
             | VolumeWork::Open { .. }
-            | VolumeWork::HostSubPath { .. }
+            | VolumeWork::Own { .. }
             | VolumeWork::Impossible { .. } => None,
         })
         .collect();
     core.memories.with(uid, |memory| memory.engine_volumes = made);
+    core.memories.with(uid, |memory| memory.files_fresh = true);
     let outcome = volumes::prepare(core.engine.as_ref(), &core.pods_dir.join(uid), work).await;
     core.memories.with(uid, |memory| match outcome {
         Ok(()) => {
@@ -205,14 +212,16 @@ async fn prepare_volumes(core: &Core, uid: &str, seen: &Observed, work: Vec<Volu
             Ok(())
         }
         Err(volumes::Error::Volume { volume, message }) => {
-            let text = format!("MountVolume.SetUp failed for volume \"{volume}\" : {message}");
             memory.volumes = VolumesFact::Failed { retry_at: Timestamp::now() + RETRY };
-            memory.wants_sources = true;
-            memory.note(warning("FailedMount", text, None));
+            memory.note(mount_failed(&volume, &message));
             Ok(())
         }
         Err(volumes::Error::Engine(error)) => Err(Error::Engine(error)),
     })
+}
+
+fn mount_failed(volume: &str, message: &str) -> Note {
+    warning("FailedMount", format!("MountVolume.SetUp failed for volume \"{volume}\" : {message}"), None)
 }
 
 /// Tokens given now are to be replaced then.
@@ -220,22 +229,24 @@ fn tokens_due(seen: &Observed) -> Option<Timestamp> {
     tokens::due(seen.facts.pod.spec.as_ref()?, Timestamp::now())
 }
 
-/// A token that cannot be had is tried again; the old one stays until its end.
-async fn refresh_tokens(core: &Core, uid: &str, seen: &Observed, work: Vec<VolumeWork>) -> Result<(), Error> {
-    let outcome = volumes::prepare(core.engine.as_ref(), &core.pods_dir.join(uid), work).await;
-    core.memories.with(uid, |memory| match outcome {
-        Ok(()) => {
-            memory.tokens_due = tokens_due(seen);
-            Ok(())
+/// Each volume by itself: one that cannot be had any more stays as it was. Tokens among them are tried again soon.
+async fn refresh_files(core: &Core, uid: &str, seen: &Observed, work: Vec<VolumeWork>) -> Result<(), Error> {
+    // Before the files: what changes meanwhile is for the next round.
+    core.memories.with(uid, |memory| memory.files_fresh = true);
+    let mut due = tokens_due(seen);
+    for item in work {
+        let outcome = volumes::prepare(core.engine.as_ref(), &core.pods_dir.join(uid), vec![item]).await;
+        match outcome {
+            Ok(()) => {}
+            Err(volumes::Error::Volume { volume, message }) => {
+                due = due.map(|due| due.min(Timestamp::now() + RETRY));
+                core.memories.with(uid, |memory| memory.note(mount_failed(&volume, &message)));
+            }
+            Err(volumes::Error::Engine(error)) => return Err(Error::Engine(error)),
         }
-        Err(volumes::Error::Volume { volume, message }) => {
-            memory.tokens_due = Some(Timestamp::now() + RETRY);
-            let text = format!("MountVolume.SetUp failed for volume \"{volume}\" : {message}");
-            memory.note(warning("FailedMount", text, None));
-            Ok(())
-        }
-        Err(volumes::Error::Engine(error)) => Err(Error::Engine(error)),
-    })
+    }
+    core.memories.with(uid, |memory| memory.tokens_due = due);
+    Ok(())
 }
 
 fn warning(reason: &'static str, message: String, container: Option<&str>) -> Note {
@@ -472,5 +483,6 @@ pub async fn forget(core: &Core, uid: &str) -> Result<(), Error> {
     tokio::task::spawn_blocking(move || logs.remove(&of)).await.map_err(std::io::Error::other)??;
     core.images.forget(uid);
     core.memories.forget(uid);
+    core.with_mentions(|mentions| mentions.forget(uid));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Owns what all parts of the agent share: the store, the engine, the queue, what is known of pods, of images, of the
 //! engine's lives. Never decides: `plan` does.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::facts::{NodeFacts, Note};
 use super::images::{Audience, Images};
 use super::memory::Memories;
+use super::mentions::Mentions;
 use super::node::{self, Lives};
 use super::pressure::{Pressure, Readings, Threshold};
 use super::prober::Probers;
@@ -104,6 +105,7 @@ pub struct Core {
     /// Hosts files are written by one at a time, each from what the store says then.
     pub hosts_turn: tokio::sync::Mutex<()>,
     ground: Mutex<Ground>,
+    mentions: Mutex<Mentions>,
     /// Uids of the pods that run, for the count of them.
     running: Mutex<HashSet<String>>,
     /// A call met no engine: before an exit is believed, its life is asked for.
@@ -135,6 +137,7 @@ impl Core {
             names_changed: Notify::new(),
             hosts_turn: tokio::sync::Mutex::default(),
             ground: Mutex::new(ground),
+            mentions: Mutex::default(),
             running: Mutex::default(),
             suspect: AtomicBool::new(false),
         }
@@ -201,9 +204,9 @@ impl Core {
         Ok(seen)
     }
 
-    /// The uids that wait for a ConfigMap or a Secret.
-    pub fn wanting_sources(&self) -> BTreeSet<String> {
-        self.memories.uids(|memory| memory.wants_sources).into_iter().collect()
+    /// Works with who mentions what.
+    pub fn with_mentions<T>(&self, work: impl FnOnce(&mut Mentions) -> T) -> T {
+        work(&mut self.mentions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> MutexGuard<'_, Ground> {

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, PodStatus, Secret, Service};
 
 use super::backoff::Restarts;
 use super::hook;
+use super::mounts::SubPath;
 use super::probe::{self, Check, Watch};
 use super::tokens::{Reach, Wanted};
 use super::volumes_plan::VolumeWork;
@@ -30,6 +31,8 @@ pub struct PodFacts {
     pub sources: Sources,
     /// How far the pod's volumes are.
     pub volumes: VolumesFact,
+    /// The files of volumes made from objects are as the objects are, as far as is known.
+    pub files_fresh: bool,
     /// The pod uses more storage than it may: what the kubelet says of it.
     pub exceeded: Option<String>,
     /// When the pod's tokens are to be replaced; none where it has none, or was not given them yet.
@@ -123,6 +126,10 @@ pub struct Sources {
     pub config_maps: BTreeMap<String, ConfigMap>,
     /// By name, of the pod's namespace.
     pub secrets: BTreeMap<String, Secret>,
+    /// By name, of the pod's namespace.
+    pub claims: BTreeMap<String, PersistentVolumeClaim>,
+    /// Those that the claims are bound to, by name.
+    pub volumes: BTreeMap<String, PersistentVolume>,
     /// Fresh tokens of the pod's account.
     pub tokens: BTreeMap<Wanted, String>,
     /// All of the pod's namespace, for a pod that wants to be told of them.
@@ -187,6 +194,8 @@ pub struct StartFailure {
 /// The two steps to a running container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartStep {
+    /// What it mounts is made sure of.
+    Configure,
     /// The engine makes it.
     Create,
     /// The engine starts it.
@@ -238,8 +247,9 @@ pub struct Note {
 pub enum Action {
     /// Makes the pod's volumes.
     PrepareVolumes(Vec<VolumeWork>),
-    /// Writes volumes that hold tokens anew.
-    RefreshTokens(Vec<VolumeWork>),
+    /// Writes the files of volumes anew, where the objects that they are made from have changed or tokens are to be
+    /// replaced.
+    RefreshFiles(Vec<VolumeWork>),
     /// Finds or makes the sandbox image.
     PrepareSandboxImage,
     /// Fetches an image for one start of a container.
@@ -266,6 +276,8 @@ pub enum Action {
         name: String,
         /// File on the engine's host to make for its termination message.
         message_file: Option<String>,
+        /// Parts of volumes that it mounts, and the container through which the engine's are reached.
+        parts: Box<(Vec<SubPath>, Option<ContainerSpec>)>,
     },
     /// Copies a container's output into the store until it ends, then marks the log complete; only the latter where
     /// the engine no longer has the container.

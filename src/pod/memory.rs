@@ -25,6 +25,10 @@ pub struct PodMemory {
     pub stale: bool,
     /// How far its volumes are.
     pub volumes: VolumesFact,
+    /// The files of its volumes are as the objects are that they were made from.
+    pub files_fresh: bool,
+    /// It uses more storage than it may.
+    pub exceeded: Option<String>,
     /// When its tokens are to be replaced.
     pub tokens_due: Option<Timestamp>,
     /// Engine volumes that were made for it.
@@ -47,8 +51,6 @@ pub struct PodMemory {
     pub notes: Vec<Note>,
     /// Its hosts file, where it has one that is kept here.
     pub hosts: Option<HostsMemory>,
-    /// It waits for a ConfigMap or a Secret.
-    pub wants_sources: bool,
     /// The revision that this agent wrote last.
     pub own_revision: u64,
 }

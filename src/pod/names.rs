@@ -19,11 +19,6 @@ pub fn sandbox(uid: &str) -> String {
     format!("jobdock-{uid}-_sandbox")
 }
 
-/// Name of the container, never started, through which the pod's fresh volumes are opened to everybody.
-pub fn opener(uid: &str) -> String {
-    format!("jobdock-{uid}-_opener")
-}
-
 /// Name of the engine's volume behind an `emptyDir`.
 pub fn volume(uid: &str, volume: &str) -> String {
     format!("jobdock-{uid}-{volume}")

@@ -6,14 +6,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Node, Pod, PodSpec, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, ContainerStatus, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Secret, Service,
+    ServiceAccount,
+};
 
 use super::backoff::Restarts;
 use super::core::{Core, Error};
 use super::facts::{Attempt, ImageFact, NodeFacts, PodFacts, Sources, VolumesFact};
 use super::restart::{self, Role};
 use super::tokens::{self, Wanted};
-use super::{environment, hosts_files, logs, names, phase, termination, volumes};
+use super::{environment, hosts_files, logs, mentions, names, phase, termination, volumes, volumes_plan};
+use crate::model::claims;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
 use crate::runtime::{ContainerSeen, LABEL_POD_UID, Seen};
@@ -65,6 +69,8 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
     core.memories.with(uid, |memory| {
         memory.key = Some(object.key());
         facts.volumes = memory.volumes;
+        facts.files_fresh = memory.files_fresh || !spec.volumes.iter().flatten().any(volumes_plan::is_files);
+        facts.exceeded = memory.exceeded.clone();
         facts.tokens_due = memory.tokens_due;
         facts.failures = memory.failures.clone();
         facts.begun = memory.begun.clone();
@@ -87,7 +93,10 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
             // They were given by an agent before this one, nobody knows when.
             facts.tokens_due = Some(now);
         }
-        if starting || facts.volumes != VolumesFact::Ready || facts.tokens_due.is_some_and(|due| due <= now) {
+        let due = facts.tokens_due.is_some_and(|due| due <= now);
+        if starting || facts.volumes != VolumesFact::Ready || !facts.files_fresh || due {
+            // Entered before they are read: what changes after that wakes the pod again.
+            core.with_mentions(|mentions| mentions.enter(uid, mentions::of_pod(&facts.pod)));
             facts.sources = sources(core, &facts.pod)?;
             facts.sources.tokens = issue(core, &facts.pod, &spec, now)?;
         }
@@ -381,9 +390,27 @@ fn sources(core: &Core, pod: &Pod) -> Result<Sources, Error> {
             out.secrets.insert(name.to_owned(), secret.clone());
         }
     }
+    for (name, _) in claims::of_pod(pod) {
+        claim(core, namespace, name, &mut out)?;
+    }
     if pod.spec.as_ref().is_some_and(|spec| spec.enable_service_links != Some(false)) {
         let services = core.store.list(&Query { namespace: Some(namespace), ..Query::all(Kind::of::<Service>()) })?;
         out.services.extend(services.objects.iter().filter_map(|object| object.typed::<Service>().cloned()));
     }
     Ok(out)
+}
+
+/// A claim with its volume.
+fn claim(core: &Core, namespace: &str, name: String, out: &mut Sources) -> Result<(), Error> {
+    let object = core.store.get(&Key::of::<PersistentVolumeClaim>(namespace, &name))?;
+    let Some(claim) = object.as_ref().and_then(|object| object.typed::<PersistentVolumeClaim>()) else {
+        return Ok(());
+    };
+    if let Some(volume) = claims::volume_name(claim) {
+        let object = core.store.get(&Key::of::<PersistentVolume>("", volume))?;
+        let found = object.as_ref().and_then(|object| object.typed::<PersistentVolume>());
+        out.volumes.extend(found.map(|found| (volume.to_owned(), found.clone())));
+    }
+    out.claims.insert(name, claim.clone());
+    Ok(())
 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, Se
 
 use super::environment::{Context, Environment};
 use super::facts::{Attempt, NodeFacts};
+use super::mounts::{self, SubPath};
 use super::restart::{self, Role};
 use super::{dns, environment, hosts, names, quantity, termination, volumes_plan};
 use crate::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network, PortSpec};
@@ -25,7 +26,7 @@ const HOSTS_PATH: &str = "/etc/hosts";
 /// Annotation of a pod: a network of the engine, made by somebody else, that the pod joins in place of the default one.
 pub const ANNOTATION_NETWORK: &str = "jobdock.io/networks";
 /// Where the sandbox keeps memory volumes mounted.
-const HELD_VOLUMES: &str = "/volumes";
+pub const HELD_VOLUMES: &str = "/volumes";
 
 /// Whether the pod needs a container that holds what its others share: a network for several at once, an address
 /// that must be known before the start, a memory volume that would be forgotten between two runs.
@@ -65,7 +66,7 @@ pub fn sandbox(pod: &Pod, spec: &PodSpec, node: &NodeFacts, image: &str) -> Cont
         .map(|volume| Mount {
             source: MountSource::Volume(names::volume(uid, volume)),
             target: format!("{HELD_VOLUMES}/{volume}"),
-            read_only: false,
+            ..Mount::default()
         })
         .collect();
     own_network(&mut out, pod, spec, node);
@@ -123,7 +124,7 @@ pub fn hostname(pod: &Pod, spec: &PodSpec) -> String {
     name
 }
 
-/// The container of one run, or the kubelet's words for what is wrong with its configuration.
+/// The container of one run and the parts of volumes that it mounts, or the kubelet's words for what is wrong with its configuration.
 pub fn container(
     context: Context<'_>,
     spec: &PodSpec,
@@ -131,17 +132,17 @@ pub fn container(
     run: &Attempt,
     env: &Environment,
     image: &ImageSeen,
-) -> Result<ContainerSpec, String> {
+) -> Result<(ContainerSpec, Vec<SubPath>), String> {
     check_non_root(context.pod, spec, container, image)?;
     let uid = context.pod.metadata.uid.as_deref().unwrap_or_default();
     let expanded = |list: &Option<Vec<String>>| {
         list.as_ref().filter(|list| !list.is_empty()).map(|list| list.iter().map(|text| env.expand(text)).collect())
     };
-    let mut mounts = volumes_plan::mounts(context, env, container)?;
+    let (mut mounts, parts) = mounts::mounts(context, env, container)?;
     mounts.push(Mount {
         source: MountSource::Bind(message_file(&context.node.pod_dir, run).into()),
         target: message_path(container),
-        read_only: false,
+        ..Mount::default()
     });
     mounts.extend(hosts_mount(context.node, container));
     let mut out = ContainerSpec {
@@ -171,14 +172,19 @@ pub fn container(
     } else {
         own_network(&mut out, context.pod, spec, context.node);
     }
-    Ok(out)
+    Ok((out, parts))
 }
 
 /// The pod's hosts file, unless the container mounts one of its own. Parity: `mountEtcHostsFile`.
 fn hosts_mount(node: &NodeFacts, container: &Container) -> Option<Mount> {
     let own = container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == HOSTS_PATH);
     let file = node.hosts_file.as_ref().filter(|_| !own)?;
-    Some(Mount { source: MountSource::Bind(file.into()), target: HOSTS_PATH.to_owned(), read_only: false })
+    Some(Mount {
+        source: MountSource::Bind(file.into()),
+        target: HOSTS_PATH.to_owned(),
+        read_only: false,
+        ..Mount::default()
+    })
 }
 
 /// The file on the engine's host that a run's termination message is written to.

@@ -9,11 +9,14 @@
 //! Parity: `computePodActions` and `SyncPod` of `pkg/kubelet/kuberuntime`, `EnsureImageExists` of `pkg/kubelet/images`.
 //! Differs: the configuration is resolved before the image is pulled, so that a missing ConfigMap pulls nothing.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::draft::{Draft, Novelty};
 use super::environment::environment;
 use super::facts::{Action, Attempt, ImageFact, StartStep, VolumesFact};
+use super::mounts::{Root, SubPath};
 use super::restart::Role;
 use super::tracks::State;
 use super::{backoff, health, hosts, plan, spec, status, tokens, volumes_plan};
@@ -30,7 +33,7 @@ pub fn run(draft: &mut Draft<'_>) {
     if let Some(at) = plan::deadline(draft) {
         draft.wake(at);
     }
-    refresh_tokens(draft);
+    refresh(draft);
     // A pod that runs from an earlier life of the agent has a file that is to be kept up to date again.
     hosts_stand(draft);
     let initialized = draft.initialized();
@@ -52,16 +55,31 @@ pub fn run(draft: &mut Draft<'_>) {
     }
 }
 
-/// A running pod's tokens are replaced before they end.
-fn refresh_tokens(draft: &mut Draft<'_>) {
-    let Some(at) = draft.facts.tokens_due else { return };
-    if at > draft.now {
+/// What running containers see of ConfigMaps, Secrets and the pod's own fields follows these; tokens are replaced before
+/// they end.
+fn refresh(draft: &mut Draft<'_>) {
+    let at = draft.facts.tokens_due;
+    if let Some(at) = at.filter(|at| *at > draft.now) {
         draft.wake(at);
+    }
+    let due = at.is_some_and(|at| at <= draft.now);
+    let files = draft.spec.volumes.iter().flatten().any(volumes_plan::is_files);
+    let changed = files && !draft.facts.files_fresh && !draft.running().is_empty();
+    if !(due || changed) || matches!(draft.facts.volumes, VolumesFact::Failed { .. }) {
         return;
     }
     let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
-    let work = volumes_plan::token_work(draft.context(&ip));
-    draft.act(Action::RefreshTokens(work));
+    let work = volumes_plan::refreshed(draft.context(&ip));
+    draft.act(Action::RefreshFiles(work));
+}
+
+/// The engine's volumes that are mounted in part, by name.
+fn sub_path_volumes(parts: &[SubPath]) -> BTreeSet<&str> {
+    let names = parts.iter().filter_map(|part| match &part.root {
+        Root::Engine(name) => Some(name.as_str()),
+        Root::Host(_) | Root::Sandbox(..) => None,
+    });
+    names.collect()
 }
 
 /// A pod that holds a token and cannot use it should know.
@@ -138,7 +156,7 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
     let message_file = Some(spec::message_file(&draft.facts.node.pod_dir, &run));
     if let State::Created(seen) = &track.state {
         let name = seen.name.clone();
-        draft.act(Action::Start { attempt: run, create: None, name, message_file });
+        draft.act(Action::Start { attempt: run, create: None, name, message_file, parts: Box::default() });
         return;
     }
     let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
@@ -150,7 +168,11 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
     let Some((image, pulled)) = image(draft, index, &run) else { return };
     let context = draft.context(&ip);
     match spec::container(context, draft.spec, draft.tracks[index].spec, &run, &env, &image) {
-        Ok(create) => {
+        Ok((create, parts)) => {
+            let volumes = sub_path_volumes(&parts);
+            let image = draft.facts.sandbox_image.as_deref().unwrap_or_default();
+            let holder = (!volumes.is_empty()).then(|| volumes_plan::holder(draft.pod(), image, volumes));
+            let parts = Box::new((parts, holder));
             let name = create.name.clone();
             if attempt > 0 {
                 draft.enter_restart(&run.container, attempt);
@@ -159,7 +181,7 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
                 let text = format!("Container image \"{}\" already present on machine", create.image);
                 draft.note(Severity::Normal, "Pulled", text, Some(&run.container));
             }
-            draft.act(Action::Start { attempt: run, create: Some(Box::new(create)), name, message_file });
+            draft.act(Action::Start { attempt: run, create: Some(Box::new(create)), name, message_file, parts });
         }
         Err(message) => misconfigured(draft, index, message),
     }
@@ -170,6 +192,7 @@ fn held_back(draft: &mut Draft<'_>, index: usize) -> bool {
     let name = draft.tracks[index].spec.name.clone();
     let Some(failure) = draft.facts.failures.get(&name) else { return false };
     let reason = match failure.step {
+        StartStep::Configure => "CreateContainerConfigError",
         StartStep::Create => "CreateContainerError",
         StartStep::Start => "RunContainerError",
     };
@@ -194,7 +217,7 @@ fn volumes_stand(draft: &mut Draft<'_>) -> bool {
         }
     };
     let image = draft.facts.sandbox_image.as_deref();
-    match image.or_else(|| volumes_plan::on_disk(draft.pod()).is_empty().then_some("")) {
+    match image.or_else(|| (!volumes_plan::reaches_into_volumes(draft.pod())).then_some("")) {
         Some(image) if prepare => {
             let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
             let work = volumes_plan::work(draft.context(&ip), image);

@@ -51,12 +51,6 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
     for (name, _) in limits.filter(|(name, _)| !ENFORCED.contains(&name.as_str())) {
         flag(true, &format!("resources.limits[{name}]"));
     }
-    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
-        let propagated = mount.mount_propagation.as_deref().is_some_and(|mode| mode != "None");
-        flag(propagated, &format!("volumeMounts[{index}].mountPropagation"));
-        let recursive = mount.recursive_read_only.as_deref().is_some_and(|mode| mode != "Disabled");
-        flag(recursive, &format!("volumeMounts[{index}].recursiveReadOnly"));
-    }
     let security = container.security_context.as_ref();
     flag(security.is_some_and(|security| security.se_linux_options.is_some()), "securityContext.seLinuxOptions");
 }

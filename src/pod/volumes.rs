@@ -11,16 +11,17 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File as Handle, OpenOptions, Permissions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink,
+};
 use std::path::{Path, PathBuf};
-
-use bytes::Bytes;
 
 use super::facts::Attempt;
 use super::payload::File;
 use super::spec;
 use super::termination;
 use super::volumes_plan::VolumeWork;
+use crate::runtime::directories::{self, Directory};
 use crate::runtime::{self, ContainerSpec, Runtime};
 
 const DATA: &str = "..data";
@@ -51,28 +52,73 @@ pub async fn prepare(engine: &dyn Runtime, pod_dir: &Path, work: Vec<VolumeWork>
             VolumeWork::Engine { volume, spec } => {
                 // The directory stands for the pod's data: while it exists there is something to remove.
                 private_dir(pod_dir).map_err(|error| refused(&volume, &error))?;
-                match engine.create_volume(&spec).await {
-                    Ok(()) => {}
-                    Err(error @ runtime::Error::Unreachable { .. }) => return Err(Error::Engine(error)),
-                    Err(error) => return Err(Error::Volume { volume, message: error.to_string() }),
-                }
+                engine.create_volume(&spec).await.map_err(|error| failed(&volume, error))?;
             }
-            VolumeWork::Files { volume, dir, files } => {
+            VolumeWork::Claimed { volume, spec } => {
+                engine.create_volume(&spec).await.map_err(|error| failed(&volume, error))?;
+            }
+            VolumeWork::Files { volume, dir, files, group } => {
                 private_dir(pod_dir)
-                    .and_then(|()| write_files(&dir, &files))
+                    .and_then(|()| write_files(&dir, &files, group))
                     .map_err(|error| refused(&volume, &error))?;
             }
             VolumeWork::Host { volume, path, check } => {
                 check_host_path(&path, &check).map_err(|message| Error::Volume { volume, message })?;
             }
-            VolumeWork::Open { spec, modes } => open(engine, &spec, &modes).await?,
-            VolumeWork::HostSubPath { volume, root, sub } => {
-                sub_path(&root, &sub).map_err(|message| Error::Volume { volume, message })?;
+            VolumeWork::Local { volume, path } => {
+                if !path.exists() {
+                    let message = format!("path \"{}\" does not exist", path.display());
+                    return Err(Error::Volume { volume, message });
+                }
+            }
+            VolumeWork::Open { holder, directories } => {
+                let outcome = directories::make(engine, &holder, &directories).await;
+                outcome.map_err(|error| failed(named(&directories[0].path), error))?;
+            }
+            VolumeWork::Own { holder, paths, group, mode } => {
+                let outcome = own(engine, &holder, &paths, group, mode).await;
+                outcome.map_err(|error| failed(named(&paths[0]), error))?;
             }
             VolumeWork::Impossible { volume, message } => return Err(Error::Volume { volume, message }),
         }
     }
     Ok(())
+}
+
+/// An engine that does not answer is waited for; what it refuses is told.
+fn failed(volume: &str, error: runtime::Error) -> Error {
+    match error {
+        error @ runtime::Error::Unreachable { .. } => Error::Engine(error),
+        error => Error::Volume { volume: volume.to_owned(), message: error.to_string() },
+    }
+}
+
+/// The last name of a path.
+fn named(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// Gives directories to a group, where they are not its.
+async fn own(
+    engine: &dyn Runtime,
+    holder: &ContainerSpec,
+    paths: &[String],
+    group: u64,
+    mode: u32,
+) -> Result<(), runtime::Error> {
+    engine.create(holder).await?;
+    let outcome = async {
+        let mut wrong = Vec::new();
+        for path in paths {
+            let Some(seen) = engine.entry(&holder.name, &format!("/{path}")).await? else { continue };
+            if seen.gid != group || seen.mode & mode != mode {
+                wrong.push(Directory { path: path.clone(), mode: seen.mode | mode, uid: seen.uid, gid: group });
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { directories::put(engine, &holder.name, "/", &wrong).await }
+    }
+    .await;
+    outcome.and(engine.remove(&holder.name).await)
 }
 
 fn refused(volume: &str, error: &io::Error) -> Error {
@@ -89,9 +135,12 @@ fn open_dir(dir: &Path) -> io::Result<()> {
     fs::set_permissions(dir, Permissions::from_mode(0o755))
 }
 
-fn write_files(dir: &Path, files: &BTreeMap<String, File>) -> io::Result<()> {
+fn write_files(dir: &Path, files: &BTreeMap<String, File>, group: Option<u32>) -> io::Result<()> {
     open_dir(dir)?;
     let current = fs::read_link(dir.join(DATA)).ok();
+    if current.as_ref().is_some_and(|current| holds(&dir.join(current), files, group)) {
+        return link_names(dir, files);
+    }
     // Which number it has only must differ from the one in use.
     let number = current
         .as_ref()
@@ -107,7 +156,8 @@ fn write_files(dir: &Path, files: &BTreeMap<String, File>) -> io::Result<()> {
             open_dir(parent)?;
         }
         fs::write(&path, &file.bytes)?;
-        fs::set_permissions(&path, Permissions::from_mode(file.mode))?;
+        let shared = group.is_some_and(|group| chown(&path, None, Some(group)).is_ok());
+        fs::set_permissions(&path, Permissions::from_mode(file_mode(file, group, shared)))?;
     }
     let next = dir.join(DATA_NEXT);
     remove_all(&next)?;
@@ -118,6 +168,35 @@ fn write_files(dir: &Path, files: &BTreeMap<String, File>) -> io::Result<()> {
         Some(old) if old != Path::new(&fresh) => remove_all(&dir.join(old)),
         Some(_) | None => Ok(()),
     }
+}
+
+/// The pod's group may read what is made for it.
+/// Differs: where this process may not give files to the group, everybody may read them instead.
+fn file_mode(file: &File, group: Option<u32>, shared: bool) -> u32 {
+    match (group, shared) {
+        (None, _) => file.mode,
+        (Some(_), true) => file.mode | 0o440,
+        (Some(_), false) => file.mode | 0o444,
+    }
+}
+
+/// Whether the directory holds these files and no others.
+fn holds(dir: &Path, files: &BTreeMap<String, File>, group: Option<u32>) -> bool {
+    let same = |(path, file): (&String, &File)| {
+        let path = dir.join(path);
+        let mode = fs::metadata(&path).map(|meta| meta.permissions().mode() & 0o777);
+        mode.is_ok_and(|mode| mode == file_mode(file, group, true) || mode == file_mode(file, group, false))
+            && fs::read(&path).is_ok_and(|bytes| bytes == file.bytes)
+    };
+    files.iter().all(same) && count(dir).is_ok_and(|found| found == files.len())
+}
+
+/// Files below a directory.
+fn count(dir: &Path) -> io::Result<usize> {
+    fs::read_dir(dir)?.try_fold(0, |sum, entry| {
+        let entry = entry?;
+        Ok(sum + if entry.file_type()?.is_dir() { count(&entry.path())? } else { 1 })
+    })
 }
 
 /// A link for each top-level name, none for names that are gone.
@@ -176,20 +255,6 @@ fn check_host_path(path: &Path, check: &str) -> Result<(), String> {
     }
 }
 
-/// Makes the directory where nothing is there; a link that leads out of the volume is refused.
-fn sub_path(root: &Path, sub: &Path) -> Result<(), String> {
-    let text = |error: io::Error| error.to_string();
-    let root = fs::canonicalize(root).map_err(text)?;
-    let path = root.join(sub);
-    if fs::symlink_metadata(&path).is_err() {
-        fs::create_dir_all(&path).map_err(text)?;
-    }
-    if fs::canonicalize(&path).map_err(text)?.starts_with(&root) {
-        return Ok(());
-    }
-    Err(format!("subPath \"{}\" leads out of its volume", sub.display()))
-}
-
 /// Makes the empty file that a container writes its termination message to.
 pub fn make_message_file(path: &str) -> io::Result<()> {
     let path = PathBuf::from(path);
@@ -208,38 +273,4 @@ pub fn read_message(pod_dir: &str, run: &Attempt) -> Option<String> {
     let file = Handle::open(spec::message_file(pod_dir, run)).ok()?;
     file.take(limit).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// An archive of directories that sets their modes and holds nothing else.
-fn modes_archive(modes: &BTreeMap<String, u32>) -> io::Result<Bytes> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for (path, mode) in modes {
-        let mut header = tar::Header::new_ustar();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_size(0);
-        header.set_mode(*mode);
-        header.set_uid(0);
-        header.set_gid(0);
-        archive.append_data(&mut header, path, io::empty())?;
-    }
-    Ok(archive.into_inner()?.into())
-}
-
-/// Sets the modes through a container that is made, never started and removed.
-async fn open(engine: &dyn Runtime, spec: &ContainerSpec, modes: &BTreeMap<String, u32>) -> Result<(), Error> {
-    let failed = |message: String| {
-        let volume = modes.keys().next().and_then(|path| path.trim_end_matches('/').rsplit('/').next());
-        Error::Volume { volume: volume.unwrap_or_default().to_owned(), message }
-    };
-    let archive = modes_archive(modes).map_err(|error| failed(error.to_string()))?;
-    let outcome = async {
-        engine.create(spec).await?;
-        engine.upload(&spec.name, "/", archive).await?;
-        engine.remove(&spec.name).await
-    };
-    match outcome.await {
-        Ok(()) => Ok(()),
-        Err(error @ runtime::Error::Unreachable { .. }) => Err(Error::Engine(error)),
-        Err(error) => Err(failed(error.to_string())),
-    }
 }

@@ -5,22 +5,25 @@
 //! what a container's root wrote into a bind mount.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Pod, PodSpec, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, PersistentVolume, Pod, PodSpec, Volume};
 
-use super::environment::{Context, Environment};
+use super::environment::{Context, missing};
 use super::payload::{File, Payload};
-use super::restart;
-use super::{names, quantity, tokens};
-use crate::runtime::{ContainerSpec, Mount, MountSource, VolumeSpec};
+use super::{mounts, names, quantity, restart};
+use crate::model::claims;
+use crate::runtime::directories::{self, Directory};
+use crate::runtime::{ContainerSpec, LABEL_VOLUME, VolumeSpec};
 
 /// Anyone may use a fresh emptyDir. Parity: the kubelet's.
 const EMPTY_DIR_MODE: u32 = 0o777;
-/// Where the container that opens volumes has them.
-const OPENED: &str = "volumes";
+/// What a directory that belongs to an fsGroup has besides: all for the group, and what is made in it is the group's.
+/// Parity: `SetVolumeOwnership`.
+const GROUP_DIR_MODE: u32 = 0o2770;
 /// What jobdock can mount, for messages.
-const SUPPORTED: &str = "emptyDir, hostPath, configMap, secret, downwardAPI, projected";
+const SUPPORTED: &str =
+    "emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral";
 
 /// One thing to make before the pod's containers.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +43,8 @@ pub enum VolumeWork {
         dir: PathBuf,
         /// By relative path.
         files: BTreeMap<String, File>,
+        /// The group that may read them.
+        group: Option<u32>,
     },
     /// A path of the host that must be of a type.
     Host {
@@ -50,21 +55,37 @@ pub enum VolumeWork {
         /// Upstream's `HostPathType`; empty checks nothing.
         check: String,
     },
-    /// The modes of directories in fresh engine volumes, set through a container that is never started.
-    Open {
-        /// The container that mounts them all.
-        spec: Box<ContainerSpec>,
-        /// Modes by path in it, without the leading slash.
-        modes: BTreeMap<String, u32>,
-    },
-    /// A directory inside a host path, which must not lead out of it.
-    HostSubPath {
+    /// A volume of the engine that outlives the pod.
+    Claimed {
         /// The volume's name in the pod.
         volume: String,
-        /// The volume's path.
-        root: PathBuf,
-        /// The path below it.
-        sub: PathBuf,
+        /// What it is; it is there already, unless somebody removed it.
+        spec: VolumeSpec,
+    },
+    /// A host path of a persistent volume, which must be there.
+    Local {
+        /// The volume's name in the pod.
+        volume: String,
+        /// The path.
+        path: PathBuf,
+    },
+    /// Directories in fresh engine volumes are opened, through a container that is never started.
+    Open {
+        /// The container that mounts them all.
+        holder: Box<ContainerSpec>,
+        /// What they are to be.
+        directories: Vec<Directory>,
+    },
+    /// Directories in engine volumes that outlive the pod are given to the pod's group, unless they are its already.
+    Own {
+        /// The container that mounts them all.
+        holder: Box<ContainerSpec>,
+        /// Their paths in it.
+        paths: Vec<String>,
+        /// The group.
+        group: u64,
+        /// What their modes have besides what they have.
+        mode: u32,
     },
     /// A volume that cannot be had as things stand.
     Impossible {
@@ -80,24 +101,32 @@ pub fn files_dir(pod_dir: &str, volume: &str) -> PathBuf {
     Path::new(pod_dir).join("volumes").join(volume)
 }
 
-/// Everything to make for the pod. The sandbox image serves to open volumes on disk.
-pub fn work(context: Context<'_>, sandbox_image: &str) -> Vec<VolumeWork> {
-    let volumes = context.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes
-        .flat_map(|volume| {
-            let name = volume.name.clone();
-            let work = one(context, volume).unwrap_or_else(|message| VolumeWork::Impossible { volume: name, message });
-            std::iter::once(work).chain(host_sub_paths(context.pod, volume))
-        })
-        .chain(opener(context.pod, sandbox_image))
-        .collect()
+/// What a volume of a pod is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// A volume of the engine, made for this pod.
+    Own(String),
+    /// A volume of the engine that outlives the pod.
+    Claimed(String),
+    /// A path of the engine's host.
+    Host(PathBuf),
+    /// Files that are made from objects.
+    Files(PathBuf),
 }
 
-/// The volumes that hold tokens, to be written anew.
-pub fn token_work(context: Context<'_>) -> Vec<VolumeWork> {
-    let volumes = context.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let volumes = volumes.filter(|volume| tokens::of_volume(volume).next().is_some());
-    volumes
+/// Everything to make for the pod. The sandbox image serves to reach into the engine's volumes.
+pub fn work(context: Context<'_>, sandbox_image: &str) -> Vec<VolumeWork> {
+    let each = volumes(context.pod).map(|volume| {
+        let name = volume.name.clone();
+        one(context, volume).unwrap_or_else(|message| VolumeWork::Impossible { volume: name, message })
+    });
+    each.chain(opener(context.pod, sandbox_image)).chain(owner(context, sandbox_image)).collect()
+}
+
+/// The files that are made from objects, for volumes that stand: what has changed since is written anew.
+pub fn refreshed(context: Context<'_>) -> Vec<VolumeWork> {
+    let files = volumes(context.pod).filter(|volume| is_files(volume));
+    files
         .map(|volume| {
             let name = volume.name.clone();
             one(context, volume).unwrap_or_else(|message| VolumeWork::Impossible { volume: name, message })
@@ -105,19 +134,22 @@ pub fn token_work(context: Context<'_>) -> Vec<VolumeWork> {
         .collect()
 }
 
-/// The sub paths of a host path that containers mount; those that depend on the environment are not made beforehand.
-fn host_sub_paths(pod: &Pod, volume: &Volume) -> Vec<VolumeWork> {
-    let (Some(source), Some(spec)) = (&volume.host_path, &pod.spec) else { return Vec::new() };
-    let mounts = restart::containers(spec).flat_map(|(_, container)| container.volume_mounts.iter().flatten());
-    mounts
-        .filter(|mount| mount.name == volume.name)
-        .filter_map(|mount| mount.sub_path.as_ref().filter(|path| !path.is_empty()))
-        .map(|sub| VolumeWork::HostSubPath {
-            volume: volume.name.clone(),
-            root: PathBuf::from(&source.path),
-            sub: PathBuf::from(sub),
-        })
-        .collect()
+/// Whether the volume's files are made from objects.
+pub fn is_files(volume: &Volume) -> bool {
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.downward_api.is_some()
+        || volume.projected.is_some()
+}
+
+fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
+    pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten())
+}
+
+/// The group that the pod's volumes belong to.
+fn fs_group(pod: &Pod) -> Option<u64> {
+    let group = pod.spec.as_ref()?.security_context.as_ref()?.fs_group?;
+    u64::try_from(group).ok()
 }
 
 /// Engine volumes of the pod, to be removed when it ends.
@@ -130,11 +162,14 @@ pub fn engine_volumes(pod: &Pod) -> Vec<String> {
 fn one(context: Context<'_>, volume: &Volume) -> Result<VolumeWork, String> {
     let name = volume.name.clone();
     if let Some(source) = empty_dir(volume) {
-        return Ok(VolumeWork::Engine { volume: name, spec: engine_volume(context.pod, &volume.name, &source) });
+        return engine_volume(context.pod, &name, &source).map(|spec| VolumeWork::Engine { volume: name, spec });
     }
     if let Some(source) = &volume.host_path {
         let check = source.type_.clone().unwrap_or_default();
         return Ok(VolumeWork::Host { volume: name, path: PathBuf::from(&source.path), check });
+    }
+    if let Some(found) = claimed(context, volume)? {
+        return persistent(name, found);
     }
     let mut payload = Payload::new(context);
     if let Some(source) = &volume.config_map {
@@ -150,11 +185,69 @@ fn one(context: Context<'_>, volume: &Volume) -> Result<VolumeWork, String> {
             payload.projection(projection, source.default_mode)?;
         }
     } else {
-        let kind = kind(volume).unwrap_or_default();
-        return Err(format!("volumes of type {kind} are not supported by jobdock; supported are {SUPPORTED}"));
+        return Err(unsupported(&kind(volume).unwrap_or_default()));
     }
     let dir = files_dir(&context.node.pod_dir, &volume.name);
-    Ok(VolumeWork::Files { volume: name, dir, files: payload.into_files() })
+    let group = fs_group(context.pod).and_then(|group| u32::try_from(group).ok());
+    Ok(VolumeWork::Files { volume: name, dir, files: payload.into_files(), group })
+}
+
+fn unsupported(kind: &str) -> String {
+    format!("volumes of type {kind} are not supported by jobdock; supported are {SUPPORTED}")
+}
+
+/// The persistent volume that a volume's claim is bound to; none for volumes without a claim.
+fn claimed<'a>(context: Context<'a>, volume: &Volume) -> Result<Option<&'a PersistentVolume>, String> {
+    let Some((name, _)) = claims::of_volume(context.pod, volume) else { return Ok(None) };
+    let claim = context.sources.claims.get(&name).ok_or_else(|| missing("persistentvolumeclaim", &name))?;
+    if !claims::is_bound(claim) {
+        return Err(format!("persistentvolumeclaim \"{name}\" is not bound"));
+    }
+    let bound = claims::volume_name(claim).unwrap_or_default();
+    let found = context.sources.volumes.get(bound);
+    found.map(Some).ok_or_else(|| missing("persistentvolume", bound))
+}
+
+/// What a persistent volume needs before it is mounted.
+fn persistent(volume: String, found: &PersistentVolume) -> Result<VolumeWork, String> {
+    let spec = found.spec.clone().unwrap_or_default();
+    if let Some(engine) = claims::engine_volume(found) {
+        let labels = [(LABEL_VOLUME.to_owned(), found.metadata.name.clone().unwrap_or_default())];
+        let spec = VolumeSpec { name: engine.to_owned(), labels: labels.into(), memory_bytes: None };
+        return Ok(VolumeWork::Claimed { volume, spec });
+    }
+    if spec.volume_mode.as_deref() == Some("Block") {
+        return Err("block volumes are not supported by jobdock, only volumeMode Filesystem".to_owned());
+    }
+    if let Some(source) = &spec.host_path {
+        let check = source.type_.clone().unwrap_or_default();
+        return Ok(VolumeWork::Host { volume, path: PathBuf::from(&source.path), check });
+    }
+    if let Some(source) = &spec.local {
+        return Ok(VolumeWork::Local { volume, path: PathBuf::from(&source.path) });
+    }
+    let name = found.metadata.name.as_deref().unwrap_or_default();
+    Err(format!(
+        "persistentvolume \"{name}\" is of a type that is not supported by jobdock; supported are hostPath, local and \
+         volumes of the class of jobdock"
+    ))
+}
+
+/// What a volume of the pod is, once it stands.
+pub fn backing(context: Context<'_>, volume: &Volume) -> Result<Backing, String> {
+    if empty_dir(volume).is_some() {
+        return Ok(Backing::Own(names::volume(context.pod.metadata.uid.as_deref().unwrap_or_default(), &volume.name)));
+    }
+    if let Some(source) = &volume.host_path {
+        return Ok(Backing::Host(PathBuf::from(&source.path)));
+    }
+    let Some(found) = claimed(context, volume)? else {
+        return Ok(Backing::Files(files_dir(&context.node.pod_dir, &volume.name)));
+    };
+    Ok(match persistent(volume.name.clone(), found)? {
+        VolumeWork::Host { path, .. } | VolumeWork::Local { path, .. } => Backing::Host(path),
+        _engine => Backing::Claimed(claims::engine_volume(found).unwrap_or_default().to_owned()),
+    })
 }
 
 /// The volume as an `emptyDir`; a volume without any source is one too.
@@ -162,18 +255,29 @@ fn empty_dir(volume: &Volume) -> Option<EmptyDirVolumeSource> {
     volume.empty_dir.clone().or_else(|| kind(volume).is_none().then(EmptyDirVolumeSource::default))
 }
 
-fn in_memory(volume: &Volume) -> bool {
+/// Whether the volume is a memory file system.
+pub fn in_memory(volume: &Volume) -> bool {
     volume.empty_dir.as_ref().is_some_and(|source| source.medium.as_deref() == Some("Memory"))
 }
 
-fn engine_volume(pod: &Pod, volume: &str, source: &EmptyDirVolumeSource) -> VolumeSpec {
+fn engine_volume(pod: &Pod, volume: &str, source: &EmptyDirVolumeSource) -> Result<VolumeSpec, String> {
     let limit = source.size_limit.as_ref().and_then(|limit| quantity::nanos(&limit.0)).map_or(0, quantity::units);
-    let memory = source.medium.as_deref() == Some("Memory");
-    VolumeSpec {
+    let memory = match source.medium.as_deref().unwrap_or_default() {
+        "" => false,
+        "Memory" => true,
+        // Parity: what the kubelet says of a medium that it does not know.
+        huge if huge.starts_with("HugePages") => {
+            return Err(format!(
+                "emptyDir with medium {huge} is not supported by jobdock; supported are \"\" and Memory"
+            ));
+        }
+        other => return Err(format!("unknown storage medium \"{other}\"")),
+    };
+    Ok(VolumeSpec {
         name: names::volume(pod.metadata.uid.as_deref().unwrap_or_default(), volume),
         labels: names::pod_labels(&pod.metadata),
         memory_bytes: memory.then(|| u64::try_from(limit).unwrap_or(0)),
-    }
+    })
 }
 
 /// The field that names the volume's type, as the manifest writes it.
@@ -182,99 +286,76 @@ fn kind(volume: &Volume) -> Option<String> {
     tree.as_object()?.keys().find(|field| *field != "name").cloned()
 }
 
-/// Where a container sees the pod's volumes, or why one cannot be shown there.
-pub fn mounts(context: Context<'_>, env: &Environment, container: &Container) -> Result<Vec<Mount>, String> {
-    let volumes: BTreeMap<&str, &Volume> =
-        context.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()).map(|v| (v.name.as_str(), v)).collect();
-    let all = container.volume_mounts.iter().flatten();
-    all.map(|mount| {
-        let volume = volumes.get(mount.name.as_str());
-        let volume = volume.ok_or_else(|| format!("cannot find volume \"{}\" to mount", mount.name))?;
-        one_mount(context, env, volume, mount)
-    })
-    .collect()
-}
-
-fn one_mount(context: Context<'_>, env: &Environment, volume: &Volume, mount: &VolumeMount) -> Result<Mount, String> {
-    let sub = sub_path(env, mount)?;
-    let target =
-        if mount.mount_path.starts_with('/') { mount.mount_path.clone() } else { format!("/{}", mount.mount_path) };
-    let asked = mount.read_only == Some(true);
-    if empty_dir(volume).is_some() {
-        if sub.is_some() {
-            return Err(format!(
-                "subPath of the emptyDir volume \"{}\" is not supported by jobdock: the engine mounts volumes whole",
-                volume.name
-            ));
-        }
-        let name = names::volume(context.pod.metadata.uid.as_deref().unwrap_or_default(), &volume.name);
-        return Ok(Mount { source: MountSource::Volume(name), target, read_only: asked });
-    }
-    let (root, read_only) = match &volume.host_path {
-        Some(source) => (PathBuf::from(&source.path), asked),
-        // Files made from objects are never written from inside, as on a node.
-        None => (files_dir(&context.node.pod_dir, &volume.name), true),
-    };
-    let path = sub.map_or_else(|| root.clone(), |sub| root.join(sub));
-    Ok(Mount { source: MountSource::Bind(path), target, read_only })
-}
-
-/// The mount's sub path, expanded; none where the whole volume is mounted.
-fn sub_path(env: &Environment, mount: &VolumeMount) -> Result<Option<PathBuf>, String> {
-    let text = match (&mount.sub_path, &mount.sub_path_expr) {
-        (Some(path), _) if !path.is_empty() => path.clone(),
-        (_, Some(expression)) if !expression.is_empty() => env.expand(expression),
-        _ => return Ok(None),
-    };
-    let path = PathBuf::from(&text);
-    let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if inside { Ok(Some(path)) } else { Err(format!("subPath \"{text}\" leads out of its volume")) }
-}
-
 /// The volumes of the engine that lie on disk, with the mode that each is to have.
 pub fn on_disk(pod: &Pod) -> BTreeMap<&str, u32> {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let disk = volumes.filter(|volume| !in_memory(volume));
-    disk.filter_map(|volume| {
-        let mode = empty_dir(volume)?.mode.and_then(|mode| u32::try_from(mode).ok());
-        Some((volume.name.as_str(), mode.unwrap_or(EMPTY_DIR_MODE)))
-    })
-    .collect()
+    volumes
+        .filter_map(|volume| {
+            let source = empty_dir(volume).filter(|source| source.medium.as_deref().unwrap_or_default().is_empty())?;
+            let mode = source.mode.and_then(|mode| u32::try_from(mode).ok());
+            Some((volume.name.as_str(), mode.unwrap_or(EMPTY_DIR_MODE)))
+        })
+        .collect()
 }
 
-/// Opens fresh engine volumes, which belong to root alone, to whoever the containers run as. The engine changes a
-/// directory's mode only by unpacking an archive into a container that mounts it; one that is never started does.
-/// A volume in memory is open by itself, and forgets what is done to it while nothing runs.
+/// Whether something has to be looked at or made inside the engine's volumes, which takes a container.
+pub fn reaches_into_volumes(pod: &Pod) -> bool {
+    let claims = !claims::of_pod(pod).is_empty();
+    !on_disk(pod).is_empty() || (claims && fs_group(pod).is_some()) || mounts::uses_sub_paths(pod)
+}
+
+/// The container through which the pod's engine volumes are reached.
+pub fn holder<'a>(pod: &Pod, image: &str, volumes: impl IntoIterator<Item = &'a str>) -> ContainerSpec {
+    let owner = format!("jobdock-{}", pod.metadata.uid.as_deref().unwrap_or_default());
+    directories::holder(&owner, image, names::pod_labels(&pod.metadata), volumes)
+}
+
+/// Opens fresh engine volumes, which belong to root alone, to whoever the containers run as. A volume in memory is open
+/// by itself, and forgets what is done to it while nothing runs.
 fn opener(pod: &Pod, sandbox_image: &str) -> Option<VolumeWork> {
     let modes = on_disk(pod);
     if modes.is_empty() {
         return None;
     }
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    let mounts = modes.keys().map(|volume| Mount {
-        source: MountSource::Volume(names::volume(uid, volume)),
-        target: format!("/{OPENED}/{volume}"),
-        read_only: false,
+    let group = fs_group(pod);
+    let modes: Vec<(String, u32)> =
+        modes.into_iter().map(|(volume, mode)| (names::volume(uid, volume), mode)).collect();
+    let directories = modes.iter().map(|(volume, mode)| Directory {
+        path: directories::place(volume),
+        mode: group.map_or(*mode, |_| mode | GROUP_DIR_MODE),
+        uid: 0,
+        gid: group.unwrap_or(0),
     });
-    let spec = ContainerSpec {
-        name: names::opener(uid),
-        labels: names::pod_labels(&pod.metadata),
-        image: sandbox_image.to_owned(),
-        mounts: mounts.collect(),
-        ..ContainerSpec::default()
-    };
-    let modes = modes.into_iter().map(|(volume, mode)| (format!("{OPENED}/{volume}/"), mode)).collect();
-    Some(VolumeWork::Open { spec: Box::new(spec), modes })
+    let directories = directories.collect();
+    let holder = holder(pod, sandbox_image, modes.iter().map(|(volume, _)| volume.as_str()));
+    Some(VolumeWork::Open { holder: Box::new(holder), directories })
 }
 
-/// Volumes in memory that must outlive the container that uses them, because another run uses them after it: the
-/// engine forgets one that nobody has mounted, so the sandbox holds it.
+/// Gives engine volumes that outlive the pod to its group.
+/// Differs: only the root of the volume is changed, as with `fsGroupChangePolicy: OnRootMismatch` and a root that fits;
+/// what is made in it afterwards is the group's by the setgid bit.
+fn owner(context: Context<'_>, sandbox_image: &str) -> Option<VolumeWork> {
+    let group = fs_group(context.pod)?;
+    let found = volumes(context.pod).filter_map(|volume| claimed(context, volume).ok().flatten());
+    let names: Vec<&str> = found.filter_map(claims::engine_volume).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let paths = names.iter().map(|name| directories::place(name)).collect();
+    let holder = Box::new(holder(context.pod, sandbox_image, names));
+    Some(VolumeWork::Own { holder, paths, group, mode: GROUP_DIR_MODE })
+}
+
+/// Volumes in memory that must outlive the container that uses them, because another run uses them after it, or because
+/// a part of one is mounted: the engine forgets one that nobody has mounted, so the sandbox holds it.
 pub fn held_in_memory(spec: &PodSpec) -> Vec<&str> {
     let runs_again = spec.restart_policy.as_deref() != Some("Never");
+    let in_part = |volume: &str| mounts::sub_path_mounts(spec).any(|mount| mount.name == volume);
     let users = |volume: &str| {
         let mounts = |container: &Container| container.volume_mounts.iter().flatten().any(|mount| mount.name == volume);
         restart::containers(spec).filter(|(_, container)| mounts(container)).count()
     };
     let memory = spec.volumes.iter().flatten().filter(|volume| in_memory(volume)).map(|volume| volume.name.as_str());
-    memory.filter(|volume| users(volume) > 1 || (runs_again && users(volume) == 1)).collect()
+    memory.filter(|volume| users(volume) > 1 || (runs_again && users(volume) == 1) || in_part(volume)).collect()
 }

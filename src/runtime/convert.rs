@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountTmpfsOptions,
-    MountType, MountVolumeOptions, PortBinding, VolumeCreateRequest,
+    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountBindOptions,
+    MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions, PortBinding,
+    VolumeCreateRequest,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -14,7 +15,7 @@ use serde_json::json;
 use super::sandbox::SANDBOX_IMAGE;
 use super::{
     ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Mount, MountSource, Network, PortSpec,
-    RegistryAuth, VolumeSpec,
+    Propagation, RegistryAuth, VolumeSpec,
 };
 
 /// D21: Docker's default never rotates, so one container could fill the disk; another driver could not be read. The
@@ -132,27 +133,53 @@ fn security_options(spec: &ContainerSpec) -> Vec<String> {
 fn mount(mount: &Mount) -> EngineMount {
     let (typ, source) = match &mount.source {
         MountSource::Bind(path) => (MountType::BIND, Some(path.to_string_lossy().into_owned())),
-        MountSource::Volume(name) => (MountType::VOLUME, Some(name.clone())),
+        MountSource::Volume(name) | MountSource::SubPath { volume: name, .. } => {
+            (MountType::VOLUME, Some(name.clone()))
+        }
         MountSource::Tmpfs { .. } => (MountType::TMPFS, None),
     };
-    let volume = matches!(mount.source, MountSource::Volume(_));
     EngineMount {
         target: Some(mount.target.clone()),
         source,
         typ: Some(typ),
         read_only: some_if(mount.read_only),
-        // Without it the engine would fill an empty volume with the image's files, which a kubelet never does.
-        volume_options: volume.then(|| MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+        bind_options: bind_options(mount),
+        volume_options: match &mount.source {
+            // Without it the engine would fill an empty volume with the image's files, which a kubelet never does.
+            MountSource::Volume(_) => Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+            MountSource::SubPath { path, .. } => Some(MountVolumeOptions {
+                no_copy: Some(true),
+                subpath: Some(path.to_string_lossy().into_owned()),
+                ..MountVolumeOptions::default()
+            }),
+            MountSource::Bind(_) | MountSource::Tmpfs { .. } => None,
+        },
         tmpfs_options: match mount.source {
             MountSource::Tmpfs { size_bytes } => Some(MountTmpfsOptions {
                 size_bytes: number(size_bytes),
                 mode: Some(TMPFS_MODE),
                 ..MountTmpfsOptions::default()
             }),
-            MountSource::Bind(_) | MountSource::Volume(_) => None,
+            MountSource::Bind(_) | MountSource::Volume(_) | MountSource::SubPath { .. } => None,
         },
         ..EngineMount::default()
     }
+}
+
+/// None where the engine's own way is what is wanted.
+fn bind_options(mount: &Mount) -> Option<MountBindOptions> {
+    let MountSource::Bind(_) = mount.source else { return None };
+    let propagation = match mount.propagation {
+        Propagation::None => None,
+        Propagation::HostToContainer => Some(MountBindOptionsPropagationEnum::RSLAVE),
+        Propagation::Bidirectional => Some(MountBindOptionsPropagationEnum::RSHARED),
+    };
+    let options = MountBindOptions {
+        propagation,
+        read_only_force_recursive: some_if(mount.recursive_read_only),
+        ..MountBindOptions::default()
+    };
+    (options != MountBindOptions::default()).then_some(options)
 }
 
 /// The body of a volume's creation: on disk, or a memory file system of the `local` driver.

@@ -6,6 +6,7 @@
 //! Only containers that carry this store's id are ever listed, adopted, stopped or removed.
 
 pub mod convert;
+pub mod directories;
 pub mod docker;
 pub mod endpoint;
 pub mod failure;
@@ -41,6 +42,10 @@ pub const LABEL_POD_NAME: &str = "io.jobdock.pod.name";
 pub const LABEL_CONTAINER: &str = "io.jobdock.container";
 /// Label: how many containers of that name the pod had before this one (its restart count).
 pub const LABEL_ATTEMPT: &str = "io.jobdock.attempt";
+/// Label of a volume that outlives pods: name of the PersistentVolume.
+pub const LABEL_VOLUME: &str = "io.jobdock.volume";
+/// Label of a volume that outlives pods: namespace and name of the claim that it was made for.
+pub const LABEL_VOLUME_CLAIM: &str = "io.jobdock.volume.claim";
 
 /// A container engine.
 #[async_trait]
@@ -121,6 +126,17 @@ pub trait Runtime: Send + Sync + 'static {
     /// leaves `path` itself as it is, whatever an entry `./` says: to change a directory's mode, upload an entry with
     /// its name to its parent.
     async fn upload(&self, name: &str, path: &str, tar: Bytes) -> Result<(), Error>;
+
+    /// What is at `path` in a container (running or not), volumes included, without following it where it is a link;
+    /// links before it are followed inside the container. None where nothing is there.
+    async fn entry(&self, name: &str, path: &str) -> Result<Option<EntrySeen>, Error>;
+
+    /// Bytes that each of these volumes holds; without those that cannot be measured. Costly: the engine may have to walk
+    /// through everything that it has.
+    async fn volume_bytes(&self, names: &[String]) -> Result<BTreeMap<String, u64>, Error>;
+
+    /// Bytes that a container has written into its own file system. Costly: the engine walks through them.
+    async fn written_bytes(&self, name: &str) -> Result<Option<u64>, Error>;
 
     /// Wakes for what happens to this store's containers by itself (death, OOM, removal; not for the caller's own
     /// creates and starts, whose replies tell it), without end; reconnects by itself and yields [`Hint::Resync`] after
@@ -275,7 +291,7 @@ pub struct PortSpec {
 }
 
 /// One mount of a container.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mount {
     /// What is mounted.
     pub source: MountSource,
@@ -283,6 +299,22 @@ pub struct Mount {
     pub target: String,
     /// Not writable inside.
     pub read_only: bool,
+    /// Whether mounts made on one side show on the other; of host paths alone.
+    pub propagation: Propagation,
+    /// Mounts below it are not writable either; an engine that cannot see to that refuses.
+    pub recursive_read_only: bool,
+}
+
+/// Whether mounts made under a mount show beyond it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// On neither side.
+    #[default]
+    None,
+    /// The host's in the container.
+    HostToContainer,
+    /// On both sides.
+    Bidirectional,
 }
 
 /// What a mount shows.
@@ -292,11 +324,25 @@ pub enum MountSource {
     Bind(PathBuf),
     /// A volume by name, never filled from the image.
     Volume(String),
+    /// Part of a volume, which is there and leads through no link.
+    SubPath {
+        /// The volume's name.
+        volume: String,
+        /// The path in it.
+        path: PathBuf,
+    },
     /// A fresh memory file system with this many bytes; 0 is the engine's default.
     Tmpfs {
         /// Size limit in bytes.
         size_bytes: u64,
     },
+}
+
+impl Default for MountSource {
+    /// An empty memory file system.
+    fn default() -> Self {
+        Self::Tmpfs { size_bytes: 0 }
+    }
 }
 
 /// One volume as we want it.
@@ -317,6 +363,30 @@ pub struct VolumeSeen {
     pub name: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+}
+
+/// A file or directory of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntrySeen {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its permission bits, with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u64,
+    /// Its group.
+    pub gid: u64,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// Anything else.
+    Other,
 }
 
 /// One container as the engine shows it.

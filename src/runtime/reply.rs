@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{ContainerSeen, EngineSeen, Hint, ImageSeen, LABEL_POD_UID, Seen, VolumeSeen};
+use super::{ContainerSeen, EngineSeen, EntryKind, EntrySeen, Hint, ImageSeen, LABEL_POD_UID, Seen, VolumeSeen};
 
 /// A field that may be missing or null; both mean the default.
 fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -203,6 +203,64 @@ pub struct VolumeReply {
     name: String,
     #[serde(deserialize_with = "lenient")]
     labels: BTreeMap<String, String>,
+    /// Where it lies on the engine's host.
+    #[serde(deserialize_with = "lenient")]
+    pub mountpoint: String,
+    #[serde(deserialize_with = "lenient")]
+    usage_data: VolumeUsageReply,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct VolumeUsageReply {
+    /// Below zero where it is not known.
+    #[serde(deserialize_with = "lenient")]
+    size: i64,
+}
+
+/// `GET /system/df`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct UsageReply {
+    #[serde(deserialize_with = "lenient")]
+    volumes: Vec<VolumeReply>,
+}
+
+/// What each volume holds, as far as the engine knows.
+pub fn volume_bytes(reply: UsageReply) -> BTreeMap<String, u64> {
+    let sized = reply.volumes.into_iter().filter_map(|one| Some((one.name, u64::try_from(one.usage_data.size).ok()?)));
+    sized.collect()
+}
+
+/// `GET /containers/…/json?size=true`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct SizeReply {
+    size_rw: Option<i64>,
+}
+
+impl SizeReply {
+    /// Bytes that the container has written into its own file system.
+    pub fn written(&self) -> Option<u64> {
+        u64::try_from(self.size_rw?).ok()
+    }
+}
+
+/// The first entry of an archive, of which the head is here.
+pub fn entry_seen(head: &[u8]) -> Option<EntrySeen> {
+    let mut archive = tar::Archive::new(head);
+    let entry = archive.entries().ok()?.next()?.ok()?;
+    let header = entry.header();
+    Some(EntrySeen {
+        kind: match header.entry_type() {
+            tar::EntryType::Directory => EntryKind::Directory,
+            tar::EntryType::Symlink => EntryKind::Link,
+            _file => EntryKind::Other,
+        },
+        mode: header.mode().ok()? & 0o7777,
+        uid: header.uid().ok()?,
+        gid: header.gid().ok()?,
+    })
 }
 
 /// What a listing says of a volume.

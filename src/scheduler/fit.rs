@@ -27,20 +27,28 @@ const CORDONED: &str = "node(s) were unschedulable";
 /// Why a pod cannot be on the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
-    /// Upstream's words, each for one node.
+    /// Upstream's words.
     pub reasons: Vec<String>,
     /// Whether the end of other pods could change that.
     pub resolvable: bool,
+    /// The words are about nodes, and so many of them; they are about the pod itself otherwise.
+    pub counted: bool,
 }
 
 impl Misfit {
     fn new(reason: &str, resolvable: bool) -> Self {
-        Self { reasons: vec![reason.to_owned()], resolvable }
+        Self { reasons: vec![reason.to_owned()], resolvable, counted: true }
+    }
+
+    /// Something is wrong with the pod on whatever node. Parity: a refusal of `PreFilter`.
+    pub fn anywhere(reason: String) -> Self {
+        Self { reasons: vec![reason], resolvable: false, counted: false }
     }
 
     /// The message of the condition and of the Event, with what is said of preemption: nothing where it is under way.
     pub fn message(&self, preemption: &str) -> String {
-        let mut reasons: Vec<String> = self.reasons.iter().map(|reason| format!("1 {reason}")).collect();
+        let count = if self.counted { "1 " } else { "" };
+        let mut reasons: Vec<String> = self.reasons.iter().map(|reason| format!("{count}{reason}")).collect();
         reasons.sort();
         let said = format!("0/1 nodes are available: {}.", reasons.join(", "));
         if preemption.is_empty() { said } else { format!("{said} preemption: {preemption}") }
@@ -83,7 +91,7 @@ pub fn misfit(node: &NodeSeen, spaces: &Namespaces, load: &Load, pod: &Pod, dema
             PODS => "Too many pods".to_owned(),
             name => format!("Insufficient {name}"),
         };
-        return Some(Misfit { reasons: short.iter().map(words).collect(), resolvable });
+        return Some(Misfit { reasons: short.iter().map(words).collect(), resolvable, counted: true });
     }
     let reason = neighbours::unwanted(node, spaces, load, pod)?;
     Some(Misfit::new(reason.reason(), reason.resolvable()))

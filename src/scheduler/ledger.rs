@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, PodSpec, Taint};
 
+use super::claims::Claims;
 use super::demand::Demand;
 use super::gang::{self, Gang};
 use super::neighbours::Namespaces;
@@ -29,6 +30,7 @@ pub struct Ledger {
     gangs: HashMap<String, Gang>,
     crews: HashMap<String, Crew>,
     namespaces: Namespaces,
+    claims: Claims,
     /// When the words about a pod were last changed.
     pub reworded_at: Option<Timestamp>,
 }
@@ -176,6 +178,11 @@ impl Ledger {
         &self.namespaces
     }
 
+    /// Claims of storage.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
     /// The Node as it is stored.
     pub fn node_object(&self) -> Option<&Object> {
         self.node.as_ref().map(|(object, _)| object)
@@ -199,6 +206,9 @@ impl Ledger {
 
     /// Takes in an object as it now stands; what it was before does not matter.
     pub fn learn(&mut self, object: &Object) {
+        if self.claims.learn(object) {
+            return;
+        }
         if let Some(pod) = object.typed::<Pod>() {
             self.learn_pod(object, pod);
         } else if let Some(job) = object.typed::<Job>() {
@@ -215,6 +225,9 @@ impl Ledger {
 
     /// Takes in that an object is gone.
     pub fn forget(&mut self, object: &Object) {
+        if self.claims.forget(object) {
+            return;
+        }
         let kind = object.kind();
         if kind == Kind::of::<Pod>() {
             self.strike(object.uid());

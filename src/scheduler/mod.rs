@@ -2,7 +2,7 @@
 //! Never runs a pod and never makes one: it binds, or says why not.
 //!
 //! ```text
-//!  watch (pods, nodes, jobs) --> ledger: who waits, what the bound ones take --> plan (PURE) --> ONE commit --+
+//!  watch (pods, claims...)   --> ledger: who waits, what the bound ones take --> plan (PURE) --> ONE commit --+
 //!                                  ^                                             fit, gangs     binds, conditions, Events
 //!                                  +----------------------------------------------------------------------------+
 //! ```
@@ -13,6 +13,7 @@
 pub mod affinity;
 pub mod apply;
 pub mod arrival;
+pub mod claims;
 pub mod demand;
 pub mod evict;
 pub mod fit;

@@ -27,6 +27,7 @@ use super::gang::Gang;
 use super::ledger::{Crew, Guest, Ledger, Load, NodeSeen};
 use super::ports;
 use super::preempt::{self, Preemption};
+use crate::model::claims::{self, Standing};
 
 /// Pods that one commit binds or tells of, so that a commit stays short. A gang goes in whole.
 const MAX_PER_COMMIT: usize = 256;
@@ -167,7 +168,15 @@ impl<'a> Look<'a> {
     }
 
     fn misfit(&self, load: &Load, guest: &Guest) -> Option<Misfit> {
+        if let Standing::Unschedulable(words) = self.ledger.claims().standing(guest.pod()) {
+            return Some(Misfit::anywhere(words));
+        }
         fit::misfit(self.node, self.ledger.namespaces(), load, guest.pod(), &guest.demand)
+    }
+
+    /// A volume is being made or bound for the pod; it is looked at again when that is done. Parity: `PreBind`.
+    fn binds_volumes(&self, guest: &Guest) -> bool {
+        self.ledger.claims().standing(guest.pod()) == Standing::Binding
     }
 
     fn one(&mut self, guest: &'a Arc<Guest>) {
@@ -178,8 +187,11 @@ impl<'a> Look<'a> {
         }
         let Some(misfit) = self.misfit(&self.load, guest) else {
             self.alike = None;
+            // The room is kept for it while its volumes are made.
             self.load.add(guest);
-            self.plan.bind.push(Arc::clone(guest));
+            if !self.binds_volumes(guest) {
+                self.plan.bind.push(Arc::clone(guest));
+            }
             return;
         };
         let spaces = self.ledger.namespaces();
@@ -210,6 +222,9 @@ impl<'a> Look<'a> {
             members.into_iter().for_each(|member| self.tell(member, words.to_owned(), false));
             return;
         }
+        if members.iter().any(|member| self.binds_volumes(member)) {
+            return;
+        }
         let mut load = self.load.clone();
         let tried: Vec<(&Arc<Guest>, Option<Misfit>)> =
             members.into_iter().map(|member| (member, self.place(gang, &mut load, member))).collect();
@@ -232,7 +247,7 @@ impl<'a> Look<'a> {
         if gang.topology.iter().any(|key| !self.node.labels.contains_key(key)) {
             // Differs: upstream finds no placement at all and says only that.
             let reasons = vec!["node(s) didn't match the topology of the pod group".to_owned()];
-            return Some(Misfit { reasons, resolvable: false });
+            return Some(Misfit { reasons, resolvable: false, counted: true });
         }
         let misfit = self.misfit(load, member);
         if misfit.is_none() {
@@ -270,6 +285,7 @@ fn alike(one: &Guest, other: &Guest) -> bool {
         && one.demand == other.demand
         && first.node_selector == second.node_selector
         && first.tolerations == second.tolerations
+        && claims::of_pod(one.pod()) == claims::of_pod(other.pod())
         && first.preemption_policy == second.preemption_policy
         && [first, second].iter().all(|spec| spec.affinity.is_none() && spec.topology_spread_constraints.is_none())
         && [first, second].iter().all(|spec| ports::of(spec).next().is_none())

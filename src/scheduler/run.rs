@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
 use tokio_util::sync::CancellationToken;
 
 use super::apply;
@@ -41,7 +42,14 @@ pub async fn run(store: Store, node: String, stop: CancellationToken) {
 }
 
 async fn follow(store: &Store, node: &str) -> Result<Infallible, Error> {
-    let kinds = [Kind::of::<Pod>(), Kind::of::<Node>(), Kind::of::<Job>(), Kind::of::<Namespace>()];
+    let kinds = [
+        Kind::of::<Pod>(),
+        Kind::of::<Node>(),
+        Kind::of::<Job>(),
+        Kind::of::<Namespace>(),
+        Kind::of::<PersistentVolumeClaim>(),
+        Kind::of::<StorageClass>(),
+    ];
     // Watched from before the look, so that nothing falls in between; what is older than the ledger it ignores.
     let mut watch = store.watch(&kinds, store.revision())?;
     let mut ledger = survey(store, node, &kinds)?;

@@ -71,9 +71,9 @@ kind: Job
             error: job.yaml:6: Job hello: spec.backoffLimit: wrong type: "many"; allowed is a whole number between -2147483648 and 2147483647
             error: job.yaml:10: Job hello: spec.template.spec.restartPolicy: the field stands twice
             error: job.yaml:14: Job hello: spec.template.spec.containers[0].resources.limits.memory: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$': "lots"; allowed is a quantity such as 500m, 2, 64Mi or 1Gi
-            error: job.yaml:15: no matches for kind "Deployment" in version "apps/v1": `run` takes Namespace, ConfigMap, Secret, ServiceAccount, Service and Job
-            error: job.yaml:19: a Pod is not for `run`: `run` takes Namespace, ConfigMap, Secret, ServiceAccount, Service and Job
-            error: job.yaml:23: Object 'apiVersion' is missing: `run` takes Namespace, ConfigMap, Secret, ServiceAccount, Service and Job
+            error: job.yaml:15: no matches for kind "Deployment" in version "apps/v1": `run` takes Namespace, ConfigMap, Secret, ServiceAccount, PersistentVolumeClaim, Service and Job
+            error: job.yaml:19: a Pod is not for `run`: `run` takes Namespace, ConfigMap, Secret, ServiceAccount, PersistentVolumeClaim, Service and Job
+            error: job.yaml:23: Object 'apiVersion' is missing: `run` takes Namespace, ConfigMap, Secret, ServiceAccount, PersistentVolumeClaim, Service and Job
         "#]],
     );
 }

@@ -50,6 +50,7 @@ mod runtime_wire;
 mod scheduler;
 mod services;
 mod simulation;
+mod storage;
 mod store;
 mod store_logs;
 mod store_model;

@@ -327,7 +327,7 @@ async fn a_volume_that_cannot_be_had_is_told_by_name() {
             "nfs",
             "nfs: {server: a, path: /b}",
             "MountVolume.SetUp failed for volume \"data\" : volumes of type nfs are not supported by jobdock; supported \
-             are emptyDir, hostPath, configMap, secret, downwardAPI, projected",
+             are emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral",
         ),
     ] {
         house

@@ -184,7 +184,7 @@ fn act(action: &Action) -> String {
     let short = |name: &str| name.strip_prefix("jobdock-uid-").unwrap_or(name).to_owned();
     match action {
         Action::PrepareVolumes(work) => format!("prepare {} volumes", work.len()),
-        Action::RefreshTokens(work) => format!("refresh {} volumes", work.len()),
+        Action::RefreshFiles(work) => format!("refresh {} volumes", work.len()),
         Action::PrepareSandboxImage => "prepare sandbox image".to_owned(),
         Action::Pull { attempt, image } => format!("pull {image} for {}", attempt.container),
         Action::StartSandbox(_) => "start sandbox".to_owned(),

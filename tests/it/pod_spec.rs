@@ -30,7 +30,7 @@ fn sources() -> Sources {
         config_maps: BTreeMap::from([("map".to_owned(), map)]),
         secrets: BTreeMap::from([("secret".to_owned(), secret)]),
         tokens: BTreeMap::from([((String::new(), 3600), "jwt".to_owned())]),
-        services: Vec::new(),
+        ..Sources::default()
     }
 }
 
@@ -141,7 +141,7 @@ fn made(pod: &Pod, image: &ImageSeen) -> Result<ContainerSpec, String> {
     let container = &pod_spec.containers[0];
     let env = environment(context, container)?;
     let run = Attempt { container: container.name.clone(), number: 2 };
-    spec::container(context, pod_spec, container, &run, &env, image)
+    spec::container(context, pod_spec, container, &run, &env, image).map(|(spec, _)| spec)
 }
 
 fn check(container: &str, more: &str, tell: impl Fn(&ContainerSpec) -> String, expected: Expect) {
@@ -157,6 +157,7 @@ fn mounts(spec: &ContainerSpec) -> String {
         let source = match &mount.source {
             MountSource::Bind(path) => path.display().to_string(),
             MountSource::Volume(name) => format!("volume {name}"),
+            MountSource::SubPath { volume, path } => format!("volume {volume} at {}", path.display()),
             MountSource::Tmpfs { size_bytes } => format!("tmpfs {size_bytes}"),
         };
         format!("{} <- {source}{}", mount.target, if mount.read_only { " ro" } else { "" })
@@ -197,6 +198,8 @@ fn a_plain_container_has_its_names_and_labels() {
                         ),
                         target: "/dev/termination-log",
                         read_only: false,
+                        propagation: None,
+                        recursive_read_only: false,
                     },
                 ],
                 network: Default,
@@ -318,15 +321,15 @@ fn volumes_are_mounted_where_asked() {
         &at("{name: e, mountPath: /e, subPath: a}"),
         volumes,
         mounts,
-        expect![[
-            r#"error: subPath of the emptyDir volume "e" is not supported by jobdock: the engine mounts volumes whole"#
-        ]],
+        expect![[r#"
+            /e <- volume jobdock-uid-e at a
+            /dev/termination-log <- /pods/uid/messages/main-2"#]],
     );
     check(
         &at("{name: h, mountPath: /h, subPath: ../etc}"),
         volumes,
         mounts,
-        expect![[r#"error: subPath "../etc" leads out of its volume"#]],
+        expect!["error: unable to provision SubPath `../etc`: must not contain '..'"],
     );
     check(&at("{name: no, mountPath: /h}"), volumes, mounts, expect![[r#"error: cannot find volume "no" to mount"#]]);
     check(", terminationMessagePath: /tmp/bye", "", mounts, expect!["/tmp/bye <- /pods/uid/messages/main-2"]);
@@ -518,13 +521,13 @@ fn volumes(volumes: &str) -> String {
             format!("files {}\n{}", dir.display(), files.join("\n"))
         }
         VolumeWork::Host { path, check, .. } => format!("host {} {check:?}", path.display()),
-        VolumeWork::HostSubPath { root, sub, .. } => format!("sub {} {}", root.display(), sub.display()),
-        VolumeWork::Open { modes, .. } => {
-            format!(
-                "open {}",
-                modes.iter().map(|(path, mode)| format!("{path} {mode:o}")).collect::<Vec<_>>().join(" ")
-            )
+        VolumeWork::Claimed { spec, .. } => format!("claimed {}", spec.name),
+        VolumeWork::Local { path, .. } => format!("local {}", path.display()),
+        VolumeWork::Open { directories, .. } => {
+            let each = directories.iter().map(|one| format!("{} {:o} {}", one.path, one.mode, one.gid));
+            format!("open {}", each.collect::<Vec<_>>().join(" "))
         }
+        VolumeWork::Own { paths, group, mode, .. } => format!("own {paths:?} {group} {mode:o}"),
         VolumeWork::Impossible { volume, message } => format!("impossible {volume}: {message}"),
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -537,7 +540,7 @@ fn volumes_hold_what_their_sources_say() {
             "emptyDir: {}",
             expect![[r#"
             engine jobdock-uid-v None
-            open volumes/v/ 777"#]],
+            open volumes/jobdock-uid-v 777 0"#]],
         ),
         ("emptyDir: {medium: Memory, sizeLimit: 1Mi}", expect!["engine jobdock-uid-v Some(1048576)"]),
         ("hostPath: {path: /srv, type: Directory}", expect![[r#"host /srv "Directory""#]]),
@@ -610,11 +613,18 @@ fn volumes_hold_what_their_sources_say() {
             "projected: {sources: [{serviceAccountToken: {path: t, audience: vault}}]}",
             expect![[r#"impossible v: failed to fetch token: serviceaccounts "robot" not found"#]],
         ),
+        ("persistentVolumeClaim: {claimName: c}", expect![[r#"impossible v: persistentvolumeclaim "c" not found"#]]),
         (
-            "persistentVolumeClaim: {claimName: c}",
+            "nfs: {server: s, path: /p}",
             expect![
-                "impossible v: volumes of type persistentVolumeClaim are not supported by jobdock; supported are emptyDir, hostPath, configMap, secret, downwardAPI, projected"
+                "impossible v: volumes of type nfs are not supported by jobdock; supported are emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral"
             ],
+        ),
+        (
+            "emptyDir: {medium: HugePages-2Mi}",
+            expect![[
+                r#"impossible v: emptyDir with medium HugePages-2Mi is not supported by jobdock; supported are "" and Memory"#
+            ]],
         ),
         ("configMap: {name: map, items: [{key: a, path: ../x}]}", expect!["impossible v: invalid path: ../x"]),
     ] {

@@ -209,8 +209,12 @@ async fn what_cannot_run_is_refused_and_says_why() -> Result<()> {
     }
     let no_image = ContainerSpec { image: "jobdock-test/none:1".to_owned(), ..base.clone() };
     assert!(matches!(bench.docker.create(&no_image).await, Err(Error::NoImage(_))));
-    let no_place =
-        Mount { source: MountSource::Bind("/no/such/place".into()), target: "/x".to_owned(), read_only: false };
+    let no_place = Mount {
+        source: MountSource::Bind("/no/such/place".into()),
+        target: "/x".to_owned(),
+        read_only: false,
+        ..Mount::default()
+    };
     let spec = ContainerSpec { mounts: vec![no_place], ..base };
     assert!(matches!(bench.docker.create(&spec).await, Err(Error::Refused(_))));
     Ok(())
@@ -237,6 +241,7 @@ async fn a_spec_arrives_in_the_container() -> Result<()> {
             source: MountSource::Tmpfs { size_bytes: 1 << 20 },
             target: "/mem".to_owned(),
             read_only: false,
+            ..Mount::default()
         }],
         ..bench.shell("a", text)
     };
@@ -313,6 +318,7 @@ async fn volumes_outlive_containers_and_an_upload_can_open_them_to_all() -> Resu
             // The image has files there: without NoCopy they would fill the volume.
             target: "/etc".to_owned(),
             read_only,
+            ..Mount::default()
         }],
         ..bench.shell(suffix, text)
     };
@@ -371,6 +377,7 @@ async fn a_memory_volume_has_its_size_and_is_everybodys() -> Result<()> {
             source: MountSource::Volume(volume.name.clone()),
             target: "/m".to_owned(),
             read_only: false,
+            ..Mount::default()
         }],
         ..bench.shell("a", "stat -c %a /m; df -k /m | tail -n 1 | awk '{print $1, $2}'")
     };

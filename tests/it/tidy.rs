@@ -15,13 +15,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("reconcile", &["metrics"]),
     ("store", &["metrics", "model"]),
     ("runtime", &["model"]),
+    ("feed", &["model", "store", "reconcile"]),
     ("gc", &["model", "store", "reconcile"]),
     ("tenancy", &["model", "store", "reconcile"]),
     ("token", &[]),
     ("admission", &["model", "store"]),
-    ("job", &["metrics", "model", "store", "reconcile", "admission"]),
+    ("job", &["metrics", "model", "store", "reconcile", "feed", "admission"]),
     ("scheduler", &["model", "store", "reconcile"]),
     ("service", &["model", "store", "reconcile"]),
+    ("storage", &["model", "store", "reconcile", "feed", "runtime"]),
     ("pod", &["metrics", "model", "store", "reconcile", "runtime", "token"]),
     ("api", &["metrics", "model", "store", "runtime", "admission", "token"]),
     ("cli", &["model", "daemon", "job"]),
@@ -38,6 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "job",
             "scheduler",
             "service",
+            "storage",
             "pod",
             "api",
         ],
@@ -52,7 +55,6 @@ const IMPURE: &[&str] = &[
     "job/concern.rs",
     "job/controller.rs",
     "job/cronjob.rs",
-    "job/feed.rs",
     "job/tally.rs",
     "job/ttl.rs",
     "pod/mod.rs",
@@ -71,12 +73,14 @@ const IMPURE: &[&str] = &[
     "pod/prober.rs",
     "pod/signals.rs",
     "pod/squeeze.rs",
+    "pod/sub_paths.rs",
     "pod/sweep.rs",
     "pod/volumes.rs",
     "scheduler/mod.rs",
     "scheduler/run.rs",
     "service/mod.rs",
     "service/controller.rs",
+    "storage/controller.rs",
 ];
 
 /// PURE files of the runtime, the rest of which does I/O.
@@ -203,7 +207,7 @@ impl Source {
     fn is_pure(&self) -> bool {
         match self.room.as_str() {
             "model" => true,
-            "job" | "pod" | "scheduler" | "service" => !IMPURE.contains(&self.name.as_str()),
+            "job" | "pod" | "scheduler" | "service" | "storage" => !IMPURE.contains(&self.name.as_str()),
             "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }

@@ -10,6 +10,7 @@ mod core;
 mod network;
 mod node;
 mod pod;
+mod storage;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -172,6 +173,24 @@ const PRINTERS: &[Printer] = &[
         kind: "Namespace",
         columns: &[NAME, text("Status", Text::Own("The status of the namespace")), AGE],
         cells: |object, now| typed(object, now, core::namespace),
+    },
+    Printer {
+        group: "",
+        kind: "PersistentVolume",
+        columns: storage::VOLUME_COLUMNS,
+        cells: |object, now| typed(object, now, storage::volume),
+    },
+    Printer {
+        group: "",
+        kind: "PersistentVolumeClaim",
+        columns: storage::CLAIM_COLUMNS,
+        cells: |object, now| typed(object, now, storage::claim),
+    },
+    Printer {
+        group: "storage.k8s.io",
+        kind: "StorageClass",
+        columns: storage::CLASS_COLUMNS,
+        cells: |object, now| typed(object, now, storage::class),
     },
     Printer {
         group: "",

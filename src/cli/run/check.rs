@@ -12,7 +12,8 @@ use crate::model::kind::Kind;
 use crate::model::yaml::{self, Document};
 
 /// The kinds that `run` takes, in the order in which they are created.
-pub const KINDS: [&str; 6] = ["Namespace", "ConfigMap", "Secret", "ServiceAccount", "Service", "Job"];
+pub const KINDS: [&str; 7] =
+    ["Namespace", "ConfigMap", "Secret", "ServiceAccount", "PersistentVolumeClaim", "Service", "Job"];
 /// What stands in for what the server will mint: the rules want an identity.
 const IDENTITY: Identity<'static> =
     Identity { uid: "00000000-0000-0000-0000-000000000000", suffix: "xxxxx", now: Timestamp::UNIX_EPOCH };

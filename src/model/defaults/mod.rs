@@ -18,6 +18,7 @@ pub mod node;
 pub mod pod;
 pub mod secret;
 pub mod service;
+pub mod storage;
 pub mod volumes;
 
 pub use self::cron_job::cron_job;

@@ -97,9 +97,5 @@ fn azure_disk(disk: &mut AzureDiskVolumeSource) {
 
 fn ephemeral(source: &mut EphemeralVolumeSource) {
     let Some(template) = &mut source.volume_claim_template else { return };
-    set(&mut template.spec.volume_mode, "Filesystem".to_owned());
-    if let Some(resources) = &mut template.spec.resources {
-        containers::resource_list(resources.limits.as_mut());
-        containers::resource_list(resources.requests.as_mut());
-    }
+    super::storage::claim_spec(&mut template.spec);
 }

@@ -53,7 +53,8 @@ fn weight(errors: &mut Errors, weight: i32, path: &Path<'_>) {
     }
 }
 
-fn node_selector(errors: &mut Errors, selector: &NodeSelector, path: &Path<'_>) {
+/// Which nodes: terms, any of which suffices.
+pub fn node_selector(errors: &mut Errors, selector: &NodeSelector, path: &Path<'_>) {
     let path = path.child("nodeSelectorTerms");
     if selector.node_selector_terms.is_empty() {
         errors.required(&path, "must have at least one node selector term");

@@ -9,6 +9,8 @@ use k8s_openapi::api::core::v1::{
     Affinity, Container, NodeAffinity, NodeSelectorTerm, PodSchedulingGate, PodSpec, Toleration,
 };
 
+use serde::Serialize;
+
 use super::{names, scheduling, text};
 use crate::model::field::{Errors, Json, Path, same};
 
@@ -178,8 +180,8 @@ fn only_adds(new: &NodeSelectorTerm, old: &NodeSelectorTerm) -> bool {
 }
 
 /// The names of the changed fields. Differs: upstream prints a diff of its Go structs.
-fn changed(new: &PodSpec, old: &PodSpec) -> String {
-    let fields = |spec: &PodSpec| match serde_json::to_value(spec) {
+pub fn changed<T: Serialize>(new: &T, old: &T) -> String {
+    let fields = |spec: &T| match serde_json::to_value(spec) {
         Ok(serde_json::Value::Object(fields)) => fields,
         Ok(_) | Err(_) => serde_json::Map::new(),
     };

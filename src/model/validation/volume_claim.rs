@@ -1,14 +1,100 @@
-//! Owns the rules of volumes that claim storage: by a claim's name, or by a claim made for the pod.
-//! Never binds a claim.
+//! Owns the rules of PersistentVolumeClaims, and of volumes that claim storage: by a claim's name, or by a claim made for
+//! the pod. Never binds a claim.
 //!
-//! Parity: core's `ValidatePersistentVolumeClaimSpec` and `validateEphemeralVolumeSource` at 1.32.
+//! Parity: core's `ValidatePersistentVolumeClaim`, its updates and `validateEphemeralVolumeSource` at 1.32.
 
-use k8s_openapi::api::core::v1::{EphemeralVolumeSource, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource};
+use std::cmp::Ordering;
 
-use super::{amount, labels, metadata, names, resources};
-use crate::model::field::{Errors, Json, Path};
+use k8s_openapi::api::core::v1::{
+    EphemeralVolumeSource, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::pod_update::changed;
+use super::{amount, labels, metadata, names, resources, text};
+use crate::model::field::{Errors, FieldError, Json, Path, same};
 
 const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+
+/// The storage class of a claim, as it was named before there was a field.
+const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+
+/// Every problem of a new claim.
+pub fn create(claim: &PersistentVolumeClaim) -> Vec<FieldError> {
+    let mut errors = Errors::new();
+    metadata::create(&mut errors, &claim.metadata, true, metadata::subdomain_name);
+    spec(&mut errors, &claim.spec.clone().unwrap_or_default(), &Path::new("spec"));
+    errors.into_vec()
+}
+
+/// Every problem of an update.
+pub fn update(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim) -> Vec<FieldError> {
+    let mut errors = Errors::new();
+    metadata::update(&mut errors, &new.metadata, &old.metadata);
+    let bound = new.status.as_ref().is_some_and(|status| text(&status.phase) == "Bound");
+    let capacity = old.status.as_ref().and_then(|status| status.capacity.as_ref()?.get("storage").cloned());
+    let annotation = |claim: &PersistentVolumeClaim| claim.metadata.annotations.as_ref()?.get(OLD_CLASS).cloned();
+    let (annotated, annotated_before) = (annotation(new), annotation(old));
+    let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
+    let path = Path::new("spec");
+    spec(&mut errors, &new, &path);
+    let mut rest = new.clone();
+    rest.volume_attributes_class_name.clone_from(&old.volume_attributes_class_name);
+    if text(&old.volume_name).is_empty() {
+        rest.volume_name.clone_from(&old.volume_name);
+    }
+    // A class may be named where there was none: upstream's way to a default class that came later.
+    if old.storage_class_name.is_none() && (annotated_before.is_none() || annotated_before == new.storage_class_name) {
+        rest.storage_class_name = None;
+    } else if annotated != annotated_before {
+        let path = Path::new("metadata");
+        let path = path.child("annotations");
+        errors.invalid(&path.key(OLD_CLASS), &annotated.unwrap_or_default(), "field is immutable");
+    }
+    if bound {
+        rest.resources.clone_from(&old.resources);
+    }
+    if !same(&rest, &old) {
+        let words = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
+                     claims";
+        errors.forbidden(&path, &format!("{words}\n{}", changed(&rest, &old)));
+    }
+    shrunk(&mut errors, (&new, &old), capacity.as_ref(), &path.child("resources"));
+    let mode = new.volume_mode.clone().unwrap_or_default();
+    errors.immutable(&Path::new("volumeMode"), &new.volume_mode, &old.volume_mode, &mode);
+    errors.into_vec()
+}
+
+/// A size may fall, but not to what there is already.
+fn shrunk(
+    errors: &mut Errors,
+    (new, old): (&PersistentVolumeClaimSpec, &PersistentVolumeClaimSpec),
+    capacity: Option<&Quantity>,
+    path: &Path<'_>,
+) {
+    let (Some(new), Some(old)) = (size(new), size(old)) else { return };
+    let zero = Quantity("0".to_owned());
+    if amount::compare(new, old) == Ordering::Less
+        && amount::compare(new, capacity.unwrap_or(&zero)) != Ordering::Greater
+    {
+        errors.forbidden(&path.child("requests").child("storage"), "field can not be less than status.capacity");
+    }
+}
+
+fn size(spec: &PersistentVolumeClaimSpec) -> Option<&Quantity> {
+    spec.resources.as_ref()?.requests.as_ref()?.get("storage")
+}
+
+/// Every problem of a status update.
+pub fn update_status(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim) -> Vec<FieldError> {
+    let mut errors = Errors::new();
+    metadata::update(&mut errors, &new.metadata, &old.metadata);
+    let path = Path::new("spec");
+    if new.spec.as_ref().is_none_or(|spec| spec.access_modes.as_ref().is_none_or(Vec::is_empty)) {
+        errors.required(&path.child("accessModes"), "");
+    }
+    errors.into_vec()
+}
 
 /// A claim by its name.
 pub fn reference(errors: &mut Errors, source: &PersistentVolumeClaimVolumeSource, path: &Path<'_>) {
@@ -41,7 +127,8 @@ fn spec(errors: &mut Errors, spec: &PersistentVolumeClaimSpec, path: &Path<'_>) 
     data_sources(errors, spec, path);
 }
 
-fn access_modes(errors: &mut Errors, modes: &[String], path: &Path<'_>) {
+/// What a claim asks for, or a volume offers.
+pub fn access_modes(errors: &mut Errors, modes: &[String], path: &Path<'_>) {
     for mode in modes {
         errors.one_of(path, mode, ACCESS_MODES);
     }
@@ -53,8 +140,7 @@ fn access_modes(errors: &mut Errors, modes: &[String], path: &Path<'_>) {
 }
 
 fn storage(errors: &mut Errors, spec: &PersistentVolumeClaimSpec, path: &Path<'_>) {
-    let requests = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-    match requests.and_then(|requests| requests.get("storage")) {
+    match size(spec) {
         None => errors.required(path, ""),
         Some(size) if amount::is_negative(size) || amount::of(size).is_zero() => {
             errors.invalid(path, &size.0, "must be greater than zero")

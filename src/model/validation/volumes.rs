@@ -129,7 +129,8 @@ fn image(errors: &mut Errors, source: &ImageVolumeSource, subject: Subject, path
     container::pull_policy(errors, text(&source.pull_policy), &path.child("pullPolicy"));
 }
 
-fn host_path(errors: &mut Errors, source: &HostPathVolumeSource, path: &Path<'_>) {
+/// A path of the machine.
+pub fn host_path(errors: &mut Errors, source: &HostPathVolumeSource, path: &Path<'_>) {
     if errors.required_if_empty(&path.child("path"), &source.path) {
         return;
     }

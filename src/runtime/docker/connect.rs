@@ -66,7 +66,8 @@ fn agree(newest: &str, oldest: &str) -> Result<String, String> {
     Ok(format!("{}.{}", agreed.0, agreed.1))
 }
 
-fn number(text: &str) -> Option<(u32, u32)> {
+/// `1.41` as two numbers.
+pub(super) fn number(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.split('.').map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??))
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 use super::wire::Ask;
-use super::{Docker, READ_LIMIT};
+use super::{Docker, READ_LIMIT, files};
 use crate::runtime::failure::Act;
 use crate::runtime::reply::{ContainerLine, ContainerReply, container_seen};
 use crate::runtime::{ContainerSeen, ContainerSpec, Error, LABEL_STORE, Seen, convert};
@@ -118,6 +118,7 @@ async fn create_again(docker: &Docker, spec: &ContainerSpec) -> Result<(), Error
 
 async fn create_once(docker: &Docker, spec: &ContainerSpec) -> Result<(), Error> {
     let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+    let spec = &files::mountable(docker, spec).await?;
     let body = convert::create_body(spec, &docker.inner.store_id);
     let call = async {
         match docker.inner.bollard.create_container(Some(options), body).await {

@@ -16,6 +16,7 @@ mod connect;
 mod containers;
 mod dial;
 mod events;
+mod files;
 mod images;
 mod logs;
 mod sessions;
@@ -23,6 +24,7 @@ mod tls;
 mod volumes;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +39,8 @@ use super::failure::Act;
 use super::reply::{self, BridgeReply, InfoReply, VersionReply};
 use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
-    ContainerSeen, ContainerSpec, EngineSeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime, VolumeSeen,
-    VolumeSpec,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime,
+    VolumeSeen, VolumeSpec,
 };
 
 /// Time for a reply that only reads. An engine under load takes seconds; one that hangs on a broken container (D3)
@@ -87,6 +89,11 @@ impl Docker {
     /// Where the engine is: `unix:///var/run/docker.sock`.
     pub fn endpoint(&self) -> &str {
         self.inner.wire.endpoint()
+    }
+
+    /// Whether the engine speaks this version of its API.
+    fn speaks(&self, version: (u32, u32)) -> bool {
+        connect::number(&self.inner.version.api_version).is_some_and(|newest| newest >= version)
     }
 
     fn wire(&self) -> &Wire {
@@ -196,6 +203,18 @@ impl Runtime for Docker {
 
     async fn upload(&self, name: &str, path: &str, tar: Bytes) -> Result<(), Error> {
         containers::upload(self, name, path, tar).await
+    }
+
+    async fn entry(&self, name: &str, path: &str) -> Result<Option<EntrySeen>, Error> {
+        files::entry(self, name, path).await
+    }
+
+    async fn volume_bytes(&self, names: &[String]) -> Result<BTreeMap<String, u64>, Error> {
+        files::volume_bytes(self, names).await
+    }
+
+    async fn written_bytes(&self, name: &str) -> Result<Option<u64>, Error> {
+        files::written_bytes(self, name).await
     }
 
     fn hints(&self) -> BoxStream<'static, Hint> {

@@ -33,8 +33,8 @@ use self::engine::Engine;
 use super::sandbox::SANDBOX_IMAGE;
 use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
-    ContainerSeen, ContainerSpec, EngineSeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime, VolumeSeen,
-    VolumeSpec,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime,
+    VolumeSeen, VolumeSpec,
 };
 
 /// The calls of [`Runtime`], to count them and to make one fail.
@@ -82,6 +82,12 @@ pub enum Call {
     SignalExec,
     /// [`Runtime::dial`].
     Dial,
+    /// [`Runtime::entry`].
+    Entry,
+    /// [`Runtime::volume_bytes`].
+    VolumeBytes,
+    /// [`Runtime::written_bytes`].
+    WrittenBytes,
 }
 
 /// How a call fails.
@@ -197,6 +203,11 @@ impl Fake {
     /// Takes an image away, until it is pulled.
     pub fn forget_image(&self, reference: &str) {
         self.engine().absent_images.insert(reference.to_owned());
+    }
+
+    /// Says how many bytes a volume holds, or a container has written.
+    pub fn set_size(&self, name: &str, bytes: u64) {
+        self.engine().bytes.insert(name.to_owned(), bytes);
     }
 
     /// The archives that were uploaded to a container that is still there, by path.
@@ -382,6 +393,22 @@ impl Runtime for Fake {
 
     async fn upload(&self, name: &str, path: &str, tar: Bytes) -> Result<(), Error> {
         self.call(Call::Upload, |engine, _| engine.upload(name, path, tar)).await
+    }
+
+    async fn entry(&self, name: &str, path: &str) -> Result<Option<EntrySeen>, Error> {
+        self.call(Call::Entry, |engine, _| engine.entry(name, path)).await
+    }
+
+    async fn volume_bytes(&self, names: &[String]) -> Result<BTreeMap<String, u64>, Error> {
+        self.call(Call::VolumeBytes, |engine, _| {
+            let known = names.iter().filter_map(|name| Some((name.clone(), *engine.bytes.get(name)?)));
+            Ok(known.collect())
+        })
+        .await
+    }
+
+    async fn written_bytes(&self, name: &str) -> Result<Option<u64>, Error> {
+        self.call(Call::WrittenBytes, |engine, _| Ok(engine.bytes.get(name).copied())).await
     }
 
     fn hints(&self) -> BoxStream<'static, Hint> {

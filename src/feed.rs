@@ -1,4 +1,4 @@
-//! Owns how the loops of this room are fed: changes become keys, from the start and again after each break of the watch.
+//! Owns how loops over objects are fed: changes become keys, from the start and again after each break of the watch.
 //! Never knows what a key is looked at for.
 
 use std::collections::BTreeSet;

@@ -1,0 +1,94 @@
+//! Owns the looks at files: of containers, of volumes, and how much they hold; and the way to mount part of a volume.
+//! Never writes one: `containers::upload` does.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+
+use super::containers::{check_name, form};
+use super::wire::Ask;
+use super::{Docker, READ_LIMIT};
+use crate::runtime::failure::Act;
+use crate::runtime::reply::{self, SizeReply, UsageReply, VolumeReply};
+use crate::runtime::{ContainerSpec, EntrySeen, Error, Mount, MountSource};
+
+/// Bytes of an archive in which its first entry's header is found: a block, and room for what may stand before it.
+const HEADER_BYTES: usize = 8 * 1024;
+/// Time to measure: the engine walks through all that it has.
+const MEASURE_LIMIT: Duration = Duration::from_secs(300);
+/// The API since which a part of a volume can be mounted.
+const SUB_PATHS: (u32, u32) = (1, 45);
+/// The API since which a mount can be read-only with all below it.
+const RECURSIVE_READ_ONLY: (u32, u32) = (1, 44);
+
+/// Looks at the head of the archive that the engine makes of the path, and leaves the rest unread.
+pub(super) async fn entry(docker: &Docker, name: &str, path: &str) -> Result<Option<EntrySeen>, Error> {
+    check_name(name)?;
+    let ask = Ask::get(Act::Read, name, format!("/containers/{name}/archive?path={}", form(path)));
+    let read = async {
+        let response = match docker.wire().open(ask).await {
+            Ok(Some(response)) => response,
+            Ok(None) => return Ok(None),
+            Err(Error::Refused(words)) if is_missing(&words) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut body = response.into_body();
+        let mut head = Vec::new();
+        while head.len() < HEADER_BYTES {
+            let Some(frame) = body.frame().await else { break };
+            let frame = frame.map_err(|error| docker.wire().unreachable(error))?;
+            head.extend(frame.data_ref().into_iter().flatten());
+        }
+        reply::entry_seen(&head).map(Some).ok_or_else(|| Error::Engine(format!("{path} of {name} cannot be read")))
+    };
+    docker.wire().within(READ_LIMIT, read).await
+}
+
+fn is_missing(words: &str) -> bool {
+    let words = words.to_lowercase();
+    ["could not find the file", "no such file", "not found"].iter().any(|sign| words.contains(sign))
+}
+
+pub(super) async fn volume_bytes(docker: &Docker, names: &[String]) -> Result<BTreeMap<String, u64>, Error> {
+    // Engines before API 1.42 do not know the type and measure everything.
+    let ask = Ask::get(Act::Read, "the volumes' sizes", "/system/df?type=volume".to_owned());
+    let reply: UsageReply = docker.wire().read(MEASURE_LIMIT, ask).await?;
+    let mut all = reply::volume_bytes(reply);
+    all.retain(|name, _| names.contains(name));
+    Ok(all)
+}
+
+pub(super) async fn written_bytes(docker: &Docker, name: &str) -> Result<Option<u64>, Error> {
+    check_name(name)?;
+    let ask = Ask::get(Act::Read, name, format!("/containers/{name}/json?size=true"));
+    match docker.wire().read::<SizeReply>(MEASURE_LIMIT, ask).await {
+        Ok(reply) => Ok(reply.written()),
+        Err(Error::NoContainer(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The spec with mounts that this engine knows. One that cannot mount a part of a volume is given its place in the host's
+/// files; the caller has seen that no link leads out of the volume.
+pub(super) async fn mountable<'a>(docker: &Docker, spec: &'a ContainerSpec) -> Result<Cow<'a, ContainerSpec>, Error> {
+    if spec.mounts.iter().any(|mount| mount.recursive_read_only) && !docker.speaks(RECURSIVE_READ_ONLY) {
+        return Err(Error::Refused("this engine has no recursive read-only mounts: Docker 25 has".to_owned()));
+    }
+    let part = |mount: &Mount| matches!(mount.source, MountSource::SubPath { .. });
+    if docker.speaks(SUB_PATHS) || !spec.mounts.iter().any(part) {
+        return Ok(Cow::Borrowed(spec));
+    }
+    let mut spec = spec.clone();
+    for mount in &mut spec.mounts {
+        if let MountSource::SubPath { volume, path } = &mount.source {
+            check_name(volume)?;
+            let look = Ask::get(Act::Read, volume, format!("/volumes/{volume}"));
+            let found: VolumeReply = docker.wire().read(READ_LIMIT, look).await?;
+            mount.source = MountSource::Bind(Path::new(&found.mountpoint).join(path));
+        }
+    }
+    Ok(Cow::Owned(spec))
+}

@@ -1,0 +1,149 @@
+//! Claims and volumes: what becomes of each, one line per case.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jobdock::model::claims::{self, Standing};
+use jobdock::storage::plan::{self, Facts};
+use jobdock::storage::users::Use;
+use jobdock::storage::{provision, reclaim};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+
+use super::pod_house::from_yaml;
+
+fn claim(more: &str) -> PersistentVolumeClaim {
+    from_yaml(&format!(
+        "{{metadata: {{name: c, namespace: default, uid: u1, finalizers: [kubernetes.io/pvc-protection]{more}"
+    ))
+}
+
+const ASKS: &str = "accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}";
+
+fn asking(spec: &str) -> PersistentVolumeClaim {
+    claim(&format!("}}, spec: {{{ASKS}{spec}}}}}"))
+}
+
+fn volume(name: &str, spec: &str, phase: &str) -> PersistentVolume {
+    from_yaml(&format!(
+        "{{metadata: {{name: {name}}}, spec: {{accessModes: [ReadWriteOnce], hostPath: {{path: /srv}}{spec}}}, \
+         status: {{phase: {phase}}}}}"
+    ))
+}
+
+/// What the plan does, in a line.
+fn told(claim: &PersistentVolumeClaim, volumes: &[PersistentVolume], used: Use) -> String {
+    let classes: [StorageClass; 1] = [provision::default_class()];
+    let facts = Facts { claim, volumes, classes: &classes, used, node: "node", engine: true };
+    let plan = plan::claim(&facts, Timestamp::UNIX_EPOCH);
+    let mut out: Vec<String> = plan.events.iter().map(|said| said.reason.to_owned()).collect();
+    out.extend(plan.create.map(|volume| format!("create {}", volume.metadata.name.unwrap_or_default())));
+    out.extend(plan.make.map(|spec| format!("make {}", spec.name)));
+    if let Some(next) = plan.claim {
+        let phase = next.status.and_then(|status| status.phase).unwrap_or_default();
+        let spec = next.spec.unwrap_or_default();
+        let class = spec.storage_class_name.unwrap_or_default();
+        let finalizers = next.metadata.finalizers.unwrap_or_default().len();
+        out.push(format!("claim {phase} {class:?} {:?} {finalizers}", spec.volume_name.unwrap_or_default()));
+    }
+    out.join(", ")
+}
+
+#[test]
+fn a_claim_is_bound_made_for_or_waits() {
+    let (idle, wanted) = (Use::default(), Use { scheduled: false, wanted: true });
+    let small = || volume("small", ", capacity: {storage: 1Gi}", "Available");
+    let large = || volume("large", ", capacity: {storage: 5Gi}", "Available");
+    let tiny = || volume("tiny", ", capacity: {storage: 1Mi}", "Available");
+    let standard = ", storageClassName: standard";
+    let made = provision::volume(&asking(standard), &provision::default_class());
+    for (case, claim, volumes, used, expected) in [
+        ("no class named", asking(""), vec![], idle, r#"claim  "standard" "" 1"#),
+        ("no pod yet", asking(standard), vec![], idle, "WaitForFirstConsumer"),
+        ("a pod wants it", asking(standard), vec![], wanted, r#"claim  "standard" "" 1"#),
+        ("without a class", asking(", storageClassName: ''"), vec![], wanted, "FailedBinding"),
+        ("no such class", asking(", storageClassName: no"), vec![], wanted, "ProvisioningFailed"),
+        (
+            "the smallest that fits",
+            asking(", storageClassName: ''"),
+            vec![tiny(), large(), small()],
+            idle,
+            r#"claim Bound "" "small" 1"#,
+        ),
+        ("too small", asking(", storageClassName: ''"), vec![tiny()], idle, "FailedBinding"),
+        (
+            "asked for by name",
+            asking(", storageClassName: '', volumeName: large"),
+            vec![small(), large()],
+            idle,
+            r#"claim Bound "" "large" 1"#,
+        ),
+        (
+            "asked for and too small",
+            asking(", storageClassName: '', volumeName: tiny"),
+            vec![tiny()],
+            idle,
+            "VolumeMismatch",
+        ),
+        (
+            "one was made for it",
+            asking(standard),
+            vec![made],
+            wanted,
+            r#"ProvisioningSucceeded, make jobdock-pvc-u1, claim Bound "standard" "pvc-u1" 1"#,
+        ),
+    ] {
+        assert_eq!(told(&claim, &volumes, used), expected, "{case}");
+    }
+}
+
+#[test]
+fn a_claim_that_goes_is_held_by_the_pods_that_name_it() {
+    let going = claim(&format!(", deletionTimestamp: '2026-01-01T00:00:00Z'}}, spec: {{{ASKS}}}}}"));
+    assert_eq!(told(&going, &[], Use { scheduled: true, wanted: false }), "");
+    assert_eq!(told(&going, &[], Use::default()), r#"claim  "" "" 0"#);
+}
+
+#[test]
+fn a_volume_whose_claim_went_is_reclaimed_as_its_policy_says() {
+    let kept = ", capacity: {storage: 1Gi}, claimRef: {namespace: default, name: c, uid: gone}";
+    for (policy, phase, expected) in [
+        ("Retain", "Bound", "Released"),
+        ("Delete", "Bound", "Released"),
+        ("Retain", "Released", "-"),
+        ("Delete", "Released", "Failed"),
+        ("Recycle", "Released", "Failed"),
+    ] {
+        let one = volume("v", &format!("{kept}, persistentVolumeReclaimPolicy: {policy}"), phase);
+        let plan = reclaim::volume(&one, None, Timestamp::UNIX_EPOCH);
+        let next = plan.volume.and_then(|volume| volume.status?.phase);
+        assert_eq!(next.as_deref().unwrap_or("-"), expected, "{policy} {phase}");
+        assert_eq!(plan.remove, None, "only what we made is removed");
+    }
+    let mut made = provision::volume(&asking(""), &provision::default_class());
+    made.status.get_or_insert_default().phase = Some("Released".to_owned());
+    let plan = reclaim::volume(&made, None, Timestamp::UNIX_EPOCH);
+    assert_eq!(plan.remove.as_deref(), Some("jobdock-pvc-u1"));
+}
+
+#[test]
+fn a_pod_waits_for_its_claims_in_the_schedulers_words() {
+    let pod: Pod = from_yaml(
+        "{metadata: {name: p, namespace: default, uid: u}, spec: {containers: [], volumes: [{name: v, \
+         persistentVolumeClaim: {claimName: c}}]}}",
+    );
+    let bound = from_yaml(
+        "{metadata: {name: c, annotations: {pv.kubernetes.io/bind-completed: 'yes'}}, spec: {volumeName: v}}",
+    );
+    let words = |text: &str| Standing::Unschedulable(text.to_owned());
+    for (claim, waits, expected) in [
+        (None, false, words("persistentvolumeclaim \"c\" not found")),
+        (Some(asking("")), false, words("pod has unbound immediate PersistentVolumeClaims")),
+        (Some(asking("")), true, Standing::Binding),
+        (Some(bound), false, Standing::Ready),
+    ] {
+        let claims: BTreeMap<String, PersistentVolumeClaim> =
+            claim.into_iter().map(|claim| ("c".to_owned(), claim)).collect();
+        assert_eq!(claims::standing(&pod, |name| claims.get(name), |_| waits), expected);
+    }
+}
