@@ -86,6 +86,7 @@ pub mod gc;
 pub mod job;
 pub mod model;
 pub mod pod;
+pub mod quota;
 pub mod reconcile;
 pub mod runtime;
 pub mod scheduler;

@@ -39,7 +39,6 @@ pub mod phase;
 pub mod plan;
 pub mod probe;
 pub mod prober;
-pub mod qos;
 pub mod quantity;
 pub mod restart;
 pub mod spec;
