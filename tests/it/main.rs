@@ -8,6 +8,7 @@ mod cli_plan;
 mod cli_run;
 mod cli_terminal;
 mod cli_usage;
+mod cluster_acts;
 mod control_plane;
 mod examples;
 mod gang_docker;

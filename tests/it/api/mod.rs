@@ -14,6 +14,7 @@ mod negotiate;
 mod patch;
 mod priority;
 mod protobuf;
+mod quota;
 mod selector;
 mod serve;
 mod streams;
