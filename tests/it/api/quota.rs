@@ -69,7 +69,7 @@ async fn room_comes_back_with_what_is_deleted_and_goes_with_what_the_quota_takes
         "Forbidden",
         "configmaps \"two\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=1, limited: configmaps=1",
     );
-    let applied = "{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\"}";
+    let applied = "{apiVersion: v1, kind: ConfigMap, metadata: {name: two}}";
     let apply = format!("{MAPS}/two?fieldManager=me");
     let headers = [("content-type", "application/apply-patch+yaml")];
     assert_eq!(face.send(http::Method::PATCH, &apply, &headers, applied).await.code, 403);
