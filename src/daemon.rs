@@ -22,6 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::directory::connect;
 use self::directory::{Directory, Refusal, Socket};
 use self::part::{Failures, Part};
+pub use crate::api::Limits;
 use crate::api::accounts::Accounts;
 use crate::api::{ApiState, Listeners};
 use crate::job::backoff::Delays;
@@ -29,8 +30,10 @@ use crate::model::object::Object;
 use crate::model::priority;
 use crate::pod::agent::Agent;
 use crate::pod::core::{Credentials, reach};
+pub use crate::pod::pressure::{DEFAULT as DEFAULT_THRESHOLDS, Threshold, thresholds};
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
+pub use crate::store::logs::Limits as LogLimits;
 use crate::store::{self, Store, Write};
 use crate::token::{self, Signer};
 use crate::{api, gc, job, pod, quota, runtime, scheduler, service, tenancy};
@@ -63,10 +66,16 @@ pub struct Config {
     pub stop_pods_on_exit: bool,
     /// Whether service accounts may call the API.
     pub account_access: bool,
+    /// How much clients may ask of the API at once.
+    pub limits: Limits,
     /// First delay before a failed pod is tried again.
     pub backoff_base: SignedDuration,
     /// Longest such delay.
     pub backoff_cap: SignedDuration,
+    /// When this machine is short of something.
+    pub thresholds: Vec<Threshold>,
+    /// How much container output is kept.
+    pub logs: LogLimits,
 }
 
 /// Why a daemon does not run.
@@ -119,6 +128,8 @@ pub struct Daemon {
     api: Part,
     controllers: Part,
     node: Part,
+    /// What runs the pods; none where nothing does.
+    engine: Option<Arc<dyn runtime::Runtime>>,
     store: Store,
     _socket: Socket,
     /// Last, so that the lock is held until the database is closed.
@@ -132,6 +143,7 @@ impl Daemon {
         raise_file_limit();
         let told = |source: store::Error| Error::Store { directory: config.data_dir.display().to_string(), source };
         let store = Store::open(&config.data_dir).map_err(told)?;
+        store.logs().limit(config.logs);
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
         tenancy::found(&store).await.map_err(told)?;
         make_priority_classes(&store).await.map_err(told)?;
@@ -152,23 +164,35 @@ impl Daemon {
         controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
         controllers.spawn(|stop| service::run(store.clone(), stop));
         let node = Part::new("node agent", &failures);
-        let talking = engine.clone();
+        let (talking, kept) = (engine.clone(), engine.clone());
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
             let credentials = Credentials { signer: Some(signer.clone()), api: reach(&listeners.tcp_addresses()) };
             let node_name = pod::node::default_name();
             controllers.spawn(|stop| scheduler::run(store.clone(), node_name.clone(), stop));
-            let agent = Agent { store, runtime, data_dir, node_name, credentials };
+            let thresholds = config.thresholds.clone();
+            let agent = Agent { store, runtime, data_dir, thresholds, node_name, credentials };
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);
         let accounts = Accounts::new(store.clone()).with_signer(signer, config.account_access);
         api.spawn(|stop| {
-            let state = ApiState::new(store.clone(), stop.clone()).with_accounts(accounts).with_runtime(talking);
-            api::serve(state, listeners, stop)
+            let state = ApiState::limited(store.clone(), stop.clone(), config.limits);
+            api::serve(state.with_accounts(accounts).with_runtime(talking), listeners, stop)
         });
         let stop_pods_on_exit = config.stop_pods_on_exit;
-        Ok(Self { address, failures, stop_pods_on_exit, api, controllers, node, store, directory, _socket: socket })
+        Ok(Self {
+            address,
+            failures,
+            stop_pods_on_exit,
+            api,
+            controllers,
+            node,
+            engine: kept,
+            store,
+            directory,
+            _socket: socket,
+        })
     }
 
     /// Where the HTTPS API listens.
@@ -190,11 +214,11 @@ impl Daemon {
     /// Stops everything in order. Containers run on, for the next daemon to adopt, unless the daemon was started to
     /// stop them.
     pub async fn shutdown(self) -> Result<(), Error> {
-        let Self { api, controllers, node, store, directory, .. } = self;
+        let Self { api, controllers, node, engine, store, directory, .. } = self;
         api.stop().await;
         controllers.stop().await;
         if self.stop_pods_on_exit
-            && let Err(error) = farewell::end_pods(&store).await
+            && let Err(error) = farewell::end_pods(&store, engine.as_deref()).await
         {
             tracing::error!(error = &error as &dyn std::error::Error, "pods could not be ended and run on");
         }

@@ -70,7 +70,7 @@ enum Fate {
 
 /// Collects until `stop`. Begins with a look at everything, so that nothing is lost over a restart.
 pub async fn run(store: Store, stop: CancellationToken) {
-    let queue = Queue::new();
+    let queue = Queue::new("garbage_collector");
     let reconcile = |subject: Subject| {
         let store = store.clone();
         async move {

@@ -38,18 +38,19 @@
 //! | Room | Owns | May import |
 //! |---|---|---|
 //! | [`model`] | the kinds served (one table), decoding, defaults, validation, selectors, quantities, YAML in | nothing of ours |
-//! | [`reconcile`] | the keyed work queue: dedupe, delay, one run per key, back-off on error | nothing of ours |
-//! | [`store`] | SQLite, `commit`, change log, watch fan-out, compaction, kept container logs | `model` |
+//! | [`metrics`] | what is counted, and its text; every room may report there | nothing of ours |
+//! | [`reconcile`] | the keyed work queue: dedupe, delay, one run per key, back-off on error | `metrics` |
+//! | [`store`] | SQLite, `commit`, change log, watch fan-out, compaction, kept container logs | `metrics`, `model` |
 //! | [`runtime`] | the trait of a container engine and its plain data; Docker and a fake | `model` |
 //! | [`gc`] | what happens to an object whose owner or namespace goes | `model`, `store`, `reconcile` |
 //! | [`tenancy`] | what every namespace has: its `default` account, the authority's certificate | `model`, `store`, `reconcile` |
 //! | [`token`] | service account tokens: claims, signature, check | nothing of ours |
 //! | [`admission`] | what a pod's namespace gives it and holds it to, before it is stored | `model`, `store` |
-//! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `model`, `store`, `reconcile`, `admission` |
+//! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `metrics`, `model`, `store`, `reconcile`, `admission` |
 //! | [`scheduler`] | which pods the node takes, and in which order: a pure plan, and the loop that carries it out | `model`, `store`, `reconcile` |
 //! | [`service`] | which addresses stand behind a Service: Endpoints and EndpointSlices by a pure plan | `model`, `store`, `reconcile` |
-//! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `model`, `store`, `reconcile`, `runtime`, `token` |
-//! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `model`, `store`, `runtime`, `admission`, `token` |
+//! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `metrics`, `model`, `store`, `reconcile`, `runtime`, `token` |
+//! | [`api`] | verbs over the table of kinds, watch, patch, tables, discovery, pod streams | `metrics`, `model`, `store`, `runtime`, `admission`, `token` |
 //! | [`cli`] | one file per command; a Kubernetes client | `model`, `daemon`; `plan` the pure core of `job` |
 //! | [`daemon`] | wiring, start order, ordered shutdown | all but `cli` |
 //!
@@ -84,6 +85,7 @@ pub mod cli;
 pub mod daemon;
 pub mod gc;
 pub mod job;
+pub mod metrics;
 pub mod model;
 pub mod pod;
 pub mod quota;

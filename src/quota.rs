@@ -48,7 +48,7 @@ struct Ledger {
 
 /// Counts until `stop`.
 pub async fn run(store: Store, stop: CancellationToken) {
-    let queue = Queue::new();
+    let queue = Queue::new("quota");
     let seen = Arc::new(Mutex::new(Seen::default()));
     let reconcile = |namespace: String| {
         let (store, seen) = (store.clone(), Arc::clone(&seen));

@@ -11,19 +11,28 @@
 //! A key that is added while it runs runs once more afterwards, so whoever adds a key after changing a fact knows that
 //! a run begins after the change. Parity: the semantics of client-go's `workqueue`.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use rand::Rng;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::{QueueLabels, metrics};
+
+/// Failures of one key in a row that nobody need hear of: somebody wrote first, or the engine was busy, and the next
+/// run goes well.
+const QUIET_FAILURES: u32 = 3;
 /// Delay after the first failure. Long enough that a conflict's winner has finished; upstream's 5 ms serves remote
 /// conflicts that a single process does not have.
 pub const BACKOFF_BASE: Duration = Duration::from_millis(50);
@@ -41,8 +50,8 @@ struct Shared<K> {
 
 struct State<K> {
     ready: VecDeque<K>,
-    /// The keys in `ready`.
-    queued: HashSet<K>,
+    /// The keys in `ready`, and since when they are.
+    queued: HashMap<K, Instant>,
     /// True where the key was added meanwhile.
     running: HashMap<K, bool>,
     /// By instant, and by order of arrival among equals.
@@ -52,6 +61,29 @@ struct State<K> {
     arrivals: u64,
     /// Failures in a row.
     failures: HashMap<K, u32>,
+    counts: Counts,
+}
+
+/// What is told of this queue.
+struct Counts {
+    adds: Counter,
+    depth: Gauge,
+    waited: Histogram,
+    worked: Histogram,
+    retries: Counter,
+}
+
+impl Counts {
+    fn new(name: &'static str) -> Self {
+        let (all, labels) = (metrics(), QueueLabels { name });
+        Self {
+            adds: all.queue_adds.get_or_create_owned(&labels),
+            depth: all.queue_depth.get_or_create_owned(&labels),
+            waited: all.queue_seconds.get_or_create_owned(&labels),
+            worked: all.work_seconds.get_or_create_owned(&labels),
+            retries: all.queue_retries.get_or_create_owned(&labels),
+        }
+    }
 }
 
 impl<K> Clone for Queue<K> {
@@ -60,23 +92,18 @@ impl<K> Clone for Queue<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash + Send + 'static> Default for Queue<K> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
-    /// An empty queue.
-    pub fn new() -> Self {
+    /// An empty queue; `name` is what metrics call it.
+    pub fn new(name: &'static str) -> Self {
         let state = State {
             ready: VecDeque::new(),
-            queued: HashSet::new(),
+            queued: HashMap::new(),
             running: HashMap::new(),
             delayed: BTreeMap::new(),
             due: HashMap::new(),
             arrivals: 0,
             failures: HashMap::new(),
+            counts: Counts::new(name),
         };
         Self(Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }))
     }
@@ -103,13 +130,13 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
         E: Debug + Display + Send + 'static,
     {
         let mut tasks = JoinSet::new();
-        let mut keys: HashMap<Id, K> = HashMap::new();
+        let mut keys: HashMap<Id, (K, Instant)> = HashMap::new();
         loop {
             while tasks.len() < workers
                 && let Some(key) = self.take()
             {
                 let id = tasks.spawn(reconcile(key.clone())).id();
-                keys.insert(id, key);
+                keys.insert(id, (key, Instant::now()));
             }
             let due = self.next_due();
             tokio::select! {
@@ -130,7 +157,10 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
         let mut state = self.lock();
         state.ripen(Instant::now());
         let key = state.ready.pop_front()?;
-        state.queued.remove(&key);
+        if let Some(since) = state.queued.remove(&key) {
+            state.counts.waited.observe(since.elapsed().as_secs_f64());
+        }
+        state.counts.depth.dec();
         state.running.insert(key.clone(), false);
         Some(key)
     }
@@ -141,7 +171,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
 
     fn ended<E: Debug + Display>(
         &self,
-        keys: &mut HashMap<Id, K>,
+        keys: &mut HashMap<Id, (K, Instant)>,
         ended: Result<(Id, Result<Option<Duration>, E>), JoinError>,
     ) {
         let (id, outcome) = match ended {
@@ -149,8 +179,9 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
             Ok((id, Err(error))) => (id, Err((error.to_string(), format!("{error:?}")))),
             Err(error) => (error.id(), Err((error.to_string(), format!("{error:?}")))),
         };
-        let Some(key) = keys.remove(&id) else { return };
+        let Some((key, since)) = keys.remove(&id) else { return };
         let mut state = self.lock();
+        state.counts.worked.observe(since.elapsed().as_secs_f64());
         let added = state.running.remove(&key).unwrap_or(false);
         match outcome {
             Ok(again) => {
@@ -163,7 +194,13 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
                 let failures = state.failures.entry(key.clone()).or_default();
                 let delay = jittered(backoff(*failures));
                 *failures = failures.saturating_add(1);
-                tracing::warn!(%error, cause, failures, ?delay, "a run failed and is tried again");
+                let failures = *failures;
+                state.counts.retries.inc();
+                if failures > QUIET_FAILURES {
+                    tracing::warn!(%error, cause, failures, ?delay, "a run failed again and again");
+                } else {
+                    tracing::debug!(%error, cause, failures, ?delay, "a run failed and is tried again");
+                }
                 state.add_at(key.clone(), Instant::now() + delay);
             }
         }
@@ -181,8 +218,11 @@ impl<K: Clone + Eq + Hash> State<K> {
     fn add(&mut self, key: K) {
         if let Some(added) = self.running.get_mut(&key) {
             *added = true;
-        } else if self.queued.insert(key.clone()) {
+        } else if let Entry::Vacant(place) = self.queued.entry(key.clone()) {
+            place.insert(Instant::now());
             self.ready.push_back(key);
+            self.counts.adds.inc();
+            self.counts.depth.inc();
         }
     }
 

@@ -62,7 +62,7 @@ pub async fn found(store: &Store) -> Result<(), Error> {
 
 /// Keeps every namespace complete until `stop`. `authority` is the certificate by which clients trust the server, as PEM.
 pub async fn run(store: Store, authority: String, stop: CancellationToken) {
-    let queue = Queue::new();
+    let queue = Queue::new("namespace");
     let reconcile = |namespace: String| {
         let (store, authority) = (store.clone(), authority.clone());
         async move { complete(&store, &namespace, &authority).await.map(|()| None) }

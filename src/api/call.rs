@@ -20,9 +20,6 @@ use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
 use crate::model::selector::Selector;
 
-/// Largest body. Parity: upstream's limit, twice etcd's.
-pub const MAX_BODY: usize = 3 * 1024 * 1024;
-
 /// One request about objects of a kind.
 #[derive(Debug)]
 pub struct Call {
@@ -107,12 +104,12 @@ fn pretty(headers: &HeaderMap, params: &Params) -> bool {
     })
 }
 
-/// Reads a body of bounded size.
-pub async fn read_body(body: Body) -> Result<Bytes, Problem> {
-    let limited = Limited::new(body, MAX_BODY);
+/// Reads a body of at most `limit` bytes.
+pub async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let limited = Limited::new(body, limit);
     limited.collect().await.map(http_body_util::Collected::to_bytes).map_err(|error| {
         match error.is::<LengthLimitError>() {
-            true => Problem::too_large(format!("Request entity too large: limit is {MAX_BODY}")),
+            true => Problem::too_large(format!("Request entity too large: limit is {limit}")),
             false => Problem::bad_request(format!("the request's body could not be read: {error}")),
         }
     })

@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::ApiState;
 use super::call::Call;
+use super::encode;
 use super::error::Problem;
 use super::query::Params;
 use crate::model::field::{ErrorType, FieldError};
@@ -25,6 +26,9 @@ use crate::store::logs::{LogKey, LogQuery};
 /// Response header with the restart count of the container whose output follows: a client that reads each run of a
 /// container cannot tell otherwise whether it restarted while the request was on its way.
 const ATTEMPT: HeaderName = HeaderName::from_static("jobdock-attempt");
+/// What a client is told of a log whose oldest lines had to go; kubectl shows it.
+const CUT: &str = "the beginning of this log was dropped: a limit on kept logs was passed \
+    (--log-limit-per-pod and --log-limit of the daemon)";
 /// How long the output of a container that has ended may take to be copied from the engine: milliseconds, unless the
 /// engine is busy.
 const COPY_WAIT: Duration = Duration::from_secs(5);
@@ -58,6 +62,10 @@ pub async fn log(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) ->
             break;
         }
     }
+    let cut = match &kept {
+        Some(key) => logs.is_cut(key).map_err(Problem::internal)?,
+        None => false,
+    };
     let served = kept.as_ref().map(|key| HeaderValue::from(key.attempt));
     let stream = match kept {
         Some(key) => logs.read(&key, query).map_err(Problem::internal)?,
@@ -77,6 +85,9 @@ pub async fn log(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) ->
     let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain")], body).into_response();
     if let Some(served) = served {
         response.headers_mut().insert(ATTEMPT, served);
+    }
+    if cut {
+        encode::warn(&mut response, &[CUT.to_owned()]);
     }
     Ok(response)
 }

@@ -24,7 +24,9 @@ pub mod error;
 pub mod evict;
 pub mod guard;
 pub mod health;
+pub mod limits;
 pub mod log;
+pub mod meter;
 pub mod negotiate;
 pub mod openapi;
 pub mod pager;
@@ -59,6 +61,7 @@ use self::accounts::Accounts;
 use self::call::Call;
 use self::caller::Caller;
 use self::error::Problem;
+use self::meter::Meter;
 use self::negotiate::Format;
 use self::query::Params;
 use self::route::{Place, Target};
@@ -68,13 +71,10 @@ use crate::runtime::Runtime;
 use crate::store::Store;
 use crate::token;
 
+pub use self::limits::Limits;
 pub use self::pki::kubeconfig;
 pub use self::serve::{Listeners, serve};
 
-/// Requests under way at once, streams aside. Parity: upstream's 400 reading and 200 writing.
-const MAX_REQUESTS: usize = 600;
-/// Watches, followed logs and conversations with processes at once: each costs a task and a socket.
-const MAX_STREAMS: usize = 2000;
 /// How long a request waits for a place before it is told to come back.
 const PLACE_WAIT: Duration = Duration::from_secs(5);
 /// How long a request may take, streams aside. Parity: `--request-timeout`.
@@ -89,6 +89,7 @@ pub struct ApiState {
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     accounts: Accounts,
+    limits: Limits,
     /// What runs pods here, for conversations with their processes; none where nothing does.
     runtime: Option<Arc<dyn Runtime>>,
     /// Conversations outlive the requests that began them.
@@ -98,9 +99,15 @@ pub struct ApiState {
 impl ApiState {
     /// The API over this store; `stop` ends its streams.
     pub fn new(store: Store, stop: CancellationToken) -> Self {
-        let (requests, streams) = (Arc::new(Semaphore::new(MAX_REQUESTS)), Arc::new(Semaphore::new(MAX_STREAMS)));
+        Self::limited(store, stop, Limits::default())
+    }
+
+    /// [`ApiState::new`] with other limits.
+    pub fn limited(store: Store, stop: CancellationToken, limits: Limits) -> Self {
+        let places = |number| Arc::new(Semaphore::new(number));
+        let (requests, streams) = (places(limits.requests), places(limits.streams));
         let accounts = Accounts::new(store.clone());
-        Self { store, stop, requests, streams, accounts, runtime: None, conversations: TaskTracker::new() }
+        Self { store, stop, requests, streams, limits, accounts, runtime: None, conversations: TaskTracker::new() }
     }
 
     /// The same, where these tokens are known.
@@ -122,10 +129,12 @@ pub fn app(state: ApiState) -> Router {
 }
 
 async fn handle(State(state): State<ApiState>, request: Request) -> Response {
+    let meter = Meter::begin(request.method(), request.uri());
     let mut response = match answer(&state, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
+    meter.end(response.status());
     // Parity: nothing is to be kept by caches, unless it says so itself.
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
@@ -148,9 +157,10 @@ async fn answer(state: &ApiState, request: Request) -> Result<Response, Problem>
         }
         Some(Place::Virtual(group, version, plural, namespace)) => {
             let Some(review) = review::find(&group, &version, &plural, &namespace) else { return Ok(no_page()) };
+            let body = call::read_body(body, state.limits.body).await?;
             let (method, headers, params) = (&parts.method, &parts.headers, &params);
             let call = review::Call { method, headers, params, caller: &caller, namespace: &namespace };
-            review::create(&state.accounts, review, call, body).await
+            review::create(&state.accounts, review, call, body)
         }
         Some(place) => {
             allowed_path(&caller, &parts.method, parts.uri.path())?;
@@ -220,6 +230,7 @@ fn page(state: &ApiState, headers: &HeaderMap, params: &Params, segments: &[Stri
     let value = match segments.as_slice() {
         [] => discovery::root_paths(),
         ["version"] => health::version(),
+        ["metrics"] => return Ok(meter::page_of_all(state.limits.streams - state.streams.available_permits())),
         ["openapi", "v2"] => return document(headers, openapi::v2(), params),
         [".well-known", "openid-configuration"] => token::discovery(),
         ["openid", "v1", "jwks"] => match state.accounts.signer() {
@@ -363,17 +374,18 @@ async fn resource(state: &ApiState, mut call: Call, body: Body) -> Result<Respon
 }
 
 async fn act(state: &ApiState, call: &Call, verb: Verb, body: Body) -> Result<Response, Problem> {
+    let body = call::read_body(body, state.limits.body);
     match verb {
         Verb::Get => read::get(state, call).await,
         Verb::List => read::list(state, call).await,
-        Verb::Create => write::create(state, call, call::read_body(body).await?).await,
-        Verb::Update(part) => write::update(state, call, call::read_body(body).await?, part).await,
-        Verb::Patch(part) => write::patch(state, call, call::read_body(body).await?, part).await,
-        Verb::Delete => remove::delete(state, call, &call::read_body(body).await?).await,
-        Verb::DeleteCollection => remove::collection(state, call, &call::read_body(body).await?).await,
-        Verb::Evict => evict::evict(state, call, &call::read_body(body).await?).await,
-        Verb::Bind => evict::bind(state, call, &call::read_body(body).await?).await,
-        Verb::Token => account_token::create(state, call, &call::read_body(body).await?).await,
+        Verb::Create => write::create(state, call, body.await?).await,
+        Verb::Update(part) => write::update(state, call, body.await?, part).await,
+        Verb::Patch(part) => write::patch(state, call, body.await?, part).await,
+        Verb::Delete => remove::delete(state, call, &body.await?).await,
+        Verb::DeleteCollection => remove::collection(state, call, &body.await?).await,
+        Verb::Evict => evict::evict(state, call, &body.await?).await,
+        Verb::Bind => evict::bind(state, call, &body.await?).await,
+        Verb::Token => account_token::create(state, call, &body.await?).await,
         // Streams are begun by `resource`, which gives them another kind of place.
         Verb::Watch | Verb::Log | Verb::Stream(_) => Err(Problem::method_not_allowed()),
     }

@@ -1,8 +1,8 @@
 //! Owns the reviews by which a client asks who somebody is and what they may do: created, answered, forgotten.
 //! Never decides access: `access` does.
 
-use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ pub fn find(group: &str, version: &str, plural: &str, namespace: &str) -> Option
 }
 
 /// Answers a request for a review.
-pub async fn create(accounts: &Accounts, review: &Review, call: Call<'_>, body: Body) -> Result<Response, Problem> {
+pub fn create(accounts: &Accounts, review: &Review, call: Call<'_>, body: Bytes) -> Result<Response, Problem> {
     if call.method != Method::POST {
         return Err(Problem::method_not_allowed());
     }
@@ -53,7 +53,7 @@ pub async fn create(accounts: &Accounts, review: &Review, call: Call<'_>, body: 
     if !access::allows(call.caller, &ask) {
         return Err(Problem::no_access(&call.caller.name, &ask));
     }
-    let sent = call::tree(call.headers, call::read_body(body).await?)?;
+    let sent = call::tree(call.headers, body)?;
     let answer = answer(accounts, review, &call, sent)?;
     call::encoder(call.headers, call.params)?.value(StatusCode::CREATED, &answer)
 }

@@ -30,14 +30,10 @@ use super::guard::{Guard, Peer, guard};
 use super::pki::{self, Pki};
 use super::{ApiState, app};
 
-/// Connections at once, both listeners together.
-const MAX_CONNECTIONS: usize = 1024;
 /// How long a client may take for its TLS handshake or for the headers of a request: a slow one must not hold a place.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests at once on one HTTP/2 connection. Parity: upstream's `--http2-max-streams-per-connection`.
 const MAX_HTTP2_STREAMS: u32 = 250;
-/// Header bytes of one request.
-const MAX_HEADERS: usize = 64 * 1024;
 /// How often a quiet HTTP/2 connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long requests under way may take to end when the server stops.
@@ -139,12 +135,13 @@ async fn bind_tls(address: SocketAddr) -> Result<TcpListener, Error> {
 
 /// Serves until `stop`; then ends streams, lets requests under way finish, and returns.
 pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(state.limits.connections));
+    let headers = state.limits.headers;
     let conversations = state.conversations.clone();
     let open = app(state.clone());
     let unix = async {
         if let Some((listener, path)) = listeners.unix {
-            accept_all(Socket::Unix(listener), &open, &places, &stop).await;
+            accept_all(Socket::Unix(listener), &open, headers, &places, &stop).await;
             // A client that comes now is told at once that nobody listens.
             let _ = fs::remove_file(path);
         }
@@ -157,7 +154,7 @@ pub async fn serve(state: ApiState, listeners: Listeners, stop: CancellationToke
                 app(state.clone().with_accounts(accounts)).layer(middleware::from_fn_with_state(guards, guard));
             let acceptor = TlsAcceptor::from(pki.tls);
             let sockets = listeners.tls.into_iter().map(|listener| Socket::Tls(listener, acceptor.clone()));
-            let all = sockets.map(|socket| accept_all(socket, &guarded, &places, &stop));
+            let all = sockets.map(|socket| accept_all(socket, &guarded, headers, &places, &stop));
             futures::future::join_all(all).await;
         }
     };
@@ -213,7 +210,13 @@ impl Arrived {
     }
 }
 
-async fn accept_all(socket: Socket, router: &Router, places: &Arc<Semaphore>, stop: &CancellationToken) {
+async fn accept_all(
+    socket: Socket,
+    router: &Router,
+    headers: usize,
+    places: &Arc<Semaphore>,
+    stop: &CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         // Where every place is taken, arrivals wait in the kernel's queue.
@@ -228,7 +231,7 @@ async fn accept_all(socket: Socket, router: &Router, places: &Arc<Semaphore>, st
         };
         match arrived {
             Ok(arrived) => {
-                connections.spawn(connection(arrived, router.clone(), place, stop.clone()));
+                connections.spawn(connection(arrived, router.clone(), headers, place, stop.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -244,7 +247,13 @@ async fn accept_all(socket: Socket, router: &Router, places: &Arc<Semaphore>, st
     }
 }
 
-async fn connection(arrived: Arrived, router: Router, place: OwnedSemaphorePermit, stop: CancellationToken) {
+async fn connection(
+    arrived: Arrived,
+    router: Router,
+    headers: usize,
+    place: OwnedSemaphorePermit,
+    stop: CancellationToken,
+) {
     let Some((stream, peer)) = arrived.ready().await else { return };
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(peer) = peer.clone() {
@@ -253,12 +262,12 @@ async fn connection(arrived: Arrived, router: Router, place: OwnedSemaphorePermi
         router.clone().oneshot(request.map(Body::new))
     });
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADERS);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(headers);
     server
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_HTTP2_STREAMS)
-        .max_header_list_size(MAX_HEADERS as u32)
+        .max_header_list_size(u32::try_from(headers).unwrap_or(u32::MAX))
         .keep_alive_interval(KEEP_ALIVE);
     let served = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(served);

@@ -7,7 +7,8 @@ use jiff::SignedDuration;
 
 use super::exit::Failure;
 use super::log::Format;
-use crate::daemon::{Config, Runtime};
+use crate::daemon::{Config, DEFAULT_THRESHOLDS, Limits, LogLimits, Runtime, Threshold, thresholds};
+use crate::model::quantity::Quantity;
 
 /// Where root's daemon keeps its data.
 const ROOT_DIRECTORY: &str = "/var/lib/jobdock";
@@ -43,6 +44,19 @@ pub struct Local {
     /// Longest delay before a failed pod is tried again
     #[arg(long, env = "JOBDOCK_BACKOFF_CAP", value_name = "DURATION", default_value = "10m", value_parser = duration, help_heading = DAEMON)]
     pub backoff_cap: SignedDuration,
+
+    /// Bytes of container output that are kept of one pod, the newest; what is older goes
+    #[arg(long, env = "JOBDOCK_LOG_LIMIT_PER_POD", value_name = "QUANTITY", default_value = "1Gi", value_parser = bytes, help_heading = DAEMON)]
+    pub log_limit_per_pod: u64,
+
+    /// Bytes of container output that are kept in all; output of containers that ended first goes first
+    #[arg(long, env = "JOBDOCK_LOG_LIMIT", value_name = "QUANTITY", default_value = "10Gi", value_parser = bytes, help_heading = DAEMON)]
+    pub log_limit: u64,
+
+    /// When this machine is short of memory, disk or processes: it takes no new pods then, and short of memory it evicts
+    /// one. Signals: memory.available, nodefs.available, nodefs.inodesFree, imagefs.available, pid.available; "" for none
+    #[arg(long, env = "JOBDOCK_EVICTION_HARD", value_name = "SIGNAL<QUANTITY,...", default_value = DEFAULT_THRESHOLDS, value_parser = eviction, help_heading = DAEMON)]
+    pub eviction_hard: Thresholds,
 
     /// Daemon messages to show: error, warn, info, debug, trace, or a filter such as jobdock::pod=debug
     #[arg(long, env = "JOBDOCK_LOG_LEVEL", value_name = "LEVEL", help_heading = DAEMON)]
@@ -86,8 +100,11 @@ impl Local {
             node: true,
             stop_pods_on_exit: false,
             account_access: true,
+            limits: Limits::default(),
             backoff_base: self.backoff_base,
             backoff_cap: self.backoff_cap,
+            thresholds: self.eviction_hard.0.clone(),
+            logs: LogLimits { pod: self.log_limit_per_pod, total: self.log_limit, ..LogLimits::default() },
         })
     }
 }
@@ -128,6 +145,20 @@ pub fn duration(text: &str) -> Result<SignedDuration, String> {
     if parsed.is_negative() { Err("a duration cannot be negative".to_owned()) } else { Ok(parsed) }
 }
 
+/// Thresholds in a type of their own: clap takes a list for a flag that is given several times.
+#[derive(Clone, Debug)]
+pub struct Thresholds(Vec<Threshold>);
+
+fn eviction(text: &str) -> Result<Thresholds, String> {
+    thresholds(text).map(Thresholds)
+}
+
+/// Reads a number of bytes as Kubernetes writes quantities: `500Mi`, `1G`, `1048576`.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let quantity = Quantity::parse(text).map_err(|_| "give a quantity such as 500Mi or 10Gi".to_owned())?;
+    u64::try_from(quantity.units()).map_err(|_| "a size cannot be negative".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +179,15 @@ mod tests {
     #[test]
     fn roots_data_is_in_var_lib() {
         check(true, None, Some("/root"), Some("/var/lib/jobdock"));
+    }
+
+    #[test]
+    fn sizes_are_read_as_quantities() {
+        assert_eq!(bytes("1Ki"), Ok(1024));
+        assert_eq!(bytes("2G"), Ok(2_000_000_000));
+        assert_eq!(bytes("0"), Ok(0));
+        assert!(bytes("much").is_err());
+        assert!(bytes("-1").is_err());
     }
 
     #[test]

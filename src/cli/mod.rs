@@ -6,6 +6,7 @@ mod connect;
 pub mod exit;
 mod home;
 mod kubeconfig;
+mod limits;
 mod local;
 mod log;
 mod plan;

@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::connect;
 use super::exit::{self, Failure};
+use super::limits;
 use super::local::Local;
 use super::log::{self, Format};
 use crate::daemon::{Config, Daemon};
@@ -39,6 +40,9 @@ pub struct Args {
 
     #[command(flatten)]
     local: Local,
+
+    #[command(flatten)]
+    limits: limits::Args,
 }
 
 /// Where pods run.
@@ -61,6 +65,7 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
         node: args.node == Node::Local,
         stop_pods_on_exit: args.stop_pods_on_exit,
         account_access: !args.no_service_account_access,
+        limits: args.limits.limits(),
         ..args.local.config()?
     };
     let daemon = Daemon::start(config).await.map_err(|error| connect::failure(error.into()))?;

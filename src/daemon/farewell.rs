@@ -1,10 +1,11 @@
-//! Owns how pods end with the daemon (`--stop-pods-on-exit`): each is deleted as a disruption, and waited for.
-//! Never touches a container: the node agent, which must still run, does that.
+//! Owns how pods end with the daemon (`--stop-pods-on-exit`): each is deleted as a disruption, and waited for until the
+//! engine has put its containers away. Never touches one: the node agent, which must still run, does that.
 //!
 //! The pods' Jobs replace them when a daemon runs again, and a `podFailurePolicy` can leave the disruption uncounted.
 
 use std::time::Duration;
 
+use futures::future::OptionFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 
@@ -13,6 +14,7 @@ use crate::model::kind::Kind;
 use crate::model::object::Object;
 use crate::model::time;
 use crate::pod::conditions;
+use crate::runtime::Runtime;
 use crate::store::{Error, Expected, Query, Store, Write};
 
 /// Time beyond the longest grace period: for the engine, and for what is recorded afterwards.
@@ -22,8 +24,8 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// Pause between looks at the pods.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Ends every pod, and returns once none runs any more or their time is over.
-pub async fn end_pods(store: &Store) -> Result<(), Error> {
+/// Ends every pod, and returns once nothing of them is left on the engine or their time is over.
+pub async fn end_pods(store: &Store, engine: Option<&dyn Runtime>) -> Result<(), Error> {
     let mut patience = Duration::ZERO;
     loop {
         let running = running(store)?;
@@ -38,6 +40,12 @@ pub async fn end_pods(store: &Store) -> Result<(), Error> {
     }
     let gone = async {
         while !running(store)?.is_empty() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        // A pod's end is recorded before its containers are removed. An engine that does not answer has none to wait for.
+        while let Some(Ok(left)) = OptionFuture::from(engine.map(Runtime::containers)).await
+            && !left.is_empty()
+        {
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())

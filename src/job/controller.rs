@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -22,6 +22,7 @@ use super::facts::{BACKOFF_FACT, JobFacts, JobPlan, Options, UNTRACKED_FACT};
 use super::feed;
 use super::orphan;
 use super::plan::plan;
+use super::tally;
 use crate::admission::{self, Admission, Reservation};
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
@@ -38,7 +39,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs until `stop`. Returns once no decision is under way.
 pub async fn run(store: Store, options: Options, stop: CancellationToken) {
-    let queue = Queue::new();
+    let queue = Queue::new("job");
     let concerns = Arc::new(Concerns::new(store.clone()));
     let kinds = [Kind::of::<Job>(), Kind::of::<Pod>()];
     let feeding = {
@@ -85,6 +86,7 @@ impl Controller {
 
     async fn look(&self, key: &Key, hints: &BTreeSet<String>) -> Result<Option<Duration>, Error> {
         let Some(job) = self.store.get(key)? else { return Ok(None) };
+        let begun = Instant::now();
         let facts = self.observe(job, hints)?;
         let now = Timestamp::now();
         let mut plan = plan(&facts, now);
@@ -98,8 +100,10 @@ impl Controller {
         writes.extend(reservation.iter().flat_map(Reservation::writes));
         if !writes.is_empty() {
             tracing::debug!(%key, created = plan.create.len(), pods = plan.pods.len(), status = ?plan.status, "commit");
-            self.store.commit(writes).await?;
         }
+        let committed = if writes.is_empty() { Ok(()) } else { self.store.commit(writes).await.map(drop) };
+        tally::looked(&facts, &plan, committed.is_ok(), begun.elapsed());
+        committed?;
         let nap = plan.wake_at.map(|at| feed::nap(at, now));
         Ok(if refused { Some(nap.map_or(REFUSED_PAUSE, |nap| nap.min(REFUSED_PAUSE))) } else { nap })
     }

@@ -28,7 +28,7 @@ const NAME_TAKEN: Duration = Duration::from_secs(60);
 
 /// Runs until `stop`.
 pub async fn run(store: Store, stop: CancellationToken) {
-    let queue = Queue::new();
+    let queue = Queue::new("cronjob");
     let kinds = [Kind::of::<CronJob>(), Kind::of::<Job>()];
     let all = {
         let store = store.clone();

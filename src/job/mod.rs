@@ -23,6 +23,7 @@ pub mod plan;
 pub mod pods;
 pub mod policy;
 pub mod rules;
+pub mod tally;
 pub mod template;
 pub mod tracking;
 pub mod ttl;

@@ -22,7 +22,7 @@ const PROPAGATION: Propagation = Propagation::Foreground;
 
 /// Runs until `stop`.
 pub async fn run(store: Store, stop: CancellationToken) {
-    let queue = Queue::new();
+    let queue = Queue::new("ttl_jobs_to_delete");
     let kind = Kind::of::<Job>();
     let all = {
         let store = store.clone();

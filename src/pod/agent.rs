@@ -24,7 +24,8 @@ use super::core::{Core, Credentials, Error, Ground};
 use super::facts::{NodeFacts, VolumesFact};
 use super::observe::{Observed, observe};
 use super::plan::plan;
-use super::{hosts_files, node, phase, sweep, volumes_plan};
+use super::pressure::Threshold;
+use super::{hosts_files, node, phase, squeeze, sweep, volumes_plan};
 use crate::model::kind::Kind;
 use crate::runtime::{Hint, Runtime};
 use crate::store::{self, Change, Store};
@@ -52,6 +53,8 @@ pub struct Agent {
     pub runtime: Arc<dyn Runtime>,
     /// The data directory. The engine mounts files from there, so it must see the same paths.
     pub data_dir: PathBuf,
+    /// When the node is short of something; `pressure::thresholds` reads them.
+    pub thresholds: Vec<Threshold>,
     /// Name of the Node; [`node::default_name`] is the machine's.
     pub node_name: String,
     /// What pods that call the API are given.
@@ -72,7 +75,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
         stop.run_until_cancelled(follow_hints(&core, hints)),
         stop.run_until_cancelled(follow_store(&core, revision)),
         stop.run_until_cancelled(hosts_files::keep(&core)),
-        stop.run_until_cancelled(every(HEARTBEAT, || async { core.ask_life().await.map(drop) })),
+        stop.run_until_cancelled(every(HEARTBEAT, || heartbeat(&core))),
         stop.run_until_cancelled(every(SWEEP, || sweep::everything(&core))),
     );
     core.tasks.close();
@@ -81,7 +84,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
 
 /// Registers the node, as soon as the engine answers.
 async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
-    let Agent { store, runtime, data_dir, node_name, credentials } = agent;
+    let Agent { store, runtime, data_dir, thresholds, node_name, credentials } = agent;
     // Absolute, for the engine mounts from there.
     let pods_dir = std::path::absolute(data_dir.join(PODS_DIR)).unwrap_or_else(|_| data_dir.join(PODS_DIR));
     let lives = match node::remembered(&store, &node_name) {
@@ -92,8 +95,10 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
         }
     };
     let node = NodeFacts { name: node_name, ..NodeFacts::default() };
-    let ground = Ground { node, lives, ..Ground::default() };
+    let ground = Ground { node, lives, thresholds, ..Ground::default() };
     let core = Arc::new(Core::new(store, runtime, pods_dir, ground, credentials, stop.clone()));
+    // What the node has is told with its first registration.
+    persist(stop, "the machine cannot be measured", || squeeze::look(&core)).await?;
     persist(stop, "the engine cannot be asked", || async { core.ask_life().await.map(drop) }).await?;
     Some(core)
 }
@@ -102,6 +107,7 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
 async fn survey(core: &Core, stop: &CancellationToken) -> Option<u64> {
     persist(stop, "the first look failed", || async {
         sweep::everything(core).await?;
+        squeeze::look(core).await?;
         sweep::logs(core)?;
         sweep::pods(core)
     })
@@ -121,6 +127,12 @@ async fn persist<T, F: Future<Output = Result<T, Error>>>(
         }
         stop.run_until_cancelled(tokio::time::sleep(RETRY)).await?;
     }
+}
+
+/// Parity: the kubelet measures as often as it renews its lease.
+async fn heartbeat(core: &Core) -> Result<(), Error> {
+    squeeze::look(core).await?;
+    core.ask_life().await.map(drop)
 }
 
 async fn every<F: Future<Output = Result<(), Error>>>(period: Duration, work: impl Fn() -> F) {
@@ -209,6 +221,7 @@ fn pod_changed(core: &Core, change: &Change) {
     if !ours {
         return;
     }
+    core.count_running(&uid, pod.status.as_ref().filter(|_| change.after.is_some()));
     if change.after.is_none() {
         let volumes = volumes_plan::engine_volumes(pod);
         core.memories.with(&uid, |memory| memory.engine_volumes.extend(volumes));

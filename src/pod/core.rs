@@ -1,13 +1,14 @@
 //! Owns what all parts of the agent share: the store, the engine, the queue, what is known of pods, of images, of the
 //! engine's lives. Never decides: `plan` does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::PodStatus;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,8 +17,10 @@ use super::facts::{NodeFacts, Note};
 use super::images::{Audience, Images};
 use super::memory::Memories;
 use super::node::{self, Lives};
+use super::pressure::{Pressure, Readings, Threshold};
 use super::prober::Probers;
 use super::tokens::{Address, Reach};
+use crate::metrics::metrics;
 use crate::reconcile::Queue;
 use crate::runtime::{self, EngineSeen, Runtime};
 use crate::store::{self, Store};
@@ -46,6 +49,12 @@ pub struct Ground {
     pub engine: Option<EngineSeen>,
     /// Its lives.
     pub lives: Option<Lives>,
+    /// When it is short of something.
+    pub thresholds: Vec<Threshold>,
+    /// What it is short of.
+    pub pressure: Pressure,
+    /// What was measured last.
+    pub room: Readings,
     /// The sandbox image, once it was made sure of in this life.
     pub sandbox_image: Option<String>,
 }
@@ -95,6 +104,8 @@ pub struct Core {
     /// Hosts files are written by one at a time, each from what the store says then.
     pub hosts_turn: tokio::sync::Mutex<()>,
     ground: Mutex<Ground>,
+    /// Uids of the pods that run, for the count of them.
+    running: Mutex<HashSet<String>>,
     /// A call met no engine: before an exit is believed, its life is asked for.
     suspect: AtomicBool,
 }
@@ -113,7 +124,7 @@ impl Core {
         Self {
             store,
             engine,
-            queue: Queue::new(),
+            queue: Queue::new("pod"),
             memories: Memories::default(),
             images,
             probers: Probers::default(),
@@ -124,7 +135,18 @@ impl Core {
             names_changed: Notify::new(),
             hosts_turn: tokio::sync::Mutex::default(),
             ground: Mutex::new(ground),
+            running: Mutex::default(),
             suspect: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells metrics whether a pod of this node runs, as its stored status has it.
+    pub fn count_running(&self, uid: &str, status: Option<&PodStatus>) {
+        let runs = status.and_then(|status| status.phase.as_deref()) == Some("Running");
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = if runs { running.insert(uid.to_owned()) } else { running.remove(uid) };
+        if changed {
+            metrics().running_pods.inc_by(if runs { 1 } else { -1 });
         }
     }
 
@@ -172,7 +194,7 @@ impl Core {
                 ground.clone()
             }),
         };
-        node::report(&self.store, &ground.node, ground.engine.as_ref(), ground.lives.as_ref(), now).await?;
+        node::report(&self.store, &ground, now).await?;
         let seen = answer?;
         // Only now: the outage is on disk before an exit is judged by it.
         self.suspect.store(false, Ordering::Release);

@@ -30,6 +30,8 @@ pub struct PodFacts {
     pub sources: Sources,
     /// How far the pod's volumes are.
     pub volumes: VolumesFact,
+    /// The pod uses more storage than it may: what the kubelet says of it.
+    pub exceeded: Option<String>,
     /// When the pod's tokens are to be replaced; none where it has none, or was not given them yet.
     pub tokens_due: Option<Timestamp>,
     /// Attempts whose output is kept to its end.

@@ -44,8 +44,13 @@ pub async fn follow(engine: Arc<dyn Runtime>, logs: Logs, key: LogKey, name: Str
             outcome = copy(engine.as_ref(), &logs, &key, &name) => match outcome {
                 Ok(true) => return true,
                 Ok(false) => REOPEN,
-                Err(error) => {
-                    tracing::warn!(container = %name, error = &error as &dyn std::error::Error, "copying a log goes on later");
+                // The engine's restart, or its end of a stream too early: the copy goes on where it was.
+                Err(error @ Error::Engine(_)) => {
+                    tracing::debug!(container = %name, error = &error as &dyn std::error::Error, "copying a log goes on later");
+                    RETRY
+                }
+                Err(error @ Error::Disk(_)) => {
+                    tracing::warn!(container = %name, error = &error as &dyn std::error::Error, "a log cannot be kept for now");
                     RETRY
                 }
             },

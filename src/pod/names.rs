@@ -47,6 +47,11 @@ pub fn container_labels(meta: &ObjectMeta, container: &str, attempt: u32) -> BTr
     labels
 }
 
+/// The name that a container of a pod was made with, by its labels: somebody may have renamed it since.
+pub fn made_as(uid: &str, seen: &ContainerSeen) -> String {
+    identity(seen).map_or_else(|| sandbox(uid), |(name, attempt)| container(uid, name, attempt))
+}
+
 /// Which container and attempt the labels name; none for a sandbox.
 pub fn identity(seen: &ContainerSeen) -> Option<(&str, u32)> {
     let name = seen.labels.get(LABEL_CONTAINER)?;

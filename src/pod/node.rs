@@ -10,12 +10,14 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo};
+use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, Taint};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use serde::{Deserialize, Serialize};
 
+use super::core::Ground;
 use super::facts::{NodeFacts, Outage};
+use super::pressure::{Pressure, Reading, Shortage, Signal};
 use crate::model::object::{Key, Object};
 use crate::model::time;
 use crate::runtime::EngineSeen;
@@ -31,6 +33,9 @@ const MAX_PODS: &str = "110";
 const REPORT: SignedDuration = SignedDuration::from_secs(300);
 /// The version of the API that is served, as `kubectl get nodes` shows it.
 const KUBELET_VERSION: &str = concat!("v1.37.0+jobdock.", env!("CARGO_PKG_VERSION"));
+/// The disk of pods' files, as a resource.
+const EPHEMERAL: &str = "ephemeral-storage";
+const NO_SCHEDULE: &str = "NoSchedule";
 /// The fact beside the Node object.
 const FACT: &str = "engine";
 /// An address that nobody answers on: asking the kernel for the way there sends nothing.
@@ -106,21 +111,16 @@ fn address() -> String {
     outward().map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string())
 }
 
-/// Writes the Node and its heartbeat. `engine` is what it last said, none where it does not answer.
-pub async fn report(
-    store: &Store,
-    facts: &NodeFacts,
-    engine: Option<&EngineSeen>,
-    lives: Option<&Lives>,
-    now: Timestamp,
-) -> Result<(), Error> {
+/// Writes the Node and its heartbeat.
+pub async fn report(store: &Store, ground: &Ground, now: Timestamp) -> Result<(), Error> {
+    let facts = &ground.node;
     let mut writes = Vec::new();
     let key = Key::of::<Node>("", &facts.name);
     let stored = store.get(&key)?;
     let uid = match &stored {
         Some(object) => {
             let before = object.typed::<Node>().cloned().unwrap_or_default();
-            let node = node(before.clone(), facts, engine, now);
+            let node = node(before.clone(), ground, now);
             if node != before {
                 let expected = Expected::Revision(object.revision());
                 writes.push(Write::Update { object: Object::new(node), expected });
@@ -128,14 +128,14 @@ pub async fn report(
             object.uid().to_owned()
         }
         None => {
-            let mut node = node(Node::default(), facts, engine, now);
+            let mut node = node(Node::default(), ground, now);
             let uid = store.mint().uid;
             node.metadata.uid = Some(uid.clone());
             writes.push(Write::Create(Object::new(node)));
             uid
         }
     };
-    if let Some(value) = lives.and_then(|lives| serde_json::to_vec(lives).ok()) {
+    if let Some(value) = ground.lives.as_ref().and_then(|lives| serde_json::to_vec(lives).ok()) {
         writes.push(Write::Remember { uid, name: FACT, value: value.into() });
     }
     writes.push(lease(store, &facts.name, now)?);
@@ -166,18 +166,18 @@ fn lease(store: &Store, name: &str, now: Timestamp) -> Result<Write, Error> {
     })
 }
 
-fn node(mut node: Node, facts: &NodeFacts, engine: Option<&EngineSeen>, now: Timestamp) -> Node {
+fn node(mut node: Node, ground: &Ground, now: Timestamp) -> Node {
+    let facts = &ground.node;
     node.metadata.name = Some(facts.name.clone());
     let status = node.status.get_or_insert_default();
     status.addresses = Some(vec![
         NodeAddress { type_: "InternalIP".to_owned(), address: facts.ip.clone() },
         NodeAddress { type_: "Hostname".to_owned(), address: facts.name.clone() },
     ]);
-    status.conditions = Some(conditions(status, engine.is_some(), now));
-    if let Some(engine) = engine {
-        let capacity = capacity(engine);
-        status.capacity = Some(capacity.clone());
-        status.allocatable = Some(capacity);
+    status.conditions = Some(conditions(status, ground, now));
+    if let Some(engine) = &ground.engine {
+        status.capacity = Some(capacity(engine, ground.room.get(&Signal::Nodefs)));
+        status.allocatable = Some(allocatable(engine, ground));
         status.node_info = Some(info(engine));
         let labels = node.metadata.labels.get_or_insert_default();
         for (key, value) in [
@@ -190,16 +190,60 @@ fn node(mut node: Node, facts: &NodeFacts, engine: Option<&EngineSeen>, now: Tim
             labels.insert(key.to_owned(), value.to_owned());
         }
     }
-    node.spec.get_or_insert_with(NodeSpec::default);
+    let spec = node.spec.get_or_insert_with(NodeSpec::default);
+    spec.taints = taints(spec.taints.take().unwrap_or_default(), &ground.pressure);
     node
 }
 
-fn capacity(engine: &EngineSeen) -> BTreeMap<String, Quantity> {
-    BTreeMap::from([
+fn capacity(engine: &EngineSeen, disk: Option<&Reading>) -> BTreeMap<String, Quantity> {
+    let mut all = BTreeMap::from([
         ("cpu".to_owned(), Quantity(engine.cpus.to_string())),
-        ("memory".to_owned(), Quantity(format!("{}Ki", engine.memory_bytes / 1024))),
+        ("memory".to_owned(), kibibytes(engine.memory_bytes)),
         ("pods".to_owned(), Quantity(MAX_PODS.to_owned())),
-    ])
+    ]);
+    if let Some(disk) = disk {
+        all.insert(EPHEMERAL.to_owned(), kibibytes(disk.capacity));
+    }
+    all
+}
+
+/// Parity: the capacity, less what hard thresholds keep free; the disk in bytes.
+fn allocatable(engine: &EngineSeen, ground: &Ground) -> BTreeMap<String, Quantity> {
+    let disk = ground.room.get(&Signal::Nodefs);
+    let mut all = capacity(engine, disk);
+    let kept = |signal: Signal, capacity: u64| {
+        let threshold = ground.thresholds.iter().find(|threshold| threshold.signal == signal);
+        threshold.map_or(0, |threshold| threshold.least.of(capacity))
+    };
+    let memory = engine.memory_bytes.saturating_sub(kept(Signal::Memory, engine.memory_bytes));
+    all.insert("memory".to_owned(), kibibytes(memory));
+    if let Some(disk) = disk {
+        let room = disk.capacity.saturating_sub(kept(Signal::Nodefs, disk.capacity));
+        all.insert(EPHEMERAL.to_owned(), Quantity(room.to_string()));
+    }
+    all
+}
+
+fn kibibytes(bytes: u64) -> Quantity {
+    Quantity(format!("{}Ki", bytes / 1024))
+}
+
+/// Parity: the node lifecycle controller keeps pods off a node under pressure, by a taint for each condition. Others'
+/// taints stay.
+fn taints(mut taints: Vec<Taint>, pressure: &Pressure) -> Option<Vec<Taint>> {
+    for shortage in Shortage::ALL {
+        let key = shortage.words().taint;
+        let stands = taints.iter().any(|taint| taint.key == key && taint.effect == NO_SCHEDULE);
+        match (pressure.holds(shortage), stands) {
+            (true, false) => {
+                let effect = NO_SCHEDULE.to_owned();
+                taints.push(Taint { key: key.to_owned(), effect, ..Taint::default() });
+            }
+            (false, true) => taints.retain(|taint| taint.key != key || taint.effect != NO_SCHEDULE),
+            (true, true) | (false, false) => {}
+        }
+    }
+    (!taints.is_empty()).then_some(taints)
 }
 
 fn info(engine: &EngineSeen) -> NodeSystemInfo {
@@ -220,20 +264,20 @@ fn info(engine: &EngineSeen) -> NodeSystemInfo {
     }
 }
 
-/// Parity: the kubelet's conditions and their texts. Pressure is not measured yet, and so never told.
-fn conditions(status: &NodeStatus, engine_answers: bool, now: Timestamp) -> Vec<NodeCondition> {
+/// Parity: the kubelet's conditions and their texts.
+fn conditions(status: &NodeStatus, ground: &Ground, now: Timestamp) -> Vec<NodeCondition> {
     let before = status.conditions.clone().unwrap_or_default();
-    let ready = if engine_answers {
+    let ready = if ground.engine.is_some() {
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status")
     } else {
         ("Ready", "False", "KubeletNotReady", "container runtime is down")
     };
-    let calm = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-    ];
-    let said = calm.into_iter().chain([ready]);
+    let pressures = Shortage::ALL.map(|shortage| {
+        let (words, short) = (shortage.words(), ground.pressure.holds(shortage));
+        let (reason, message) = if short { words.short } else { words.calm };
+        (words.kind, if short { "True" } else { "False" }, reason, message)
+    });
+    let said = pressures.into_iter().chain([ready]);
     said.map(|(kind, holds, reason, message)| {
         let old = before.iter().find(|old| old.type_ == kind && old.status == holds);
         let told = old.and_then(|old| old.last_heartbeat_time.clone());

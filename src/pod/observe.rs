@@ -16,7 +16,7 @@ use super::tokens::{self, Wanted};
 use super::{environment, hosts_files, logs, names, phase, termination, volumes};
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
-use crate::runtime::{ContainerSeen, Seen};
+use crate::runtime::{ContainerSeen, LABEL_POD_UID, Seen};
 use crate::store::Query;
 use crate::store::logs::LogKey;
 use crate::token::{Bound, Request, Subject};
@@ -145,15 +145,15 @@ async fn containers(core: &Core, uid: &str, pod: &Pod) -> Result<Vec<ContainerSe
         // Cleared before looking: what happens during the look makes it stale again.
         (memory.containers.clone(), std::mem::replace(&mut memory.stale, false))
     });
-    let expected = told_running(uid, pod).into_iter().filter(|name| !known.contains_key(name)).collect::<Vec<_>>();
-    let mut names: Vec<String> = expected;
+    let stands = |name: &String| known.values().any(|seen| names::made_as(uid, seen) == *name);
+    let mut names: Vec<String> = told_running(uid, pod).into_iter().filter(|name| !stands(name)).collect();
     if stale {
         names.extend(known.values().filter(|seen| changeable(seen)).map(|seen| seen.name.clone()));
     }
     if names.is_empty() {
         return Ok(known.into_values().collect());
     }
-    let looked = look(core, names).await;
+    let looked = look(core, uid, names).await;
     if looked.is_err() {
         core.memories.with(uid, |memory| memory.stale = true);
     }
@@ -167,7 +167,8 @@ async fn containers(core: &Core, uid: &str, pod: &Pod) -> Result<Vec<ContainerSe
     Ok(known.into_values().collect())
 }
 
-async fn look(core: &Core, names: Vec<String>) -> Result<Vec<(String, Option<ContainerSeen>)>, Error> {
+/// The containers of these names, as they are now. One that is not found by its name is looked for by its labels.
+async fn look(core: &Core, uid: &str, names: Vec<String>) -> Result<Vec<(String, Option<ContainerSeen>)>, Error> {
     core.make_sure_of_life().await?;
     let mut out = Vec::with_capacity(names.len());
     for name in names {
@@ -180,7 +181,19 @@ async fn look(core: &Core, names: Vec<String>) -> Result<Vec<(String, Option<Con
         }
         out.push((name, seen));
     }
+    let missing: Vec<String> = out.iter().filter(|(_, seen)| seen.is_none()).map(|(name, _)| name.clone()).collect();
+    if !missing.is_empty() {
+        out.extend(renamed(core, uid, &missing).await?);
+    }
     Ok(out)
+}
+
+/// Those of the missing that somebody renamed.
+async fn renamed(core: &Core, uid: &str, missing: &[String]) -> Result<Vec<(String, Option<ContainerSeen>)>, Error> {
+    let all = core.heard(core.engine.containers().await)?;
+    let ours = all.into_iter().filter(|seen| seen.labels.get(LABEL_POD_UID).is_some_and(|of| of == uid));
+    let found = ours.filter(|seen| missing.contains(&names::made_as(uid, seen)));
+    Ok(found.map(|seen| (seen.name.clone(), Some(seen))).collect())
 }
 
 /// An ended container says the same each time it is asked.

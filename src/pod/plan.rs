@@ -15,7 +15,7 @@
 //! `pkg/kubelet/kuberuntime`.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{PodCondition, PodSpec};
 
 use super::draft::Draft;
 use super::facts::{PodFacts, PodPlan};
@@ -43,6 +43,11 @@ pub enum Stopping {
     },
     /// The engine or the machine went down under it.
     Disrupted {
+        /// When what still runs is killed.
+        kill_at: Timestamp,
+    },
+    /// It used more storage than it may.
+    Evicted {
         /// When what still runs is killed.
         kill_at: Timestamp,
     },
@@ -115,6 +120,9 @@ fn stage(draft: &Draft<'_>) -> Stage {
         return Stage::Stop(Stopping::Deleted { kill_at });
     }
     let after_ends = || last_end(draft) + grace(draft.spec);
+    if evicted(draft).is_some() {
+        return Stage::Stop(Stopping::Evicted { kill_at: draft.now });
+    }
     if disrupted(draft) {
         return Stage::Stop(Stopping::Disrupted { kill_at: after_ends() });
     }
@@ -144,10 +152,21 @@ fn disrupted(draft: &Draft<'_>) -> bool {
     draft.tracks.iter().any(doubtful) || already_disrupted(draft)
 }
 
+/// What the kubelet says of a pod that uses more storage than it may: measured now, or told before.
+pub fn evicted(draft: &Draft<'_>) -> Option<String> {
+    let told = || disruption(draft).and_then(|condition| condition.message.clone());
+    draft.facts.exceeded.clone().or_else(|| told().filter(|message| message != conditions::SHUTDOWN_MESSAGE))
+}
+
 /// The condition stands already: it was seen before all containers had ended, or the daemon is ending its pods.
 pub fn already_disrupted(draft: &Draft<'_>) -> bool {
-    let conditions = draft.pod().status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| {
+    disruption(draft).is_some()
+}
+
+/// The condition of a pod that its node takes down.
+fn disruption<'a>(draft: &Draft<'a>) -> Option<&'a PodCondition> {
+    let mut conditions = draft.pod().status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.find(|condition| {
         condition.type_ == conditions::DISRUPTION_TARGET
             && condition.status == "True"
             && condition.reason.as_deref() == Some(conditions::TERMINATION_BY_KUBELET)

@@ -42,9 +42,11 @@ pub struct Outcome {
     /// The phase that the pod gets whatever its containers say.
     pub phase: Option<&'static str>,
     /// `status.reason` and `status.message` that go with the end.
-    pub reason: Option<(&'static str, &'static str)>,
+    pub reason: Option<(&'static str, String)>,
     /// The engine or the machine took the pod down.
     pub disrupted: bool,
+    /// What the kubelet says of a pod that it evicts.
+    pub evicted: Option<String>,
     /// No node ever had it.
     pub unbound: bool,
 }
@@ -73,9 +75,9 @@ pub fn status(facts: &PodFacts, spec: &PodSpec, tracks: &[Track<'_>], outcome: &
             status.message = None;
         }
         status.phase = Some(computed.to_owned());
-        if let (Some((reason, message)), true) = (outcome.reason, phase::terminal(Some(computed))) {
-            status.reason = Some(reason.to_owned());
-            status.message = Some(message.to_owned());
+        if let (Some((reason, message)), true) = (&outcome.reason, phase::terminal(Some(computed))) {
+            status.reason = Some((*reason).to_owned());
+            status.message = Some(message.clone());
         }
     }
     status.conditions = Some(conditions::conditions(facts, spec, tracks, &all, &status, outcome, now));

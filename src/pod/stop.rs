@@ -29,13 +29,16 @@ const MIN_GRACE: SignedDuration = SignedDuration::from_secs(2);
 
 const DEADLINE_REASON: &str = "DeadlineExceeded";
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
+/// `status.reason` of a pod that used more storage than it may. Parity: `eviction.Reason`.
+const EVICTED_REASON: &str = "Evicted";
 /// `status.reason` of a pod that went down with its node. Parity: `nodeShutdownReason`.
 const SHUTDOWN_REASON: &str = "Terminated";
 
 /// Stops what runs; once nothing does, gives the pod its last phase.
 pub fn stop(draft: &mut Draft<'_>, why: Stopping) {
     draft.outcome.ending = true;
-    draft.outcome.disrupted = matches!(why, Stopping::Disrupted { .. });
+    draft.outcome.disrupted = matches!(why, Stopping::Disrupted { .. } | Stopping::Evicted { .. });
+    draft.outcome.evicted = if matches!(why, Stopping::Evicted { .. }) { plan::evicted(draft) } else { None };
     announce(draft, why);
     for index in 0..draft.tracks.len() {
         if let State::Created(seen) = &draft.tracks[index].state {
@@ -61,12 +64,16 @@ fn kill_at(why: Stopping) -> Timestamp {
         Stopping::Deleted { kill_at }
         | Stopping::Deadline { kill_at }
         | Stopping::Disrupted { kill_at }
+        | Stopping::Evicted { kill_at }
         | Stopping::InitFailed { kill_at }
         | Stopping::Done { kill_at } => kill_at,
     }
 }
 
 fn announce(draft: &mut Draft<'_>, why: Stopping) {
+    if let Some(message) = draft.outcome.evicted.clone().filter(|_| !plan::already_disrupted(draft)) {
+        draft.note(Severity::Warning, EVICTED_REASON, message, None);
+    }
     let none_asked = draft.facts.asked_to_stop.is_empty();
     if matches!(why, Stopping::Deadline { .. }) && none_asked && !draft.running().is_empty() {
         draft.note(Severity::Normal, DEADLINE_REASON, DEADLINE_MESSAGE.to_owned(), None);
@@ -163,7 +170,7 @@ fn pre_stop(draft: &mut Draft<'_>, index: usize, name: &str, kill_at: Timestamp)
 /// The pod failed with its node.
 fn went_down(draft: &mut Draft<'_>) {
     draft.outcome.phase = Some("Failed");
-    draft.outcome.reason = Some((SHUTDOWN_REASON, SHUTDOWN_MESSAGE));
+    draft.outcome.reason = Some((SHUTDOWN_REASON, SHUTDOWN_MESSAGE.to_owned()));
 }
 
 /// The phase of a pod of which nothing runs any more.
@@ -171,7 +178,11 @@ fn verdict(draft: &mut Draft<'_>, why: Stopping) {
     match why {
         Stopping::Deadline { .. } => {
             draft.outcome.phase = Some("Failed");
-            draft.outcome.reason = Some((DEADLINE_REASON, DEADLINE_MESSAGE));
+            draft.outcome.reason = Some((DEADLINE_REASON, DEADLINE_MESSAGE.to_owned()));
+        }
+        Stopping::Evicted { .. } => {
+            draft.outcome.phase = Some("Failed");
+            draft.outcome.reason = Some((EVICTED_REASON, draft.outcome.evicted.clone().unwrap_or_default()));
         }
         Stopping::Disrupted { .. } => went_down(draft),
         // A container that ends well when its node goes down has not done its work.

@@ -82,6 +82,7 @@ pub fn pods(core: &Core) -> Result<u64, Error> {
         let from = *revision.get_or_insert(page.revision);
         for object in &page.objects {
             let status = object.typed::<Pod>().and_then(|pod| pod.status.as_ref());
+            core.count_running(object.uid(), status);
             let over = phase::terminal(status.and_then(|status| status.phase.as_deref()));
             if !over || object.meta().deletion_timestamp.is_some() {
                 core.queue.add(object.uid().to_owned());

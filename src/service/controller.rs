@@ -43,7 +43,7 @@ struct Seen {
 
 /// Keeps the endpoints of Services until `stop`.
 pub async fn run(store: Store, stop: CancellationToken) {
-    let queue: Queue<Key> = Queue::new();
+    let queue: Queue<Key> = Queue::new("endpoint");
     let seen = Arc::new(Mutex::new(Seen::default()));
     let work = |key: Key| {
         let (store, seen) = (store.clone(), Arc::clone(&seen));

@@ -8,17 +8,19 @@
 //!     +------------+
 //! ```
 //!
-//! `N.log` is always the part that is written to, so that older parts can stand beside it as `N.log.<number>[.gz]`.
+//! `N.log` is always the part that is written to; older parts stand beside it as `N.log.<number>[.gz]` (see `parts`).
 //! Followers read the file as it grows; the writer only wakes them.
 
 mod cri;
+mod keeper;
+mod parts;
 mod read;
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -27,6 +29,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use self::cri::Backwards;
+use self::keeper::Keeper;
+pub use self::keeper::Limits;
+use self::parts::{Part, Parts};
 use self::read::Reader;
 use super::DIRECTORY_MODE;
 
@@ -77,6 +82,7 @@ pub struct Logs(Arc<Inner>);
 
 struct Inner {
     dir: PathBuf,
+    keeper: Arc<Keeper>,
     /// The logs that somebody writes or follows.
     live: Mutex<HashMap<LogKey, Weak<Tail>>>,
 }
@@ -98,7 +104,18 @@ enum Growth {
 impl Logs {
     /// Logs under `dir`, which need not exist yet.
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self(Arc::new(Inner { dir, live: Mutex::default() }))
+        let keeper = Keeper::new(dir.clone());
+        Self(Arc::new(Inner { dir, keeper, live: Mutex::default() }))
+    }
+
+    /// How much is kept from now on; what is beyond it goes soon.
+    pub fn limit(&self, limits: Limits) {
+        self.0.keeper.limit(limits);
+    }
+
+    /// Whether the beginning of a log was dropped, because a limit was passed.
+    pub fn is_cut(&self, key: &LogKey) -> io::Result<bool> {
+        Ok(Parts::of(&self.path(key, "log")?)?.dropped > 0)
     }
 
     /// Opens a log for appending; `Writer::last` tells where it left off, for a writer that resumes after a crash.
@@ -108,14 +125,20 @@ impl Logs {
         if let Some(parent) = path.parent() {
             DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent)?;
         }
-        let file = OpenOptions::new().create(true).read(true).append(true).open(&path)?;
-        let (whole, last) = resume(&file)?;
+        let file = append_to(&path)?;
+        let whole = Backwards::new(&file, file.metadata()?.len()).skip_torn()?;
         if file.metadata()?.len() > whole {
             file.set_len(whole)?;
         }
+        let parts = Parts::of(&path)?;
+        for part in parts.rotated.values().filter(|part| !part.to_string_lossy().ends_with(parts::PACKED)) {
+            self.0.keeper.finished(part.clone());
+        }
+        let last = resume(&path)?;
         let tail = self.tail(key);
         tail.0.send_modify(|_| {});
-        Ok(Writer { file, done: self.path(key, "done")?, last, tail, line: Vec::new() })
+        let (done, keeper) = (self.path(key, "done")?, Arc::clone(&self.0.keeper));
+        Ok(Writer { file, path, part: parts.current(), size: whole, keeper, done, last, tail, line: Vec::new() })
     }
 
     /// The output as a client sees it, partial lines joined. None where nothing was ever kept under that key and it is
@@ -123,14 +146,11 @@ impl Logs {
     pub fn read(&self, key: &LogKey, query: LogQuery) -> io::Result<Option<BoxStream<'static, io::Result<Bytes>>>> {
         let path = self.path(key, "log")?;
         let follow = query.follow.then(|| self.tail(key));
-        match File::open(&path) {
-            Ok(file) => Reader::new(path, Some(file), query, follow).map(|reader| Some(reader.stream())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && follow.is_some() => {
-                Reader::new(path, None, query, follow).map(|reader| Some(reader.stream()))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let kept = path.exists();
+        if !kept && follow.is_none() {
+            return Ok(None);
         }
+        Reader::new(path, query, follow).map(|reader| Some(reader.stream()))
     }
 
     /// Whether `Writer::finish` was called for this log, in this or an earlier life of the daemon.
@@ -199,34 +219,57 @@ fn part(name: &str) -> io::Result<&str> {
     Ok(name)
 }
 
-/// The length without a torn last line, and where each stream left off.
-fn resume(file: &File) -> io::Result<(u64, Ends)> {
-    let length = file.metadata()?.len();
-    let mut lines = Backwards::new(file, length);
-    let whole = lines.skip_torn()?;
-    let mut last = Ends::default();
-    let mut closed = [false; 2];
-    let mut newest = None;
-    while let Some((_, line)) = lines.next()? {
-        let Some((at, stream)) = cri::parse(&line).and_then(|line| Some((line.instant()?, usize::from(line.stderr))))
-        else {
-            continue;
-        };
-        if at < *newest.get_or_insert(at) - LATE || closed == [true; 2] {
-            break;
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).read(true).append(true).open(path)
+}
+
+/// Where each stream left off. Looks into earlier parts, too: the last one may be as good as empty.
+fn resume(path: &Path) -> io::Result<Ends> {
+    let mut ends = Resume::default();
+    let mut part = Part::current(path)?;
+    while let Some(present) = part {
+        let mut lines = Backwards::new(&present.file, present.file.metadata()?.len());
+        while let Some((_, line)) = lines.next()? {
+            if !ends.goes_on(&line) {
+                return Ok(ends.last);
+            }
         }
-        match &mut last[stream] {
-            None => last[stream] = Some((at, 1)),
-            Some((instant, count)) if *instant == at => *count += 1,
-            Some(_) => closed[stream] = true,
-        }
+        part = Part::before(path, present.number)?;
     }
-    Ok((whole, last))
+    Ok(ends.last)
+}
+
+#[derive(Default)]
+struct Resume {
+    last: Ends,
+    closed: [bool; 2],
+    newest: Option<Timestamp>,
+}
+
+impl Resume {
+    /// Takes in the line before; false where no earlier one can matter.
+    fn goes_on(&mut self, line: &[u8]) -> bool {
+        let parsed = cri::parse(line).and_then(|line| Some((line.instant()?, usize::from(line.stderr))));
+        // A damaged line says nothing.
+        let Some((at, stream)) = parsed else { return true };
+        if at < *self.newest.get_or_insert(at) - LATE || self.closed == [true; 2] {
+            return false;
+        }
+        match &mut self.last[stream] {
+            None => self.last[stream] = Some((at, 1)),
+            Some((instant, count)) if *instant == at => *count += 1,
+            Some(_) => self.closed[stream] = true,
+        }
+        true
+    }
 }
 
 /// By how much a line of one stream may be older than one of the other that was kept before it: an engine stamps a line
 /// when it reads it, so only its own scheduling comes between.
 const LATE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Size from which the last part of a finished log is compressed: smaller ones take a block or a few either way.
+const WORTH_PACKING: u64 = 256 << 10;
 
 /// Where standard output and standard error left off: the last instant, and how many lines have it.
 type Ends = [Option<(Timestamp, u64)>; 2];
@@ -234,6 +277,12 @@ type Ends = [Option<(Timestamp, u64)>; 2];
 /// Appends to one log. Dropping it without `finish` leaves the log open for a later writer.
 pub struct Writer {
     file: File,
+    path: PathBuf,
+    /// Number of the part that is written to.
+    part: u64,
+    /// Its size.
+    size: u64,
+    keeper: Arc<Keeper>,
     done: PathBuf,
     last: Ends,
     tail: Arc<Tail>,
@@ -261,7 +310,13 @@ impl Writer {
         for line in lines {
             cri::write(&mut self.line, line);
         }
+        let bytes = self.line.len() as u64;
+        if self.size > 0 && self.size + bytes > self.keeper.limits().part {
+            self.rotate()?;
+        }
         self.file.write_all(&self.line)?;
+        self.size += bytes;
+        self.keeper.wrote(bytes);
         for line in lines {
             let last = &mut self.last[usize::from(line.stderr)];
             *last = match *last {
@@ -273,9 +328,29 @@ impl Writer {
         Ok(())
     }
 
-    /// Marks the log complete: synced to disk, followers end.
-    pub fn finish(self) -> io::Result<()> {
+    /// Finishes the part that is written to and begins the next.
+    fn rotate(&mut self) -> io::Result<()> {
+        let finished = parts::rotated(&self.path, self.part);
+        match fs::rename(&self.path, &finished) {
+            Ok(()) => {}
+            // The pod was deleted meanwhile, and its logs with it: what is still written goes nowhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        // Where this fails, the next writer makes it; what is written till then goes to the part's end.
+        self.file = append_to(&self.path)?;
+        self.part += 1;
+        self.size = 0;
+        self.keeper.finished(finished);
+        Ok(())
+    }
+
+    /// Marks the log complete: synced to disk, followers end. The last part is compressed where that saves something.
+    pub fn finish(mut self) -> io::Result<()> {
         self.file.sync_all()?;
+        if self.size >= WORTH_PACKING {
+            self.rotate()?;
+        }
         match File::create(&self.done) {
             Ok(done) => done.sync_all()?,
             // The pod was deleted meanwhile, and its logs with it: there is nothing left to mark.

@@ -23,6 +23,7 @@ use super::reader::Pool;
 use super::rows;
 use super::schema::{self, sql};
 use super::{Change, Error, Kind};
+use crate::metrics::metrics;
 
 /// Changes in the ring at most: some tenths of a second at full load.
 const RING: usize = 4096;
@@ -148,6 +149,7 @@ impl Feed {
         state.next_id += 1;
         let wake = Arc::new(Notify::new());
         state.waiting.insert(id, Waiting { kinds: kinds.to_vec(), wake: Arc::clone(&wake) });
+        metrics().watchers.inc();
         (id, wake)
     }
 
@@ -238,6 +240,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.shared.feed.lock().waiting.remove(&self.id);
+        metrics().watchers.dec();
     }
 }
 

@@ -20,6 +20,7 @@ use super::commit::Batch;
 use super::compact::{self, Limits};
 use super::watch::Shared;
 use super::{Change, Committed, Error, Object, Write, schema};
+use crate::metrics::metrics;
 
 /// Commits in one transaction: enough that the fsync is shared by all who wait, few enough that the first of them
 /// does not wait long for the last.
@@ -102,7 +103,12 @@ impl Writer {
             .into_iter()
             .map(|request| ((request.writes, request.dry_run), (request.answer, request.permit)))
             .unzip();
-        match self.transact(asks) {
+        let (begun, counts) = (Instant::now(), metrics());
+        let done = self.transact(asks);
+        counts.transaction_seconds.observe(begun.elapsed().as_secs_f64());
+        counts.group.observe(answers.len() as f64);
+        counts.commits.inc_by(answers.len() as u64);
+        match done {
             Ok(results) => {
                 for ((answer, _permit), result) in answers.into_iter().zip(results) {
                     let _ = answer.send(result);

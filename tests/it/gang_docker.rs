@@ -1,5 +1,7 @@
 //! A gang on the real engine: it does not start before all of it fits this machine, whatever the machine.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
@@ -35,8 +37,15 @@ async fn a_gang_starts_when_as_many_as_it_needs_fit_the_machine() -> Result<()> 
     let jobs: Api<Job> = Api::default_namespaced(client.clone());
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     let events: Api<Event> = Api::default_namespaced(client.clone());
-    let nodes = Api::<Node>::all(client).list(&ListParams::default()).await?;
-    let allocatable = nodes.items[0].status.as_ref().and_then(|status| status.allocatable.as_ref());
+    let nodes = Api::<Node>::all(client);
+    let node = loop {
+        // The node is registered after the API answers.
+        match nodes.list(&ListParams::default()).await?.items.pop() {
+            Some(node) => break node,
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
     let cores: u64 = allocatable.and_then(|all| all.get("cpu")).context("the node tells of its cores")?.0.parse()?;
     jobs.create(&PostParams::default(), &gang(cores * 400)?).await?;
 

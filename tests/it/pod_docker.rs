@@ -362,3 +362,27 @@ async fn security_settings_reach_the_process() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_that_somebody_renames_is_still_the_pods() {
+    with_house(|house, engine| async move {
+        let house = house.lock().await;
+        let object = house.pod(&shell("named", "echo begun; until test -e /tmp/end; do sleep 0.1; done", "")).await;
+        house.until_phase("named", "Running").await;
+        let (old, new) = (engine_name(&object, "main", 0), format!("somebody-{}", object.uid()));
+        let docker = bollard::Docker::connect_with_defaults().unwrap();
+        let options = bollard::query_parameters::RenameContainerOptionsBuilder::new().name(&new).build();
+        docker.rename_container(&old, options).await.unwrap();
+        let spec = jobdock::runtime::session::ExecSpec {
+            command: vec!["touch".to_owned(), "/tmp/end".to_owned()],
+            ..jobdock::runtime::session::ExecSpec::default()
+        };
+        drop(engine.exec(&new, &spec).await.unwrap());
+        let pod = house.until_over("named").await;
+        assert_eq!(phase_of(&pod), "Succeeded", "{}", tell(Some(&pod)));
+        assert_eq!(first(&pod), "main #0: Completed 0, last -");
+        assert_eq!(house.log(&object, "main", 0).await, "begun\n");
+        house.until_empty().await;
+    })
+    .await;
+}

@@ -10,6 +10,7 @@ use jobdock::model::deletion::{self, Deletion, Propagation};
 use jobdock::model::kind::Kind;
 use jobdock::model::object::{Key, Object, Resource};
 use jobdock::pod::core::Credentials;
+use jobdock::pod::pressure::{self, Threshold};
 use jobdock::pod::{Agent, run};
 use jobdock::runtime::Runtime;
 use jobdock::store::logs::{LogKey, LogQuery};
@@ -30,15 +31,23 @@ pub struct House {
     engine: Arc<dyn Runtime>,
     dir: TempDir,
     agent: Option<(JoinHandle<()>, CancellationToken)>,
+    thresholds: Vec<Threshold>,
 }
 
 impl House {
     /// With an agent at work.
     pub fn open(store: Store, engine: Arc<dyn Runtime>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut house = Self { store, engine, dir, agent: None };
+        let mut house = Self { store, engine, dir, agent: None, thresholds: Vec::new() };
         house.begin();
         house
+    }
+
+    /// A new agent that finds the node short of something by these thresholds.
+    pub async fn squeeze(&mut self, thresholds: &str) {
+        self.end().await;
+        self.thresholds = pressure::thresholds(thresholds).expect("thresholds can be read");
+        self.begin();
     }
 
     /// A new agent, as after a restart of the daemon.
@@ -48,6 +57,7 @@ impl House {
             store: self.store.clone(),
             runtime: Arc::clone(&self.engine),
             data_dir: self.dir.path().to_owned(),
+            thresholds: self.thresholds.clone(),
             node_name: NODE.to_owned(),
             credentials: Credentials::default(),
         };

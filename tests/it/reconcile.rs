@@ -27,7 +27,7 @@ impl Rig {
         gate: Arc<Semaphore>,
         outcome: impl Fn(&'static str, usize) -> Outcome + Send + Sync + 'static,
     ) -> Self {
-        let (queue, stop) = (Queue::new(), CancellationToken::new());
+        let (queue, stop) = (Queue::new("test"), CancellationToken::new());
         let runs = Arc::new(Mutex::new(Vec::new()));
         let outcome = Arc::new(outcome);
         let start = Instant::now();
@@ -184,7 +184,7 @@ async fn a_stop_takes_no_more_keys_and_waits_for_those_that_run() {
 #[tokio::test]
 async fn under_load_no_key_runs_twice_at_a_time_and_none_is_lost() {
     const KEYS: usize = 20;
-    let (queue, stop) = (Queue::<usize>::new(), CancellationToken::new());
+    let (queue, stop) = (Queue::<usize>::new("test"), CancellationToken::new());
     let wanted: Arc<Vec<AtomicUsize>> = Arc::new((0..KEYS).map(|_| AtomicUsize::new(0)).collect());
     let seen: Arc<Vec<AtomicUsize>> = Arc::new((0..KEYS).map(|_| AtomicUsize::new(0)).collect());
     let busy: Arc<Vec<AtomicUsize>> = Arc::new((0..KEYS).map(|_| AtomicUsize::new(0)).collect());

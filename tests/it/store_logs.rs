@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use jobdock::store::Store;
-use jobdock::store::logs::{Line, LogKey, LogQuery};
+use jobdock::store::logs::{Limits, Line, LogKey, LogQuery};
 
 fn key(pod: &str) -> LogKey {
     LogKey { pod_uid: pod.to_owned(), container: "main".to_owned(), attempt: 0 }
@@ -253,4 +253,136 @@ async fn removal_ends_followers_and_forgets_the_log() {
     assert!(store.logs().read(&key("uid"), LogQuery::default()).unwrap().is_none());
     writer.finish().unwrap();
     assert!(!store.logs().finished(&key("uid")));
+}
+
+const NO_LIMIT: u64 = u64::MAX;
+
+/// A log of a thousand numbered lines in parts of a few of them.
+fn in_parts(store: &Store, limits: Limits) {
+    store.logs().limit(limits);
+    let mut writer = store.logs().writer(&key("uid")).unwrap();
+    for second in 0..1000 {
+        writer.append(&line(&format!("{second} out line {second}"))).unwrap();
+    }
+}
+
+const PARTS: Limits = Limits { part: 2_000, pod: NO_LIMIT, total: NO_LIMIT };
+
+fn numbered(from: u32) -> String {
+    (from..1000).map(|number| format!("line {number}\n")).collect()
+}
+
+/// Waits until the keeper has done what `done` looks for among the files of the log.
+async fn until_kept(dir: &std::path::Path, done: impl Fn(&[String]) -> bool) {
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(dir.join("pods/uid/main")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let waiting = async {
+        while !done(&names()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("{:?}", names()));
+}
+
+#[tokio::test]
+async fn a_log_in_parts_reads_as_one_whether_they_are_compressed_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    in_parts(&store, PARTS);
+    assert_eq!(rest(store.logs().read(&key("uid"), LogQuery::default()).unwrap()).await, numbered(0));
+    until_kept(dir.path(), |names| names.iter().any(|name| name.ends_with(".gz"))).await;
+    for tail in [0, 1, 20, 21, 500, 999, 1000, 2000] {
+        let query = LogQuery { tail_lines: Some(tail), ..LogQuery::default() };
+        let from = 1000 - u32::try_from(tail).unwrap().min(1000);
+        assert_eq!(rest(store.logs().read(&key("uid"), query).unwrap()).await, numbered(from), "the last {tail}");
+    }
+    let since = LogQuery { since: Some(at(700)), ..LogQuery::default() };
+    assert_eq!(rest(store.logs().read(&key("uid"), since).unwrap()).await, numbered(700));
+    assert!(!store.logs().is_cut(&key("uid")).unwrap());
+}
+
+#[tokio::test]
+async fn a_follower_goes_on_from_part_to_part() {
+    let store = Store::in_memory().unwrap();
+    store.logs().limit(PARTS);
+    let follow = LogQuery { follow: true, ..LogQuery::default() };
+    let following = tokio::spawn(rest(store.logs().read(&key("uid"), follow).unwrap()));
+    let mut writer = store.logs().writer(&key("uid")).unwrap();
+    for second in 0..1000 {
+        writer.append(&line(&format!("{second} out line {second}"))).unwrap();
+        tokio::task::yield_now().await;
+    }
+    writer.finish().unwrap();
+    assert_eq!(following.await.unwrap(), numbered(0));
+}
+
+#[tokio::test]
+async fn a_line_whose_pieces_stand_in_two_parts_is_joined() {
+    let store = Store::in_memory().unwrap();
+    store.logs().limit(Limits { part: 1, ..PARTS });
+    write(&store, &["1 err x", "2 out+ a", "3 out+ b", "4 out c"]);
+    assert_eq!(rest(store.logs().read(&key("uid"), LogQuery::default()).unwrap()).await, "x\nabc\n");
+    let tail = LogQuery { tail_lines: Some(1), ..LogQuery::default() };
+    assert_eq!(rest(store.logs().read(&key("uid"), tail).unwrap()).await, "abc\n");
+}
+
+#[tokio::test]
+async fn a_copy_is_resumed_by_what_stands_in_earlier_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.logs().limit(Limits { part: 1, ..PARTS });
+    write(&store, &["4 out a", "5 err b", "5 out c", "5 out d"]);
+    // The process died between making the next part and writing to it.
+    let path = dir.path().join("pods/uid/main");
+    std::fs::rename(path.join("0.log"), path.join("0.log.4")).unwrap();
+    let writer = store.logs().writer(&key("uid")).unwrap();
+    assert_eq!((writer.last(false), writer.last(true)), (Some((at(5), 2)), Some((at(5), 1))));
+}
+
+#[tokio::test]
+async fn a_pod_over_its_limit_loses_its_oldest_parts_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    in_parts(&store, Limits { pod: 4_000, ..PARTS });
+    until_kept(dir.path(), |names| names.iter().any(|name| name == "0.dropped")).await;
+    assert!(store.logs().is_cut(&key("uid")).unwrap());
+    let text = rest(store.logs().read(&key("uid"), LogQuery::default()).unwrap()).await;
+    assert!(numbered(1).ends_with(&text) && text.ends_with("line 999\n"), "{text}");
+}
+
+#[tokio::test]
+async fn all_logs_together_lose_the_one_that_ended_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    for pod in ["first", "second", "live"] {
+        let mut writer = store.logs().writer(&key(pod)).unwrap();
+        writer.append(&line(&format!("1 out {}", "x".repeat(1000)))).unwrap();
+        if pod != "live" {
+            writer.finish().unwrap();
+        }
+        let done = dir.path().join("pods").join(pod).join("main/0.done");
+        let ended = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(if pod == "first" { 1 } else { 2 });
+        if pod != "live" {
+            std::fs::File::open(done).unwrap().set_modified(ended).unwrap();
+        }
+    }
+    store.logs().limit(Limits { part: 1 << 20, pod: NO_LIMIT, total: 2_500 });
+    let dropped = async {
+        while !store.logs().is_cut(&key("first")).unwrap() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), dropped).await.unwrap();
+    for (pod, cut) in [("second", false), ("live", false), ("first", true)] {
+        assert_eq!(store.logs().is_cut(&key(pod)).unwrap(), cut, "{pod}");
+    }
+    let emptied = async {
+        while !rest(store.logs().read(&key("first"), LogQuery::default()).unwrap()).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), emptied).await.unwrap();
+    assert!(store.logs().finished(&key("first")));
 }

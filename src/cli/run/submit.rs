@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
 use kube::{Api, Client};
@@ -16,6 +17,11 @@ use crate::model::kind::Kind;
 
 /// Pause between looks at a Job that is being replaced.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Tries after a lost connection: a handover between daemons takes well under the 5 seconds that these make.
+const LOST_TRIES: usize = 50;
+/// Creation times are whole seconds, cut.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(2);
 
 /// What is done about a Job of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,13 +114,35 @@ pub async fn apply(client: &Client, manifest: &Manifest) -> Result<(), Failure> 
     told(api.replace(&manifest.name, &PostParams::default(), &object).await.map(drop), manifest)
 }
 
-/// Creates a Job.
+/// Creates a Job. Where the connection is lost on the way (a daemon hands over to the next just then) it is tried again;
+/// what a lost reply told of is found by its name then. A generated name cannot be found, so that is tried once.
 pub async fn create(client: &Client, manifest: &Manifest) -> Result<Job, Failure> {
     let (api, object) = dynamic(client, manifest)?;
-    match api.create(&PostParams::default(), &object).await {
+    let begun = Timestamp::now() - CLOCK_STEP;
+    let mut answer = api.create(&PostParams::default(), &object).await;
+    for _ in 0..LOST_TRIES {
+        if manifest.name.is_empty() || !lost(&answer) {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        answer = match api.create(&PostParams::default(), &object).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => match api.get(&manifest.name).await {
+                Ok(live) if live.metadata.creation_timestamp.as_ref().is_some_and(|at| at.0 >= begun) => Ok(live),
+                Ok(_) => Err(kube::Error::Api(status)),
+                Err(error) => Err(error),
+            },
+            other => other,
+        };
+    }
+    match answer {
         Ok(created) => created.try_parse().with_context(|| cannot("read back", manifest)).map_err(Into::into),
         Err(error) => Err(refused(error, manifest)),
     }
+}
+
+/// No answer came.
+fn lost<T>(answer: &kube::Result<T>) -> bool {
+    matches!(answer, Err(kube::Error::HyperError(_) | kube::Error::Service(_)))
 }
 
 fn dynamic(client: &Client, manifest: &Manifest) -> Result<(Api<DynamicObject>, DynamicObject), Failure> {

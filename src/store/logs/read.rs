@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use futures::stream::{self, BoxStream};
 use tokio::sync::watch;
 
 use super::cri::{self, Backwards, Stored};
+use super::parts::Part;
 use super::{Growth, LogQuery, Tail};
 
 /// Bytes read at a time; about as many go out at a time.
@@ -27,12 +28,13 @@ const JOINED: usize = 1 << 20;
 /// One reading of one log.
 pub(super) struct Reader {
     path: PathBuf,
-    /// None until a followed log begins.
-    file: Option<File>,
+    /// What is being read. None until a followed log begins.
+    part: Option<Part>,
     begun: bool,
+    /// In that part.
     offset: u64,
-    /// Where a reader that does not follow stops: the size when it began.
-    end: Option<u64>,
+    /// Where a reader that does not follow stops: the part that was written to when it began, and its size then.
+    end: Option<(u64, u64)>,
     tail_lines: Option<u64>,
     /// The beginning of a line whose end was not read yet.
     carry: Vec<u8>,
@@ -55,20 +57,16 @@ enum Step {
 }
 
 impl Reader {
-    pub(super) fn new(
-        path: PathBuf,
-        file: Option<File>,
-        query: LogQuery,
-        follow: Option<Arc<Tail>>,
-    ) -> io::Result<Self> {
-        let end = match (&file, &follow) {
-            (Some(file), None) => Some(file.metadata()?.len()),
-            _ => None,
+    pub(super) fn new(path: PathBuf, query: LogQuery, follow: Option<Arc<Tail>>) -> io::Result<Self> {
+        let end = match (&follow, Part::current(&path)?) {
+            (None, Some(part)) => Some((part.number, part.file.metadata()?.len())),
+            (None, None) => Some((0, 0)),
+            (Some(_), _) => None,
         };
         let follow = follow.map(|tail| Follow { growth: tail.0.subscribe(), _tail: tail });
         let tail_lines = query.tail_lines;
         let join = Join::new(&query);
-        Ok(Self { path, file, begun: false, offset: 0, end, tail_lines, carry: Vec::new(), join, follow })
+        Ok(Self { path, part: None, begun: false, offset: 0, end, tail_lines, carry: Vec::new(), join, follow })
     }
 
     /// The output, in pieces.
@@ -123,30 +121,62 @@ impl Reader {
         }
     }
 
+    /// Sees to it that a part is open, at first the one where reading begins. False where there is none yet.
+    fn open(&mut self) -> io::Result<bool> {
+        if self.part.is_some() {
+            return Ok(true);
+        }
+        self.part = match self.tail_lines.filter(|_| !mem::replace(&mut self.begun, true)) {
+            Some(lines) => match tail_start(&self.path, self.end, lines, self.join.stderr)? {
+                Some((part, offset)) => {
+                    self.offset = offset;
+                    Some(part)
+                }
+                None => None,
+            },
+            None => Part::open(&self.path, 0)?,
+        };
+        Ok(self.part.is_some())
+    }
+
+    /// The present part was read to its present end: goes on to the next one if it is finished.
+    fn next_part(&mut self) -> io::Result<Step> {
+        let Some(part) = &mut self.part else { return Ok(Step::End) };
+        if self.end.is_some_and(|(last, _)| part.number >= last) {
+            return Ok(Step::End);
+        }
+        if !part.closed {
+            // What was written before it was finished is read first.
+            return Ok(if part.is_closed(&self.path)? { Step::More } else { Step::End });
+        }
+        let Some(next) = Part::open(&self.path, part.number + 1)?.filter(|next| next.number > part.number) else {
+            return Ok(Step::End);
+        };
+        self.part = Some(next);
+        self.offset = 0;
+        Ok(Step::More)
+    }
+
     /// Reads and joins one block.
     fn block(&mut self) -> io::Result<Step> {
-        if self.file.is_none() {
-            match File::open(&self.path) {
-                Ok(file) => self.file = Some(file),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Step::End),
-                Err(error) => return Err(error),
+        if !self.open()? {
+            return Ok(Step::End);
+        }
+        let Some(part) = &mut self.part else { return Ok(Step::End) };
+        let left = match self.end {
+            Some((last, _)) if part.number > last => return Ok(Step::End),
+            Some((last, size)) if part.number == last => {
+                usize::try_from(size.saturating_sub(self.offset)).unwrap_or(BLOCK).min(BLOCK)
             }
-        }
-        let Some(file) = &self.file else { return Ok(Step::End) };
-        if !mem::replace(&mut self.begun, true)
-            && let Some(lines) = self.tail_lines
-        {
-            let end = self.end.map_or_else(|| file.metadata().map(|meta| meta.len()), Ok)?;
-            self.offset = tail_start(file, end, lines, self.join.stderr)?;
-        }
-        let left = self.end.map_or(BLOCK, |end| usize::try_from(end - self.offset).unwrap_or(BLOCK).min(BLOCK));
+            Some(_) | None => BLOCK,
+        };
         let begin = self.carry.len();
         self.carry.resize(begin + left, 0);
-        let read = file.read_at(&mut self.carry[begin..], self.offset)?;
+        let read = part.file.read_at(&mut self.carry[begin..], self.offset)?;
         self.carry.truncate(begin + read);
         self.offset += read as u64;
         if read == 0 {
-            return Ok(Step::End);
+            return self.next_part();
         }
         let Some(end) = self.carry[begin..].iter().rposition(|byte| *byte == b'\n') else { return Ok(Step::More) };
         let rest = self.carry.split_off(begin + end + 1);
@@ -161,28 +191,65 @@ impl Reader {
     }
 }
 
-/// Where the last `lines` whole lines begin.
-fn tail_start(file: &File, end: u64, lines: u64, stderr: Option<bool>) -> io::Result<u64> {
-    let mut walk = Backwards::new(file, end);
-    let mut start = walk.skip_torn()?;
-    let mut found = 0;
-    // A part is a line's last if it says so, or if nothing of its stream follows.
-    let mut followed = [false; 2];
-    while let Some((begin, line)) = walk.next()? {
-        if let Some(line) = cri::parse(&line)
-            && stderr.is_none_or(|wanted| wanted == line.stderr)
-        {
-            let last_of_stream = !mem::replace(&mut followed[usize::from(line.stderr)], true);
-            if !line.partial || last_of_stream {
-                found += 1;
-            }
-            if found > lines {
-                break;
-            }
+/// The part in which the last `lines` whole lines begin, and where in it. The last of these parts is read up to `end`.
+fn tail_start(
+    path: &Path,
+    end: Option<(u64, u64)>,
+    lines: u64,
+    stderr: Option<bool>,
+) -> io::Result<Option<(Part, u64)>> {
+    let newest = match end {
+        Some((number, _)) => Part::open(path, number)?,
+        None => Part::current(path)?,
+    };
+    let Some(mut part) = newest else { return Ok(None) };
+    let mut size = match end {
+        Some((number, size)) if number == part.number => size,
+        Some(_) | None => part.file.metadata()?.len(),
+    };
+    let mut tail = TailOf { lines, stderr, found: 0, followed: [false; 2] };
+    loop {
+        let (start, enough) = tail.walk(&part.file, size)?;
+        if enough {
+            return Ok(Some((part, start)));
         }
-        start = begin;
+        match Part::before(path, part.number)? {
+            None => return Ok(Some((part, start))),
+            Some(before) => part = before,
+        }
+        size = part.file.metadata()?.len();
     }
-    Ok(start)
+}
+/// Counts whole lines from the end of a log.
+struct TailOf {
+    lines: u64,
+    stderr: Option<bool>,
+    found: u64,
+    /// A part is a line's last if it says so, or if nothing of its stream follows.
+    followed: [bool; 2],
+}
+
+impl TailOf {
+    /// Where the wanted lines begin in this file, and whether they all stand from there on.
+    fn walk(&mut self, file: &File, end: u64) -> io::Result<(u64, bool)> {
+        let mut walk = Backwards::new(file, end);
+        let mut start = walk.skip_torn()?;
+        while let Some((begin, line)) = walk.next()? {
+            if let Some(line) = cri::parse(&line)
+                && self.stderr.is_none_or(|wanted| wanted == line.stderr)
+            {
+                let last_of_stream = !mem::replace(&mut self.followed[usize::from(line.stderr)], true);
+                if !line.partial || last_of_stream {
+                    self.found += 1;
+                }
+                if self.found > self.lines {
+                    return Ok((start, true));
+                }
+            }
+            start = begin;
+        }
+        Ok((start, false))
+    }
 }
 
 /// Joins parts into lines and dresses them as the client wants.

@@ -152,3 +152,22 @@ async fn options_are_checked() {
     let nobody = face.get("/api/v1/namespaces/default/pods/y/log").await;
     nobody.fails(404, "NotFound", "pods \"y\" not found");
 }
+
+#[tokio::test]
+async fn a_log_whose_beginning_was_dropped_says_so_in_a_warning() {
+    let face = Face::new().await;
+    face.put(pod(&["a"], ended(0))).await;
+    face.store.logs().limit(jobdock::store::logs::Limits { part: 1, pod: 120, total: u64::MAX });
+    write(&face, 0, &["one", "two", "three", "four", "five"], true);
+    let key = LogKey { pod_uid: "u".to_owned(), container: "a".to_owned(), attempt: 0 };
+    let cut = async {
+        while !face.store.logs().is_cut(&key).unwrap() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), cut).await.expect("the log is cut");
+    let reply = face.get(&path("")).await;
+    assert_eq!(reply.code, 200);
+    let warning = reply.headers["warning"].to_str().unwrap();
+    assert!(warning.starts_with("299 - \"the beginning of this log was dropped"), "{warning}");
+}

@@ -8,6 +8,7 @@ pub mod face;
 mod fields;
 mod kubectl;
 mod kubectl_apply;
+mod limits;
 mod list;
 mod logs;
 mod negotiate;

@@ -26,6 +26,11 @@ impl Daemon {
         Ok(Self { process: spawn(dir, &arguments)?, dir: dir.to_owned(), arguments })
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// SIGKILL: what a crash does.
     pub fn crash(&mut self) -> Result<()> {
         self.process.kill()?;

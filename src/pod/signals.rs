@@ -1,0 +1,65 @@
+//! Owns the measuring of what the node has left: memory, disk, processes, and what a container takes of the memory.
+//! Never decides: `pressure` does. It looks at this machine; with an engine elsewhere a container cannot be seen.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::statvfs::statvfs;
+
+use super::pressure::{Reading, Readings, Signal};
+
+/// Where a container's memory stands, by its id: cgroup v2 with systemd, v2 without, v1 without and with systemd.
+const MEMORY_FILES: [(&str, &str); 4] = [
+    ("/sys/fs/cgroup/system.slice/docker-", ".scope/memory.current"),
+    ("/sys/fs/cgroup/docker/", "/memory.current"),
+    ("/sys/fs/cgroup/memory/docker/", "/memory.usage_in_bytes"),
+    ("/sys/fs/cgroup/memory/system.slice/docker-", ".scope/memory.usage_in_bytes"),
+];
+/// Where the engine keeps images unless it is told otherwise; where that is not to be seen, images are not watched.
+const IMAGES: &str = "/var/lib/docker";
+
+/// Measures everything that can be measured. `files` is where pods' files are.
+pub fn read(files: &Path) -> Readings {
+    let (bytes, inodes) = disk(files).unzip();
+    let all = [
+        (Signal::Memory, memory()),
+        (Signal::Nodefs, bytes),
+        (Signal::NodefsInodes, inodes.filter(|inodes| inodes.capacity > 0)),
+        (Signal::Imagefs, disk(Path::new(IMAGES)).map(|(bytes, _)| bytes)),
+        (Signal::Pid, processes()),
+    ];
+    all.into_iter().filter_map(|(signal, reading)| Some((signal, reading?))).collect()
+}
+
+/// `MemAvailable` counts what the kernel can take back, as the kubelet's working set leaves it out.
+fn memory() -> Option<Reading> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let kibibytes = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    Some(Reading { available: kibibytes("MemAvailable")? * 1024, capacity: kibibytes("MemTotal")? * 1024 })
+}
+
+fn disk(path: &Path) -> Option<(Reading, Reading)> {
+    // The directory may still have to be made: what matters is the disk.
+    let there = path.ancestors().find(|path| path.exists())?;
+    let seen = statvfs(there).ok()?;
+    let unit = seen.fragment_size();
+    let bytes = Reading { available: seen.blocks_available() * unit, capacity: seen.blocks() * unit };
+    Some((bytes, Reading { available: seen.files_available(), capacity: seen.files() }))
+}
+
+/// Threads that run, beside the most that there may be.
+fn processes() -> Option<Reading> {
+    let most: u64 = fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()?;
+    let load = fs::read_to_string("/proc/loadavg").ok()?;
+    let running: u64 = load.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
+    Some(Reading { available: most.saturating_sub(running), capacity: most })
+}
+
+/// Memory that a container takes, by its engine's id; none where it cannot be seen.
+pub fn memory_of(id: &str) -> Option<u64> {
+    let mut files = MEMORY_FILES.iter().map(|(before, after)| format!("{before}{id}{after}"));
+    files.find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+}

@@ -1,0 +1,43 @@
+//! What clients may ask at once, and what is counted of what they asked.
+
+use axum::body::Body;
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use jobdock::api::{ApiState, Limits, app};
+use jobdock::store::Store;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::face::{CONFIGS, Face};
+
+#[tokio::test]
+async fn metrics_count_requests_as_upstream_names_them() {
+    let face = Face::new().await;
+    face.config("a", json!({})).await;
+    let page = face.send(Method::GET, "/metrics", &[], "").await;
+    assert_eq!(page.code, 200);
+    assert!(page.headers["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+    for (name, labels) in [
+        ("apiserver_request_total{", r#"verb="POST",group="",version="v1",resource="configmaps""#),
+        ("apiserver_request_duration_seconds_bucket{", r#"resource="configmaps""#),
+        ("apiserver_current_inflight_requests{", r#"request_kind="readOnly""#),
+        ("jobdock_store_commits_total ", ""),
+        ("jobdock_store_group_size_count ", ""),
+    ] {
+        let found = page.body.lines().any(|line| line.starts_with(name) && line.contains(labels));
+        assert!(found, "{name}{labels}\n{}", page.body);
+    }
+}
+
+#[tokio::test]
+async fn a_larger_body_is_refused_with_the_limit() {
+    let limits = Limits { body: 100, ..Limits::default() };
+    let router = app(ApiState::limited(Store::in_memory().unwrap(), CancellationToken::new(), limits));
+    let request = Request::post(CONFIGS).header("content-type", "application/json").body(Body::from("x".repeat(101)));
+    let answer = router.oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 413);
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status["message"], "Request entity too large: limit is 100");
+}

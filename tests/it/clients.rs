@@ -1,0 +1,67 @@
+//! Client libraries that others wrote, against the real binary: each script of `tests/clients` is one test. They come
+//! from the package index into a virtual environment under `target/`, once; without Python or a network they fail.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, bail};
+
+use crate::support::daemon::{Daemon, jobdock};
+use tokio::sync::OnceCell;
+
+const REQUIREMENTS: &str = include_str!("../clients/requirements.txt");
+
+/// The interpreter of the virtual environment, which is made where it is missing or of other versions.
+async fn python() -> Result<&'static PathBuf> {
+    static MADE: OnceCell<PathBuf> = OnceCell::const_new();
+    MADE.get_or_try_init(|| async { tokio::task::spawn_blocking(make).await? }).await
+}
+
+fn make() -> Result<PathBuf> {
+    let binary = PathBuf::from(jobdock().get_program());
+    let target = binary.ancestors().nth(2).context("the binary lies in a directory of its profile")?;
+    let environment = target.join("clients");
+    let (python, stamp) = (environment.join("bin/python"), environment.join("jobdock-requirements.txt"));
+    if std::fs::read_to_string(&stamp).is_ok_and(|made| made == REQUIREMENTS) {
+        return Ok(python);
+    }
+    let advice = "these tests need Python with venv and pip: apt-get install python3 python3-venv";
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment)).context(advice)?;
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/requirements.txt");
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(list))
+        .context("the clients could not be installed: is the Python package index reachable?")?;
+    std::fs::write(stamp, REQUIREMENTS)?;
+    Ok(python)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
+    if !status.success() {
+        let (said, complained) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        bail!("{command:?} ended with {status}\n{said}{complained}");
+    }
+    Ok(())
+}
+
+/// Runs a script with the kubeconfig of a daemon that pretends its containers.
+async fn passes(script: &str) -> Result<()> {
+    let python = python().await?;
+    let dir = tempfile::tempdir()?;
+    let daemon = Daemon::start(&dir.path().join("data"), &["--runtime", "fake"])?;
+    let config = dir.path().join("kubeconfig");
+    std::fs::write(&config, daemon.kubeconfig()?)?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
+    let mut command = Command::new(python);
+    command.arg(script).arg(config);
+    tokio::task::spawn_blocking(move || run(&mut command)).await?
+}
+
+#[tokio::test]
+async fn the_official_python_client_works() {
+    passes("official.py").await.unwrap();
+}
+
+#[tokio::test]
+async fn kubernetes_asyncio_works() {
+    passes("asynchronous.py").await.unwrap();
+}

@@ -1,0 +1,262 @@
+//! Pulls from a registry, on the real engine: a registry of the test's own on loopback, which engines take without TLS.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bollard::Docker;
+use bollard::query_parameters::RemoveImageOptionsBuilder;
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use http::{HeaderMap, StatusCode};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use sha2::{Digest as _, Sha256};
+
+use super::pod_docker::with_house;
+use super::pod_house::{House, from_yaml, tell};
+use super::support::image;
+
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// The pull half of the distribution protocol, for the test image under any tag.
+#[derive(Clone)]
+struct Registry(Arc<Inner>);
+
+struct Inner {
+    address: Mutex<Option<SocketAddr>>,
+    manifest: String,
+    blobs: HashMap<String, Bytes>,
+    /// Manifests asked for, by reference.
+    asked: Mutex<HashMap<String, usize>>,
+    /// Requests that are still refused as too many.
+    refusing: AtomicUsize,
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+impl Registry {
+    async fn start() -> Result<Self> {
+        image::ensure().await?;
+        let docker = Docker::connect_with_defaults()?;
+        let archive = docker.export_image(image::NAME).try_collect::<Vec<Bytes>>().await?.concat();
+        let mut files = HashMap::new();
+        for entry in tar::Archive::new(archive.as_slice()).entries()? {
+            let mut entry = entry?;
+            let (name, mut bytes) = (entry.path()?.to_string_lossy().into_owned(), Vec::new());
+            entry.read_to_end(&mut bytes)?;
+            files.insert(name, Bytes::from(bytes));
+        }
+        let index: serde_json::Value = serde_json::from_slice(&files["manifest.json"])?;
+        let file = |name: &serde_json::Value| -> Result<Bytes> {
+            files.get(name.as_str().unwrap_or_default()).cloned().with_context(|| format!("no {name} in the archive"))
+        };
+        let mut blobs = HashMap::new();
+        let mut described = |bytes: Bytes, kind: &str| {
+            let (digest, size) = (digest(&bytes), bytes.len());
+            blobs.insert(digest.clone(), bytes);
+            serde_json::json!({"mediaType": format!("application/vnd.docker.{kind}"), "size": size, "digest": digest})
+        };
+        let config = described(file(&index[0]["Config"])?, "container.image.v1+json");
+        let layers = index[0]["Layers"].as_array().context("the archive has layers")?;
+        let layers = layers
+            .iter()
+            .map(|name| Ok(described(file(name)?, "image.rootfs.diff.tar.gzip")))
+            .collect::<Result<Vec<_>>>()?;
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers,
+        })
+        .to_string();
+        let inner = Inner {
+            address: Mutex::new(None),
+            manifest,
+            blobs,
+            asked: Mutex::default(),
+            refusing: AtomicUsize::new(0),
+        };
+        let this = Self(Arc::new(inner));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        *this.0.address.lock().unwrap() = Some(listener.local_addr()?);
+        let app = Router::new().fallback(answer).with_state(this.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Ok(this)
+    }
+
+    fn host(&self) -> String {
+        self.0.address.lock().unwrap().expect("it listens").to_string()
+    }
+
+    fn image(&self, reference: &str) -> String {
+        format!("{}/{reference}", self.host())
+    }
+
+    fn asked(&self, reference: &str) -> usize {
+        self.0.asked.lock().unwrap().get(reference).copied().unwrap_or(0)
+    }
+}
+
+/// Repositories under `private/` want the user `ann` with the password `secret`.
+async fn answer(State(registry): State<Registry>, uri: http::Uri, headers: HeaderMap) -> Response {
+    let path = uri.path().trim_start_matches("/v2/").to_owned();
+    let authorized = headers.get("authorization").is_some_and(|value| value == "Basic YW5uOnNlY3JldA==");
+    if path.starts_with("private/") && !authorized {
+        let challenge = [("www-authenticate", "Basic realm=\"test\"")];
+        let body = r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
+        return (StatusCode::UNAUTHORIZED, challenge, body).into_response();
+    }
+    if path.is_empty() {
+        let challenge = [("www-authenticate", "Basic realm=\"test\"")];
+        // So that the engine keeps the credentials that it has at hand; without any it goes on anonymously.
+        return if authorized { StatusCode::OK.into_response() } else { (StatusCode::OK, challenge).into_response() };
+    }
+    if let Some((_, reference)) = path.split_once("/manifests/") {
+        return manifest(&registry, reference).await;
+    }
+    let blob = path.split_once("/blobs/").and_then(|(_, digest)| registry.0.blobs.get(digest));
+    blob.map_or(StatusCode::NOT_FOUND.into_response(), |bytes| bytes.clone().into_response())
+}
+
+async fn manifest(registry: &Registry, reference: &str) -> Response {
+    *registry.0.asked.lock().unwrap().entry(reference.to_owned()).or_default() += 1;
+    if reference == "slow" {
+        // Long enough that others come to wait for the same pull.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+    }
+    let left = registry.0.refusing.load(Ordering::Relaxed);
+    if reference == "busy" && left > 0 {
+        registry.0.refusing.store(left - 1, Ordering::Relaxed);
+        let body = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#;
+        return (StatusCode::TOO_MANY_REQUESTS, body).into_response();
+    }
+    let digest = digest(registry.0.manifest.as_bytes());
+    let headers = [("content-type", MANIFEST.to_owned()), ("docker-content-digest", digest)];
+    (headers, registry.0.manifest.clone()).into_response()
+}
+
+fn pod(name: &str, image: &str, policy: &str, more: &str) -> String {
+    format!(
+        "metadata: {{name: {name}}}\nspec:\n  restartPolicy: Never\n{more}  containers:\n  - name: main\n    \
+         image: {image}\n    imagePullPolicy: {policy}\n    command: [echo, hi]\n"
+    )
+}
+
+fn waits(pod: &Pod) -> Option<(String, String)> {
+    let state = pod.status.as_ref()?.container_statuses.as_ref()?.first()?.state.as_ref()?;
+    let waiting = state.waiting.clone()?;
+    Some((waiting.reason?, waiting.message.unwrap_or_default()))
+}
+
+async fn until_waiting(house: &House, name: &str, reason: &str) -> String {
+    let pod = house.until(name, reason, |pod| waits(pod).is_some_and(|(said, _)| said == reason)).await;
+    waits(&pod).expect("it waits").1
+}
+
+async fn forget(images: &[String]) {
+    let docker = Docker::connect_with_defaults().expect("the engine is there");
+    for image in images {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        let _gone = docker.remove_image(image, Some(options), None).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_private_image_is_pulled_with_the_pods_secret_and_refused_without() {
+    let registry = Registry::start().await.expect("a registry of the test's own");
+    let image = registry.image("private/busybox:1");
+    with_house(|house, _| {
+        let (registry, image) = (registry.clone(), image.clone());
+        async move {
+            let house = house.lock().await;
+            house.pod(&pod("anonymous", &image, "Always", "")).await;
+            let message = until_waiting(&house, "anonymous", "ErrImagePull").await;
+            assert!(
+                message.contains("unauthorized")
+                    || message.contains("basic auth credentials")
+                    || message.contains("authentication required"),
+                "{message}"
+            );
+            until_waiting(&house, "anonymous", "ImagePullBackOff").await;
+            let config = serde_json::json!({"auths": {registry.host(): {"username": "ann", "password": "secret"}}});
+            let secret: Secret = from_yaml(&format!(
+                "metadata: {{name: registry, namespace: default}}\ntype: kubernetes.io/dockerconfigjson\ndata:\n  \
+                 .dockerconfigjson: {}",
+                base64::Engine::encode(&base64::engine::general_purpose::STANDARD, config.to_string())
+            ));
+            house.create(secret).await;
+            house.delete("anonymous", Some(0)).await;
+            house.until_gone("anonymous").await;
+            // A pull that failed for somebody is not tried again before its time, for anybody.
+            let other = registry.image("private/busybox:2");
+            house.pod(&pod("known", &other, "Always", "  imagePullSecrets: [{name: registry}]\n")).await;
+            let done = house.until_over("known").await;
+            assert!(tell(Some(&done)).starts_with("Succeeded"), "{}", tell(Some(&done)));
+            let events = house.events("known").join("\n");
+            assert!(events.contains(&format!("Normal Pulling Pulling image \"{other}\"")), "{events}");
+            assert!(events.contains(&format!("Normal Pulled Successfully pulled image \"{other}\" in ")), "{events}");
+        }
+    })
+    .await;
+    forget(&[image, registry.image("private/busybox:2")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_named_by_its_digest_is_that_one() {
+    let registry = Registry::start().await.expect("a registry of the test's own");
+    let image = registry.image(&format!("busybox@{}", digest(registry.0.manifest.as_bytes())));
+    with_house(|house, _| {
+        let image = image.clone();
+        async move {
+            let house = house.lock().await;
+            house.pod(&pod("exact", &image, "IfNotPresent", "")).await;
+            let done = house.until_over("exact").await;
+            assert!(tell(Some(&done)).starts_with("Succeeded"), "{}", tell(Some(&done)));
+            let status = done.status.unwrap().container_statuses.unwrap().remove(0);
+            assert!(status.image_id.ends_with(image.rsplit('@').next().unwrap()), "{}", status.image_id);
+        }
+    })
+    .await;
+    forget(&[image]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_that_want_one_image_share_one_pull_and_a_refusal_is_waited_out() {
+    let registry = Registry::start().await.expect("a registry of the test's own");
+    let (slow, busy) = (registry.image("busybox:slow"), registry.image("busybox:busy"));
+    with_house(|house, _| {
+        let (registry, slow, busy) = (registry.clone(), slow.clone(), busy.clone());
+        async move {
+            let house = house.lock().await;
+            registry.0.refusing.store(100, Ordering::Relaxed);
+            house.pod(&pod("limited", &busy, "IfNotPresent", "")).await;
+            for name in ["one", "two", "three"] {
+                house.pod(&pod(name, &slow, "IfNotPresent", "")).await;
+            }
+            for name in ["one", "two", "three"] {
+                house.until_over(name).await;
+            }
+            let shared = registry.asked("slow");
+            let message = until_waiting(&house, "limited", "ImagePullBackOff").await;
+            assert!(message.starts_with(&format!("Back-off pulling image \"{busy}\"")), "{message}");
+            assert!(message.contains("pull rate limit") || message.contains("toomanyrequests"), "{message}");
+            registry.0.refusing.store(0, Ordering::Relaxed);
+            house.until_over("limited").await;
+            house.pod(&pod("again", &slow, "IfNotPresent", "")).await;
+            house.until_over("again").await;
+            assert_eq!(registry.asked("slow"), shared, "an image that is there is not asked for");
+            house.pod(&pod("fresh", &slow, "Always", "")).await;
+            house.until_over("fresh").await;
+            assert_eq!(registry.asked("slow"), shared * 2, "one pull asks as often as three pods' did together");
+        }
+    })
+    .await;
+    forget(&[slow, busy]).await;
+}
