@@ -75,7 +75,7 @@ async fn room_comes_back_with_what_is_deleted_and_goes_with_what_the_quota_takes
     assert_eq!(face.send(http::Method::PATCH, &apply, &headers, applied).await.code, 403);
     face.delete(&format!("{MAPS}/one")).await.is(200);
     until_used(&face, "configmaps", "0").await;
-    face.patch(QUOTA, "merge", json!({"spec": {"hard": {"configmaps": "0", "secrets": "3"}}})).await.is(200);
+    face.patch(QUOTA, "merge-patch", json!({"spec": {"hard": {"configmaps": "0", "secrets": "3"}}})).await.is(200);
     until_used(&face, "secrets", "0").await;
     assert_eq!(face.post(MAPS, map("two")).await.code, 403);
     face.delete(QUOTA).await.is(200);
