@@ -1,22 +1,26 @@
 //! Owns what stands between an object's making and its being stored that only the store can tell: the account that a
-//! pod runs as, its priority, the limits of its namespace. Clients' pods and those of Jobs pass here alike.
+//! pod runs as, its priority, the limits of its namespace, the room that its
+//! quotas leave. Clients' pods and those of Jobs pass here alike.
 //! Never writes anything, and never judges an object by itself: validation does.
 //!
 //! ```text
-//!  defaults -> mutate (account, default requests and limits, priority) -> the server's own fields -> rules -> validate (limits)
+//!  defaults -> mutate (account, default requests and limits, priority) -> the server's own fields -> rules -> validate (limits) -> reserve (quotas)
 //! ```
 //!
-//! Parity: the admission plugins ServiceAccount, LimitRanger and Priority, in upstream's order.
+//! Parity: the admission plugins ServiceAccount, LimitRanger, Priority and ResourceQuota, in upstream's order.
 
 mod account;
 mod limits;
 mod priority;
+mod quota;
 
 use std::fmt;
 
 use k8s_openapi::api::core::v1::{LimitRange, Pod, ServiceAccount};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+pub use self::quota::Reservation;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
 use crate::store::{self, Query, Store};
@@ -110,9 +114,12 @@ pub fn update(store: &Store, object: &Object) -> Result<(), Error> {
     priority::one_default(store, object)
 }
 
-/// Parity: a pod without a name yet is told of by what its name will begin with.
 fn forbidden(pod: &Pod, why: String) -> Error {
-    let meta = &pod.metadata;
+    refused("pods".to_owned(), &pod.metadata, why)
+}
+
+/// Parity: an object without a name yet is told of by what its name will begin with.
+fn refused(resource: String, meta: &ObjectMeta, why: String) -> Error {
     let name = meta.name.clone().filter(|name| !name.is_empty()).or_else(|| meta.generate_name.clone());
-    Error::Forbidden { resource: "pods".to_owned(), name: name.unwrap_or_default(), why }
+    Error::Forbidden { resource, name: name.unwrap_or_default(), why }
 }

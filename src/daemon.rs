@@ -36,7 +36,7 @@ use crate::runtime::fake::Fake;
 pub use crate::store::logs::Limits as LogLimits;
 use crate::store::{self, Store, Write};
 use crate::token::{self, Signer};
-use crate::{api, gc, job, pod, runtime, scheduler, service, storage, tenancy};
+use crate::{api, gc, job, pod, quota, runtime, scheduler, service, storage, tenancy};
 
 /// What runs pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +160,7 @@ impl Daemon {
         controllers.spawn(|stop| gc::run(store.clone(), stop));
         controllers.spawn(|stop| tenancy::run(store.clone(), authority, stop));
         controllers.spawn(|stop| job::controller::run(store.clone(), config.options(), stop));
+        controllers.spawn(|stop| quota::run(store.clone(), stop));
         controllers.spawn(|stop| job::cronjob::run(store.clone(), stop));
         controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
         controllers.spawn(|stop| service::run(store.clone(), stop));

@@ -38,6 +38,9 @@ const COMMITS: usize = 64;
 /// A namespace is looked at again after this, should a wake-up be lost.
 const RECHECK: Duration = Duration::from_secs(15);
 
+/// Removals in a namespace that come together are one reason to look at it, which reads all that is left.
+const BATCH: Duration = Duration::from_millis(50);
+
 /// What is looked at as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Subject {
@@ -191,7 +194,7 @@ fn removed(
     if gone.kind() == Kind::of::<Namespace>() {
         terminating.remove(&key.name);
     } else if terminating.contains(&key.namespace) {
-        queue.add(Subject::Namespace(key.namespace));
+        queue.add_after(Subject::Namespace(key.namespace), BATCH);
     }
     Ok(())
 }

@@ -91,6 +91,7 @@ pub mod job;
 pub mod metrics;
 pub mod model;
 pub mod pod;
+pub mod quota;
 pub mod reconcile;
 pub mod runtime;
 pub mod scheduler;

@@ -16,7 +16,7 @@ use super::encode::{self, Encoder};
 use super::error::Problem;
 use super::negotiate::{self, PatchForm};
 use super::query::{WriteForm, WriteOptions, write_options};
-use crate::admission::{self, Admission};
+use crate::admission::{self, Admission, Reservation};
 use crate::model::admit::{self, Admitted, Configuration, Identity, Measure, Options, Part, Patched, Refusal};
 use crate::model::apply::Writer;
 use crate::model::object::{Key, Object};
@@ -38,7 +38,7 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
     let validate = |object: &Object| admission.validate(object).map_err(refusal);
     let measure = Measure { mutate: &mutate, validate: &validate };
     let options = Options { measure, ..admit_options(call, &asked) };
-    let mut tried = String::new();
+    let (mut tried, mut outrun) = (String::new(), None);
     for _ in 0..NAME_TRIES {
         let minted = state.store.mint();
         let identity = Identity { uid: &minted.uid, suffix: &minted.suffix, now: minted.now };
@@ -47,14 +47,16 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
         let Admitted { object, warnings } = admitted?;
         let generated = object.meta().generate_name.is_some() && object.key().name.ends_with(&minted.suffix);
         tried = object.key().name;
-        let write = Write::Create(call.kind().keep(&object));
-        match commit(&state.store, write, options.dry_run).await {
+        let (_turn, writes) = charged(state, call.kind().keep(&object)).await?;
+        match commit_all(&state.store, writes, options.dry_run).await {
             Ok(object) => return answer(&encoder, StatusCode::CREATED, &object, &warnings),
             Err(store::Error::AlreadyExists(_)) if generated => {}
+            // A quota was counted anew, or went.
+            Err(error @ (store::Error::Conflict { .. } | store::Error::NotFound(_))) => outrun = Some(error),
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Problem::no_free_name(call.kind(), &tried))
+    Err(outrun.map_or_else(|| Problem::no_free_name(call.kind(), &tried), Problem::from))
 }
 
 /// `update`, of an object or of its status.
@@ -93,6 +95,14 @@ pub async fn patch(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Re
     .await
 }
 
+/// The making of an object, charged to the quotas of its namespace, and the turn that is to be kept until it is written.
+async fn charged(state: &ApiState, object: Object) -> Result<(Reservation, Vec<Write>), Problem> {
+    let mut reservation = Reservation::of(&state.store, &object.key().namespace).await?;
+    reservation.charge(&object).map_err(refusal)?;
+    let writes = [Write::Create(object)].into_iter().chain(reservation.writes()).collect();
+    Ok((reservation, writes))
+}
+
 /// Why an object is not admitted, as a refusal of its rules.
 fn refusal(error: admission::Error) -> Refusal {
     match error {
@@ -127,14 +137,18 @@ async fn apply(state: &ApiState, call: &Call, body: &[u8], part: Part) -> Result
             check_namespace(&state.store, call, &admitted)?;
         }
         let Admitted { object, warnings } = admitted?;
-        let (code, write) = match &old {
-            None => (StatusCode::CREATED, Write::Create(object)),
+        let (code, _turn, writes) = match &old {
+            None => {
+                let (turn, writes) = charged(state, object).await?;
+                (StatusCode::CREATED, Some(turn), writes)
+            }
             Some(old) => {
                 admission::update(&state.store, &object).map_err(refusal)?;
-                (StatusCode::OK, Write::Update { object, expected: Expected::Revision(old.revision()) })
+                let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
+                (StatusCode::OK, None, vec![write])
             }
         };
-        match commit(&state.store, write, options.dry_run).await {
+        match commit_all(&state.store, writes, options.dry_run).await {
             Ok(object) => return answer(&encoder, code, &object, &warnings),
             Err(store::Error::Conflict { .. } | store::Error::AlreadyExists(_) | store::Error::NotFound(_))
                 if tries < CONFLICT_TRIES => {}
@@ -191,7 +205,12 @@ fn answer(encoder: &Encoder, code: StatusCode, object: &Object, warnings: &[Stri
 
 /// Writes one object, or only tries to. The object as it then stands, without a revision where nothing was written.
 pub async fn commit(store: &Store, write: Write, dry: bool) -> Result<Object, store::Error> {
-    let committed = if dry { store.dry_run(vec![write]).await? } else { store.commit(vec![write]).await? };
+    commit_all(store, vec![write], dry).await
+}
+
+/// [`commit`] of an object, which comes first, and of what changes with it.
+async fn commit_all(store: &Store, writes: Vec<Write>, dry: bool) -> Result<Object, store::Error> {
+    let committed = if dry { store.dry_run(writes).await? } else { store.commit(writes).await? };
     let object = committed.objects.into_iter().flatten().next();
     Ok(object.expect("a write of an object answers with the object"))
 }

@@ -16,7 +16,7 @@ use crate::model::deletion::Propagation;
 use crate::model::kind::{KINDS, Kind};
 use crate::model::object::{Key, Object};
 use crate::model::time;
-use crate::store::{Error, Query, Store};
+use crate::store::{Error, Query, Store, Write};
 
 /// Objects taken at a time.
 const PAGE: usize = 500;
@@ -57,18 +57,22 @@ pub(super) async fn reconcile(store: &Store, name: &str) -> Result<Option<Durati
     Ok(None)
 }
 
-/// Deletes what is in a namespace, and says what is left.
+/// Deletes what is in a namespace, and says what is left. Each object is read once: a look may come after every change.
 async fn empty(store: &Store, namespace: &str) -> Result<Left, Error> {
     let mut left = Left::default();
     for kind in KINDS.iter().filter(|kind| kind.namespaced && kind.face.is_none()) {
         let mut after = None;
         while let Some(objects) = page(store, kind, namespace, &mut after)? {
-            let writes = objects.iter().filter_map(|object| delete(object, Propagation::Background)).collect();
+            let mut writes = Vec::new();
+            for object in &objects {
+                let write = delete(object, Propagation::Background);
+                // What is removed is gone when the commits are done; what is marked, or was, stays for now.
+                if !matches!(write, Some(Write::Delete { .. })) {
+                    left.add(object);
+                }
+                writes.extend(write);
+            }
             commit_each(store, writes).await?;
-        }
-        after = None;
-        while let Some(objects) = page(store, kind, namespace, &mut after)? {
-            objects.iter().for_each(|object| left.add(object));
         }
     }
     Ok(left)

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::facts::{BACKOFF_FACT, Claim, JobFacts, JobPlan, PodWrite, Said, UNTRACKED_FACT};
 use super::pods::TRACKING_FINALIZER;
 use super::template::{self, MAX_GENERATE_NAME};
-use crate::admission::{self, Admission};
+use crate::admission::{self, Admission, Reservation};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event;
 use crate::model::object::Object;
@@ -124,11 +124,12 @@ fn change(job: &Object, meta: &mut ObjectMeta, write: &PodWrite) {
     meta.owner_references = Some(owners).filter(|all| !all.is_empty());
 }
 
-/// A planned pod as its namespace lets it be made.
-pub fn admitted(admission: &Admission<'_>, pod: &Pod) -> Result<Pod, admission::Error> {
+/// A planned pod as its namespace lets it be made, charged to its quotas.
+pub fn admitted(admission: &Admission<'_>, reservation: &mut Reservation, pod: &Pod) -> Result<Pod, admission::Error> {
     let object = Object::new(pod.clone());
     let object = admission.mutate(&(object.kind().ops.default)(&object))?;
     admission.validate(&object)?;
+    reservation.charge(&object)?;
     Ok(object.typed::<Pod>().cloned().unwrap_or_default())
 }
 

@@ -22,7 +22,7 @@ use super::facts::{BACKOFF_FACT, JobFacts, JobPlan, Options, UNTRACKED_FACT};
 use super::orphan;
 use super::plan::plan;
 use super::tally;
-use crate::admission::{self, Admission};
+use crate::admission::{self, Admission, Reservation};
 use crate::feed;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
@@ -90,8 +90,14 @@ impl Controller {
         let facts = self.observe(job, hints)?;
         let now = Timestamp::now();
         let mut plan = plan(&facts, now);
-        let refused = self.admit(&key.namespace, &mut plan)?;
-        let writes = apply::writes(&facts, &plan, || self.store.mint(), now);
+        let reservation = Reservation::of(&self.store, &key.namespace);
+        let mut reservation = if plan.create.is_empty() { None } else { Some(reservation.await?) };
+        let refused = match &mut reservation {
+            Some(reservation) => self.admit(&key.namespace, &mut plan, reservation)?,
+            None => false,
+        };
+        let mut writes = apply::writes(&facts, &plan, || self.store.mint(), now);
+        writes.extend(reservation.iter().flat_map(Reservation::writes));
         if !writes.is_empty() {
             tracing::debug!(%key, created = plan.create.len(), pods = plan.pods.len(), status = ?plan.status, "commit");
         }
@@ -104,14 +110,11 @@ impl Controller {
 
     /// Measures the pods that the plan would make by what their namespace allows. The first that is refused and those
     /// after it are not made, and the Job says why. Whether any was refused.
-    fn admit(&self, namespace: &str, plan: &mut JobPlan) -> Result<bool, Error> {
-        if plan.create.is_empty() {
-            return Ok(false);
-        }
+    fn admit(&self, namespace: &str, plan: &mut JobPlan, reservation: &mut Reservation) -> Result<bool, Error> {
         let admission = Admission::of(&self.store, namespace)?;
         let mut admitted = Vec::with_capacity(plan.create.len());
         for pod in &plan.create {
-            match apply::admitted(&admission, pod) {
+            match apply::admitted(&admission, reservation, pod) {
                 Ok(pod) => admitted.push(pod),
                 Err(admission::Error::Store(error)) => return Err(error),
                 Err(refusal) => {

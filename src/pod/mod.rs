@@ -42,7 +42,6 @@ pub mod plan;
 pub mod pressure;
 pub mod probe;
 pub mod prober;
-pub mod qos;
 pub mod quantity;
 pub mod restart;
 pub mod signals;

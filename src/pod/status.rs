@@ -14,7 +14,8 @@ use k8s_openapi::api::core::v1::{
 use super::facts::{ImageFact, PodFacts};
 use super::restart::Role;
 use super::tracks::{State, Track, container_id};
-use super::{conditions, health, names, phase, qos};
+use super::{conditions, health, names, phase};
+use crate::model::qos;
 use crate::model::time;
 use crate::runtime::Seen;
 

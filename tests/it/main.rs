@@ -9,6 +9,7 @@ mod cli_run;
 mod cli_terminal;
 mod cli_usage;
 mod clients;
+mod cluster_acts;
 mod control_plane;
 mod examples;
 mod gang_docker;

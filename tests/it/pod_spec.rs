@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use expect_test::{Expect, expect};
+use jobdock::model::qos;
 use jobdock::pod::environment::{Context, environment};
 use jobdock::pod::facts::{Attempt, NodeFacts, Sources};
 use jobdock::pod::volumes_plan::{VolumeWork, work};
-use jobdock::pod::{qos, spec, unsupported};
+use jobdock::pod::{spec, unsupported};
 use jobdock::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 

@@ -43,12 +43,6 @@ impl Strategy for ResourceQuota {
         updated(self, old, resource_quota::update(self, old))
     }
 
-    /// Differs: what nobody enforces says so.
-    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
-        let text = "jobdock keeps resource quotas and enforces none: nothing is counted, nothing is refused".to_owned();
-        if old.is_none() { vec![text] } else { Vec::new() }
-    }
-
     fn prepare_status_update(&mut self, old: &Self) {
         self.spec.clone_from(&old.spec);
     }

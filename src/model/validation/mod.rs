@@ -37,7 +37,7 @@ pub mod priority_class;
 mod probe;
 mod profiles;
 pub mod resource_quota;
-mod resources;
+pub(crate) mod resources;
 mod scheduling;
 mod security;
 pub mod service;

@@ -15,6 +15,7 @@ mod negotiate;
 mod patch;
 mod priority;
 mod protobuf;
+mod quota;
 mod selector;
 mod serve;
 mod streams;

@@ -1,13 +1,13 @@
-//! PURE. Owns a pod's quality-of-service class. Never sets a limit.
+//! Owns a pod's quality-of-service class. Never sets a limit.
 //!
 //! Parity: `ComputePodQOS` of `pkg/apis/core/v1/helper/qos`: only CPU and memory count.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::PodSpec;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
-use super::quantity;
+use super::quantity::Quantity;
 
 const COUNTED: [&str; 2] = ["cpu", "memory"];
 
@@ -28,18 +28,21 @@ pub fn class(spec: &PodSpec) -> &'static str {
     }))
 }
 
-type List<'a> = Option<&'a BTreeMap<String, Quantity>>;
+type List<'a> = Option<&'a BTreeMap<String, Text>>;
 
 fn of<'a>(resources: impl Iterator<Item = (List<'a>, List<'a>)>) -> &'static str {
     let mut any = false;
     let mut guaranteed = true;
     for (requests, limits) in resources {
         for name in COUNTED {
-            let request = quantity::find(requests, name).filter(|value| *value > 0);
-            let limit = quantity::find(limits, name).filter(|value| *value > 0);
+            let (request, limit) = (some(requests, name), some(limits, name));
             any |= request.is_some() || limit.is_some();
-            // A request that is not given is its limit.
-            guaranteed &= limit.is_some() && request.unwrap_or_else(|| limit.unwrap_or(0)) == limit.unwrap_or(0);
+            guaranteed &= match (request, limit) {
+                // A request that is not given is its limit.
+                (None, Some(_)) => true,
+                (Some(request), Some(limit)) => request.compare(&limit).is_eq(),
+                (_, None) => false,
+            };
         }
     }
     match (any, guaranteed) {
@@ -47,4 +50,10 @@ fn of<'a>(resources: impl Iterator<Item = (List<'a>, List<'a>)>) -> &'static str
         (true, true) => "Guaranteed",
         (true, false) => "Burstable",
     }
+}
+
+/// How much a list says, where that is more than nothing.
+fn some(list: List<'_>, name: &str) -> Option<Quantity> {
+    let amount = Quantity::parse(&list?.get(name)?.0).ok()?;
+    (!amount.is_zero() && !amount.is_negative()).then_some(amount)
 }

@@ -1,0 +1,154 @@
+//! What quotas let in, and how they say no.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota, Service};
+use serde_json::{Value, json};
+
+use super::super::object::Object;
+use super::{Weight, charge, counted};
+
+fn quota(hard: Value, more: Value) -> ResourceQuota {
+    let mut spec = more;
+    spec["hard"] = hard;
+    let mut quota: ResourceQuota =
+        serde_json::from_value(json!({"metadata": {"name": "q"}, "spec": spec})).expect("a quota");
+    quota.status = Some(counted(&quota, std::iter::empty()));
+    quota
+}
+
+fn pod(resources: Value, more: Value) -> Object {
+    let mut spec = json!({"containers": [{"name": "main", "image": "i", "resources": resources}]});
+    for (field, value) in more.as_object().expect("fields") {
+        spec[field] = value.clone();
+    }
+    Object::new(serde_json::from_value::<Pod>(json!({"metadata": {"name": "p"}, "spec": spec})).expect("a pod"))
+}
+
+fn used(quota: &ResourceQuota) -> Value {
+    json!(quota.status.as_ref().and_then(|status| status.used.clone()).unwrap_or_default())
+}
+
+#[test]
+fn a_quota_lets_in_what_it_has_room_for_and_says_why_not() {
+    let small = json!({"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1"}});
+    for (hard, pods, why) in [
+        (json!({"pods": "2"}), vec![json!({}); 2], ""),
+        (
+            json!({"pods": "2"}),
+            vec![json!({}); 3],
+            "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2",
+        ),
+        (
+            json!({"count/pods": "0"}),
+            vec![json!({})],
+            "exceeded quota: q, requested: count/pods=1, used: count/pods=0, limited: count/pods=0",
+        ),
+        (
+            json!({"requests.cpu": "1"}),
+            vec![small.clone(); 3],
+            "exceeded quota: q, requested: requests.cpu=500m, used: requests.cpu=1, limited: requests.cpu=1",
+        ),
+        (
+            json!({"cpu": "1", "memory": "1Gi"}),
+            vec![small.clone(); 2],
+            "exceeded quota: q, requested: memory=1Gi, used: memory=1Gi, limited: memory=1Gi",
+        ),
+        (json!({"limits.cpu": "4"}), vec![json!({})], "failed quota: q: must specify limits.cpu for: main"),
+        (
+            json!({"cpu": "4", "limits.memory": "1Gi"}),
+            vec![json!({})],
+            "failed quota: q: must specify cpu for: main; limits.memory for: main",
+        ),
+        (json!({"requests.ephemeral-storage": "1Gi"}), vec![json!({})], ""),
+        (json!({"configmaps": "0", "requests.example.com/gpu": "1"}), vec![json!({})], ""),
+        (
+            json!({"requests.example.com/gpu": "1"}),
+            vec![json!({"requests": {"example.com/gpu": "2"}})],
+            "exceeded quota: q, requested: requests.example.com/gpu=2, used: requests.example.com/gpu=0, limited: requests.example.com/gpu=1",
+        ),
+    ] {
+        let mut quota = quota(hard.clone(), json!({}));
+        let told =
+            pods.iter().map(|resources| charge(&mut quota, &pod(resources.clone(), json!({})))).find_map(Result::err);
+        assert_eq!(told.unwrap_or_default(), why, "{hard}");
+    }
+}
+
+#[test]
+fn a_quota_measures_only_pods_in_its_scopes() {
+    let class = |operator: &str, values: Value| json!({"scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": operator, "values": values}]}});
+    let bound = json!({"requests": {"cpu": "1"}});
+    let abroad = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+        {"topologyKey": "k", "namespaces": ["other"]}]}}});
+    for (scope, resources, spec, counts) in [
+        (json!({"scopes": ["Terminating"]}), json!({}), json!({"activeDeadlineSeconds": 5}), true),
+        (json!({"scopes": ["Terminating"]}), json!({}), json!({}), false),
+        (json!({"scopes": ["NotTerminating"]}), json!({}), json!({"activeDeadlineSeconds": 5}), false),
+        (json!({"scopes": ["BestEffort"]}), json!({}), json!({}), true),
+        (json!({"scopes": ["BestEffort"]}), bound.clone(), json!({}), false),
+        (json!({"scopes": ["NotBestEffort", "NotTerminating"]}), bound.clone(), json!({}), true),
+        (json!({"scopes": ["NotBestEffort", "Terminating"]}), bound, json!({}), false),
+        (json!({"scopes": ["CrossNamespacePodAffinity"]}), json!({}), abroad, true),
+        (json!({"scopes": ["CrossNamespacePodAffinity"]}), json!({}), json!({}), false),
+        (json!({"scopes": ["PriorityClass"]}), json!({}), json!({"priorityClassName": "a"}), true),
+        (class("In", json!(["a"])), json!({}), json!({"priorityClassName": "a"}), true),
+        (class("In", json!(["a"])), json!({}), json!({"priorityClassName": "b"}), false),
+        (class("NotIn", json!(["a"])), json!({}), json!({}), true),
+        (class("DoesNotExist", Value::Null), json!({}), json!({"priorityClassName": "b"}), false),
+    ] {
+        let mut quota = quota(json!({"pods": "5"}), scope.clone());
+        assert_eq!(charge(&mut quota, &pod(resources, spec.clone())), Ok(counts), "{scope} {spec}");
+        assert_eq!(used(&quota), json!({"pods": if counts { "1" } else { "0" }}), "{scope} {spec}");
+    }
+}
+
+#[test]
+fn what_stands_in_a_namespace_is_summed_up() {
+    let ended = pod(json!({"requests": {"cpu": "1"}}), json!({}));
+    let mut ended = ended.to_value();
+    ended["status"] = json!({"phase": "Succeeded"});
+    let ended = Object::new(serde_json::from_value::<Pod>(ended).expect("a pod"));
+    let steps = json!({
+        "initContainers": [
+            {"name": "side", "image": "i", "restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}},
+            {"name": "big", "image": "i", "resources": {"requests": {"cpu": "3"}}}],
+        "overhead": {"cpu": "50m"},
+    });
+    let service: Service =
+        serde_json::from_value(json!({"spec": {"type": "LoadBalancer", "ports": [{"port": 1}, {"port": 2}]}}))
+            .expect("a Service");
+    let objects = [
+        ended,
+        pod(json!({"requests": {"cpu": "1500m"}}), json!({})),
+        pod(json!({"requests": {"cpu": "1"}}), steps),
+        Object::new(service),
+        Object::new(ConfigMap::default()),
+    ];
+    let weights: Vec<Weight> = objects.iter().filter_map(Weight::of).collect();
+    let hard = json!({
+        "pods": "1", "count/pods": "1", "cpu": "1", "services": "1", "services.nodeports": "1",
+        "services.loadbalancers": "1", "configmaps": "1", "count/configmaps": "1", "count/jobs.batch": "1",
+        "requests.storage": "1Gi",
+    });
+    let quota = quota(hard.clone(), json!({}));
+    let status = counted(&quota, weights.iter());
+    assert_eq!(json!(status.hard), hard);
+    assert_eq!(
+        json!(status.used),
+        json!({
+            "pods": "2", "count/pods": "3", "cpu": "4650m", "services": "1", "services.nodeports": "2",
+            "services.loadbalancers": "1", "configmaps": "1", "count/configmaps": "1", "count/jobs.batch": "0",
+        })
+    );
+}
+
+#[test]
+fn a_quota_that_is_not_counted_yet_says_so() {
+    let mut quota = quota(json!({"pods": "1"}), json!({}));
+    if let Some(status) = &mut quota.status {
+        status.used = None;
+    }
+    let told = charge(&mut quota, &pod(json!({}), json!({})));
+    assert_eq!(told, Err("status unknown for quota: q, resources: pods".to_owned()));
+    quota.status = None;
+    assert_eq!(charge(&mut quota, &pod(json!({}), json!({}))), Ok(false));
+}

@@ -1,0 +1,83 @@
+//! ResourceQuotas over the API: who is let in, what is counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobdock::quota;
+use jobdock::store::Store;
+use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::face::Face;
+
+const QUOTA: &str = "/api/v1/namespaces/default/resourcequotas/q";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+/// How long a test waits for what must come; only a failure takes that long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A face whose quotas are counted.
+async fn counted(hard: Value) -> (Arc<Face>, DropGuard) {
+    let store = Store::in_memory().unwrap();
+    let face = Arc::new(Face::over(store.clone()).await);
+    let stop = CancellationToken::new();
+    tokio::spawn(quota::run(store, stop.clone()));
+    let made = json!({"metadata": {"name": "q"}, "spec": {"hard": hard}});
+    face.post("/api/v1/namespaces/default/resourcequotas", made).await.is(201);
+    (face, stop.drop_guard())
+}
+
+async fn until_used(face: &Face, resource: &str, wanted: &str) {
+    let waiting = async {
+        while face.get(QUOTA).await.json()["status"]["used"][resource] != wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "{resource} is never {wanted}");
+}
+
+fn map(name: &str) -> Value {
+    json!({"metadata": {"name": name}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creates_at_the_same_time_never_take_more_than_a_quota_has() {
+    let (face, _stop) = counted(json!({"configmaps": "5", "count/secrets": "0"})).await;
+    until_used(&face, "configmaps", "0").await;
+    let creates = (0..40).map(|index| {
+        let face = Arc::clone(&face);
+        tokio::spawn(async move { face.post(MAPS, map(&format!("m{index}"))).await.code })
+    });
+    let mut codes = Vec::new();
+    for create in creates {
+        codes.push(create.await.unwrap());
+    }
+    assert_eq!(codes.iter().filter(|code| **code == 201).count(), 5, "{codes:?}");
+    assert_eq!(codes.iter().filter(|code| **code == 403).count(), 35, "{codes:?}");
+    assert_eq!(face.get(QUOTA).await.json()["status"]["used"]["configmaps"], "5");
+}
+
+#[tokio::test]
+async fn room_comes_back_with_what_is_deleted_and_goes_with_what_the_quota_takes_away() {
+    let (face, _stop) = counted(json!({"configmaps": "1"})).await;
+    until_used(&face, "configmaps", "0").await;
+    face.post(&format!("{MAPS}?dryRun=All"), map("tried")).await.is(201);
+    assert_eq!(face.get(QUOTA).await.json()["status"]["used"]["configmaps"], "0", "a dry run takes nothing");
+    face.post(MAPS, map("one")).await.is(201);
+    assert_eq!(face.get(QUOTA).await.json()["status"]["used"]["configmaps"], "1", "it is charged at once");
+    face.post(MAPS, map("two")).await.fails(
+        403,
+        "Forbidden",
+        "configmaps \"two\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=1, limited: configmaps=1",
+    );
+    let applied = "{apiVersion: v1, kind: ConfigMap, metadata: {name: two}}";
+    let apply = format!("{MAPS}/two?fieldManager=me");
+    let headers = [("content-type", "application/apply-patch+yaml")];
+    assert_eq!(face.send(http::Method::PATCH, &apply, &headers, applied).await.code, 403);
+    face.delete(&format!("{MAPS}/one")).await.is(200);
+    until_used(&face, "configmaps", "0").await;
+    face.patch(QUOTA, "merge-patch", json!({"spec": {"hard": {"configmaps": "0", "secrets": "3"}}})).await.is(200);
+    until_used(&face, "secrets", "0").await;
+    assert_eq!(face.post(MAPS, map("two")).await.code, 403);
+    face.delete(QUOTA).await.is(200);
+    face.post(MAPS, map("two")).await.is(201);
+}
