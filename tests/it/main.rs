@@ -18,6 +18,7 @@ mod job_cron;
 mod job_policy;
 mod job_properties;
 mod job_rules;
+mod kube_runtime;
 mod parity;
 mod parity_decode;
 mod parity_http;
