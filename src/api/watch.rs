@@ -38,6 +38,8 @@ use crate::store::{self, Change, Watch};
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// A watch without a limit of its own ends after this and up to as much again. Parity: `--min-request-timeout`, 1800 s.
 const DEFAULT_SECONDS: u64 = 1800;
+/// A watch may ask for more, and gets this: a year. Clocks cannot add what fits a number of seconds.
+const LONGEST_SECONDS: u64 = 365 * 24 * 3600;
 
 /// `watch`. The permit is kept for as long as the stream lives, and no longer than it may.
 pub async fn watch(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) -> Result<Response, Problem> {
@@ -46,7 +48,7 @@ pub async fn watch(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) 
     let filter = call.filter()?;
     let timeout =
         options.timeout_seconds.unwrap_or_else(|| DEFAULT_SECONDS + rand::rng().random_range(0..DEFAULT_SECONDS));
-    let ends_at = Instant::now() + Duration::from_secs(timeout);
+    let ends_at = Instant::now() + Duration::from_secs(timeout.min(LONGEST_SECONDS));
     let mut watcher = Watcher {
         kind: call.kind(),
         namespace: call.target.namespace.clone(),

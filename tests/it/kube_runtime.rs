@@ -12,8 +12,8 @@ use kube::api::{Api, AttachParams, DeleteParams, LogParams, Patch, PatchParams, 
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::wait::{await_condition, conditions};
+use kube::runtime::watcher as watch;
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 use tempfile::TempDir;
@@ -69,11 +69,11 @@ async fn watchers_begin_with_what_is_there_and_reflectors_keep_up() -> Result<()
         configs.patch("a", &PatchParams::default(), &Patch::Merge(json!({"data": {"k": null}}))).await?;
     }
     let (store, writer) = reflector::store::<ConfigMap>();
-    let kept = reflector::reflector(writer, watch(configs.clone(), watcher::Config::default())).default_backoff();
-    let mut applied = kept.applied_objects().boxed();
+    let kept = reflector::reflector(writer, watch(configs.clone(), watcher::Config::default()));
+    let mut kept = kept.boxed();
     configs.create(&PostParams::default(), &config("b")).await?;
     while store.get(&ObjectRef::new("b").within("default")).is_none() {
-        applied.try_next().await?.context("the reflector goes on")?;
+        kept.try_next().await?.context("the reflector goes on")?;
     }
     Ok(())
 }

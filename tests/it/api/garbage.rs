@@ -1,6 +1,7 @@
 //! Nothing that a client sends makes the server fail: arbitrary bytes, and texts that are nearly right.
 
 use http::{Method, Request};
+use http_body_util::BodyExt;
 use jobdock::api::{ApiState, app};
 use jobdock::store::Store;
 use proptest::prelude::*;
@@ -54,16 +55,23 @@ impl Site {
         let state = ApiState::new(Store::in_memory().unwrap(), CancellationToken::new());
         let site = Self { runtime, router: app(state) };
         let namespace = br#"{"metadata":{"name":"default"}}"#.to_vec();
-        assert_eq!(site.send(Method::POST, "/api/v1/namespaces", "application/json", namespace), 201);
+        assert_eq!(site.send(Method::POST, "/api/v1/namespaces", "application/json", namespace).0, 201);
         site.send(Method::POST, JOBS, "application/yaml", YAML.into());
         site
     }
 
-    /// The code of the answer.
-    fn send(&self, method: Method, path: &str, media: &str, body: Vec<u8>) -> u16 {
+    /// The code of the answer, and where it blames the server, its text.
+    fn send(&self, method: Method, path: &str, media: &str, body: Vec<u8>) -> (u16, String) {
         let request = Request::builder().method(method).uri(path).header("content-type", media);
         let request = request.body(axum::body::Body::from(body)).unwrap();
-        self.runtime.block_on(self.router.clone().oneshot(request)).unwrap().status().as_u16()
+        self.runtime.block_on(async {
+            let answer = self.router.clone().oneshot(request).await.unwrap();
+            let code = answer.status().as_u16();
+            // A watch has no end to wait for.
+            let body =
+                if code < 500 { Vec::new() } else { answer.into_body().collect().await.unwrap().to_bytes().into() };
+            (code, String::from_utf8(body).unwrap())
+        })
     }
 }
 
@@ -72,8 +80,10 @@ fn bears(method: &Method, path: &str, media: &str, texts: &'static [&'static str
     let site = Site::new();
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
     let tried = runner.run(&near(texts), |body| {
-        let code = site.send(method.clone(), path, media, body);
-        if code < 500 { Ok(()) } else { Err(TestCaseError::fail(format!("{media}: {code}"))) }
+        let (code, text) = site.send(method.clone(), path, media, body);
+        // Parity: upstream has no other code for a strategic patch whose list elements lack their key.
+        let keyless = text.contains("does not contain declared merge key");
+        if code < 500 || keyless { Ok(()) } else { Err(TestCaseError::fail(format!("{code}: {text}"))) }
     });
     tried.unwrap_or_else(|error| panic!("{method} {path} {media}: {error}"));
 }
@@ -128,13 +138,13 @@ fn any_parameter_is_taken_or_refused() {
     ] as &[&str]);
     let values = prop_oneof![
         near(&SELECTORS),
-        near(&["1", "true", "NotOlderThan", "Exact", "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MX0"]),
+        near(&["1", "9223372036854775807", "true", "NotOlderThan", "Exact", "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MX0"]),
     ];
     let mut runner = TestRunner::new(Config { cases: CASES * 4, failure_persistence: None, ..Config::default() });
     let tried = runner.run(&prop::collection::vec((names, values), 1..5), |params| {
         let pairs = params.iter().map(|(name, value)| (*name, String::from_utf8_lossy(value)));
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        let code = site.send(Method::GET, &format!("{JOBS}?{query}"), "application/json", Vec::new());
+        let (code, _) = site.send(Method::GET, &format!("{JOBS}?{query}"), "application/json", Vec::new());
         // Parity: a list that asks for a revision to come is told to wait, with a 504.
         if code < 500 || code == 504 { Ok(()) } else { Err(TestCaseError::fail(format!("{query}: {code}"))) }
     });
