@@ -1,4 +1,4 @@
-//! Owns the protobuf form of OpenAPI 2.0, `openapi.v2.Document`, which kubectl reads before 1.27 and has no other way to.
+//! Owns the protobuf form of OpenAPI 2.0, `openapi.v2.Document`: old kubectl asks for it and takes no other.
 //! PURE. Never decides what is in a document: it writes down the JSON that `v2` made.
 //!
 //! Parity: the field numbers are those of gnostic's `OpenAPIv2.proto`. The tables have what `v2` writes; a field that
