@@ -17,6 +17,7 @@ pub mod accounts;
 pub mod call;
 pub mod caller;
 pub mod columns;
+pub mod compress;
 pub mod discovery;
 pub mod duration;
 pub mod encode;
@@ -62,7 +63,6 @@ use self::call::Call;
 use self::caller::Caller;
 use self::error::Problem;
 use self::meter::Meter;
-use self::negotiate::Format;
 use self::query::Params;
 use self::route::{Place, Target};
 use crate::model::admit::Part;
@@ -170,7 +170,8 @@ async fn answer(state: &ApiState, request: Request) -> Result<Response, Problem>
         None => {
             allowed_path(&caller, &parts.method, parts.uri.path())?;
             reading(&parts.method)?;
-            page(state, &parts.headers, &params, &segments)
+            let answer = page(state, &parts.headers, &params, &segments)?;
+            Ok(compress::compress(compress::accepts_gzip(&parts.headers), answer).await)
         }
     }
 }
@@ -231,6 +232,9 @@ fn page(state: &ApiState, headers: &HeaderMap, params: &Params, segments: &[Stri
         [] => discovery::root_paths(),
         ["version"] => health::version(),
         ["metrics"] => return Ok(meter::page_of_all(state.limits.streams - state.streams.available_permits())),
+        ["openapi", "v2"] if negotiate::accepts_openapi_protobuf(call::text(headers, header::ACCEPT)) => {
+            return specification(headers, openapi::v2(), params, negotiate::OPENAPI_PROTOBUF, openapi::v2_protobuf());
+        }
         ["openapi", "v2"] => return document(headers, openapi::v2(), params),
         [".well-known", "openid-configuration"] => token::discovery(),
         ["openid", "v1", "jwks"] => match state.accounts.signer() {
@@ -248,13 +252,23 @@ fn page(state: &ApiState, headers: &HeaderMap, params: &Params, segments: &[Stri
 }
 
 fn document(headers: &HeaderMap, document: &openapi::Document, params: &Params) -> Result<Response, Problem> {
-    let asked = call::text(headers, header::ACCEPT);
-    negotiate::accept(asked)?;
+    negotiate::accept(call::text(headers, header::ACCEPT))?;
+    specification(headers, document, params, "application/json", document.json.clone())
+}
+
+/// A document in one of its forms, unless the client has it.
+fn specification(
+    headers: &HeaderMap,
+    document: &openapi::Document,
+    params: &Params,
+    media: &'static str,
+    body: bytes::Bytes,
+) -> Result<Response, Problem> {
     let tag = format!("\"{}\"", document.hash);
     if call::text(headers, header::IF_NONE_MATCH) == Some(&tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    let mut response = encode::respond(StatusCode::OK, Format::Json, document.json.clone());
+    let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, media)], body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::ETAG, HeaderValue::from_str(&tag).map_err(Problem::internal)?);
     if params.text("hash") == Some(&document.hash) {
@@ -353,8 +367,14 @@ fn not_allowed() -> Result<Verb, Problem> {
 async fn resource(state: &ApiState, mut call: Call, body: Body) -> Result<Response, Problem> {
     let verb = verb(&call)?;
     match verb {
-        Verb::Watch => watch::watch(state, &call, place(&state.streams).await?).await,
-        Verb::Log => log::log(state, &call, place(&state.streams).await?).await,
+        Verb::Watch => {
+            let answer = watch::watch(state, &call, place(&state.streams).await?).await?;
+            Ok(stream::one_way::events(&mut call, &state.conversations, answer).await)
+        }
+        Verb::Log => {
+            let answer = log::log(state, &call, place(&state.streams).await?).await?;
+            Ok(stream::one_way::bytes(&mut call, &state.conversations, answer).await)
+        }
         Verb::Stream(kind) => stream::connect(state, &mut call, kind, place(&state.streams).await?).await,
         Verb::Get
         | Verb::List
@@ -367,7 +387,9 @@ async fn resource(state: &ApiState, mut call: Call, body: Body) -> Result<Respon
         | Verb::Bind
         | Verb::Token => {
             let _place = place(&state.requests).await?;
-            let act = act(state, &call, verb, body);
+            // Parity: only what is read is compressed.
+            let gzip = call.method == Method::GET && compress::accepts_gzip(&call.headers);
+            let act = async { Ok(compress::compress(gzip, act(state, &call, verb, body).await?).await) };
             tokio::time::timeout(REQUEST_TIMEOUT, act).await.unwrap_or_else(|_| Err(Problem::timeout()))
         }
     }

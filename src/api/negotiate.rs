@@ -126,6 +126,19 @@ pub fn accept_discovery(accept: Option<&str>) -> Option<&'static str> {
     })
 }
 
+/// What the protobuf form of OpenAPI 2 is called; some clients write `v2@v1.0` or `v2.v1.0`, the second is the answer's.
+pub const OPENAPI_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// Whether OpenAPI 2 is wanted in protobuf: where that stands before anything else that is served.
+pub fn accepts_openapi_protobuf(accept: Option<&str>) -> bool {
+    let first = clauses(accept.unwrap_or_default()).into_iter().find_map(|clause| match clause.media.as_str() {
+        OPENAPI_PROTOBUF | "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" => Some(true),
+        "application/json" | "application/*" | "*/*" => Some(false),
+        _ => None,
+    });
+    first == Some(true)
+}
+
 /// Whether one of the media types that the client accepts is this one.
 pub fn accepts(accept: Option<&str>, media: &str) -> bool {
     clauses(accept.unwrap_or_default()).iter().any(|clause| clause.media == media)

@@ -21,7 +21,7 @@ use http::{StatusCode, header};
 use rand::Rng;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ApiState;
 use super::call::{Call, Filter};
@@ -38,14 +38,17 @@ use crate::store::{self, Change, Watch};
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// A watch without a limit of its own ends after this and up to as much again. Parity: `--min-request-timeout`, 1800 s.
 const DEFAULT_SECONDS: u64 = 1800;
+/// A watch may ask for more, and gets this: a year. Clocks cannot add what fits a number of seconds.
+const LONGEST_SECONDS: u64 = 365 * 24 * 3600;
 
-/// `watch`. The permit is kept for as long as the stream lives.
+/// `watch`. The permit is kept for as long as the stream lives, and no longer than it may.
 pub async fn watch(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) -> Result<Response, Problem> {
     let encoder = call.watch_encoder()?;
     let options = call.list_options()?;
     let filter = call.filter()?;
     let timeout =
         options.timeout_seconds.unwrap_or_else(|| DEFAULT_SECONDS + rand::rng().random_range(0..DEFAULT_SECONDS));
+    let ends_at = Instant::now() + Duration::from_secs(timeout.min(LONGEST_SECONDS));
     let mut watcher = Watcher {
         kind: call.kind(),
         namespace: call.target.namespace.clone(),
@@ -55,9 +58,9 @@ pub async fn watch(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) 
         ready: VecDeque::new(),
         headers_sent: false,
         bookmarks: options.bookmarks.then(bookmark_timer),
-        ends_at: Instant::now() + Duration::from_secs(timeout),
+        ends_at,
         stop: state.stop.clone(),
-        _permit: permit,
+        _place: hold(permit, ends_at),
     };
     watcher.phase = begin(state, call, &options, filter, &mut watcher).await?;
     let body = Body::from_stream(stream::unfold(watcher, |mut watcher| async move {
@@ -65,6 +68,18 @@ pub async fn watch(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) 
         Some((Ok::<_, Infallible>(frame), watcher))
     }));
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// Keeps a stream's place until the guard is dropped, or the time is over: a watch whose client reads no more is not asked
+/// for its next event, and would never notice.
+fn hold(permit: OwnedSemaphorePermit, until: Instant) -> DropGuard {
+    let done = CancellationToken::new();
+    let over = done.clone();
+    tokio::spawn(async move {
+        let _either = tokio::time::timeout_at(until, over.cancelled()).await;
+        drop(permit);
+    });
+    done.drop_guard()
 }
 
 fn bookmark_timer() -> Interval {
@@ -140,7 +155,8 @@ struct Watcher {
     bookmarks: Option<Interval>,
     ends_at: Instant,
     stop: CancellationToken,
-    _permit: OwnedSemaphorePermit,
+    /// Gives the stream's place back.
+    _place: DropGuard,
 }
 
 /// What a live watcher woke up for.

@@ -139,7 +139,8 @@ fn sorted(values: &[String]) -> String {
 
 /// One lexical unit; symbols and words stand as they were written, the end is empty.
 fn tokens(text: &str) -> Vec<&str> {
-    const SYMBOLS: [char; 8] = ['=', '!', '(', ')', ',', '>', '<', ' '];
+    // What ends a word. Parity: a form feed is part of a word, as upstream's `isWhitespace` does not know it.
+    const ENDS: [char; 11] = ['=', '!', '(', ')', ',', '>', '<', ' ', '\t', '\r', '\n'];
     let mut out = Vec::new();
     let mut rest = text.trim_start_matches([' ', '\t', '\r', '\n']);
     while let Some(first) = rest.chars().next() {
@@ -147,7 +148,7 @@ fn tokens(text: &str) -> Vec<&str> {
             '=' if rest.starts_with("==") => 2,
             '!' if rest.starts_with("!=") => 2,
             '=' | '!' | '(' | ')' | ',' | '>' | '<' => 1,
-            _ => rest.find(|c: char| SYMBOLS.contains(&c) || c.is_ascii_whitespace()).unwrap_or(rest.len()),
+            _ => rest.find(ENDS).unwrap_or(rest.len()),
         };
         let (token, after) = rest.split_at(length);
         out.push(token);

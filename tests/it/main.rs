@@ -19,6 +19,7 @@ mod job_cron;
 mod job_policy;
 mod job_properties;
 mod job_rules;
+mod kube_runtime;
 mod leftovers;
 mod node_pressure;
 mod parity;

@@ -2,11 +2,12 @@
 //! `types` and `operations` say what there is, `v2` and `v3` write it down in their version's form.
 //!
 //! ```text
-//!  table of kinds --+-> operations --+-> v2: one document, /openapi/v2
+//!  table of kinds --+-> operations --+-> v2: one document, /openapi/v2, also in protobuf (gnostic)
 //!  schemas, Go's ---+-> types -------+-> v3: one document per group version, /openapi/v3/apis/batch/v1
 //!  struct tags
 //! ```
 
+mod gnostic;
 mod operations;
 mod types;
 mod v2;
@@ -41,6 +42,12 @@ impl Document {
 pub fn v2() -> &'static Document {
     static DOCUMENT: OnceLock<Document> = OnceLock::new();
     DOCUMENT.get_or_init(|| Document::of(&v2::document()))
+}
+
+/// [`v2`] as `openapi.v2.Document` in protobuf. Parity: it has the hash of the JSON.
+pub fn v2_protobuf() -> Bytes {
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    DOCUMENT.get_or_init(|| Bytes::from(gnostic::encode(&v2::document()))).clone()
 }
 
 /// The document of OpenAPI 3 for a path such as `apis/batch/v1`.

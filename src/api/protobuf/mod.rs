@@ -1,6 +1,6 @@
 //! Owns reading bodies in upstream's protobuf form, which kubectl's `create job`, `auth can-i` and controller-runtime send
 //! although they read JSON answers: a body becomes the JSON that the client would have sent else. PURE.
-//! Never writes protobuf: answers are JSON or YAML.
+//! Never writes objects in protobuf: answers are JSON or YAML.
 //!
 //! ```text
 //!  "k8s\0" Unknown{typeMeta, raw} --type--> raw, walked with Go's types and the numbers of `numbers.txt` --> JSON
@@ -9,7 +9,7 @@
 //! Parity: apimachinery's protobuf serializer, and `generated.proto` of the types.
 
 mod numbers;
-mod wire;
+pub mod wire;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

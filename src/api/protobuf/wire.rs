@@ -117,3 +117,25 @@ pub fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     }
     Err(Malformed::Overflow)
 }
+
+/// Writes a number that stands for itself: an integer or a boolean.
+pub fn put_number(out: &mut Vec<u8>, field: u32, number: u64) {
+    put_varint(out, u64::from(field) << 3);
+    put_varint(out, number);
+}
+
+/// Writes a string, bytes, or a message.
+pub fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+    put_varint(out, u64::from(field) << 3 | 2);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number > 0x7f {
+        // The low seven bits, and the sign that more follow.
+        out.push(number as u8 & 0x7f | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}

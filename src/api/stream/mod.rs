@@ -9,12 +9,15 @@
 //!                  └── Runtime::exec, attach                     └── Runtime::dial
 //! ```
 //!
+//! Watches and logs may be read over a WebSocket too: `one_way`.
+//!
 //! Parity: the checks are the API server's first, then the kubelet's; the kubelet's are plain texts.
 
 mod command;
 mod ends;
 mod forward;
 mod idle;
+pub mod one_way;
 mod spdy;
 mod upgrade;
 mod websocket;

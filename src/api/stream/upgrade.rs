@@ -88,14 +88,31 @@ where
         return Spoken::unknown_protocol(text).into_response();
     };
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => agree(upgrade, protocol.name, tasks, move |socket| then(socket, protocol)),
+        Ok(upgrade) => agree(upgrade, protocol.name.to_owned(), tasks, move |socket| then(socket, protocol)),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// [`websocket`] where any sub-protocol means the same: the only one that is asked for is agreed to.
+pub async fn any_websocket<F>(
+    mut parts: Parts,
+    asked: &[String],
+    tasks: &TaskTracker,
+    then: impl FnOnce(WebSocket) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let only = if let [only] = asked { only.clone() } else { String::new() };
+    match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+        Ok(upgrade) => agree(upgrade, only, tasks, then),
         Err(refusal) => refusal.into_response(),
     }
 }
 
 fn agree<F>(
     upgrade: WebSocketUpgrade,
-    protocol: &'static str,
+    protocol: String,
     tasks: &TaskTracker,
     then: impl FnOnce(WebSocket) -> F + Send + 'static,
 ) -> Response

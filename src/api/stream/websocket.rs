@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -54,6 +55,13 @@ pub const PORTS: [Protocol; 3] = [
     Protocol { name: "v4.channel.k8s.io", version: 4, base64: false },
     Protocol { name: "v4.base64.channel.k8s.io", version: 4, base64: true },
     Protocol { name: "", version: 4, base64: false },
+];
+
+/// What a log is read over: one stream of bytes, so messages name no channel. Parity: `NewDefaultReaderProtocols`.
+pub const READS: [Protocol; 3] = [
+    Protocol { name: "", version: 1, base64: false },
+    Protocol { name: "binary.k8s.io", version: 1, base64: false },
+    Protocol { name: "base64.binary.k8s.io", version: 1, base64: true },
 ];
 
 /// The first of the client's that is known; the nameless one where the client names none.
@@ -109,6 +117,28 @@ pub async fn serve(socket: WebSocket, protocol: Protocol, channels: Channels, id
         () = writing => {}
     }
     // Closed at once, the client would lose what it has not read yet.
+    let _late = tokio::time::timeout(LINGER, reading).await;
+}
+
+/// Sends a body's pieces, each as one message, until its end or until the client goes. What the client says is not heard.
+pub async fn send_all(socket: WebSocket, body: Body, message: impl Fn(Bytes) -> Message) {
+    let (mut sink, mut messages) = socket.split();
+    let reading = async { while let Some(Ok(_)) = messages.next().await {} };
+    let writing = async {
+        let mut pieces = body.into_data_stream();
+        while let Some(Ok(piece)) = pieces.next().await {
+            if sink.send(message(piece)).await.is_err() {
+                return;
+            }
+        }
+        let end = CloseFrame { code: close_code::NORMAL, reason: Default::default() };
+        let _gone = sink.send(Message::Close(Some(end))).await;
+    };
+    tokio::pin!(reading);
+    tokio::select! {
+        () = &mut reading => return,
+        () = writing => {}
+    }
     let _late = tokio::time::timeout(LINGER, reading).await;
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
+use jobdock::api::protobuf::wire;
 use jobdock::model::kind::KINDS;
 use serde_json::{Value, json};
 
@@ -98,6 +99,53 @@ async fn openapi_documents_hold_together() {
     check_references(&v2, "#/definitions/", &v2["definitions"]);
     assert_eq!(v2["definitions"]["io.k8s.apimachinery.pkg.util.intstr.IntOrString"]["format"], "int-or-string");
     assert_eq!(face.get("/openapi/v3/apis/nothing/v1").await.code, 404);
+}
+
+#[tokio::test]
+async fn openapi_v2_is_protobuf_where_that_is_asked_for_first() {
+    let face = Face::new().await;
+    let json = face.get("/openapi/v2").await;
+    let old = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let new = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    let media = |reply: &http::HeaderMap| reply["content-type"].to_str().unwrap().to_owned();
+    for (accept, expected) in [
+        (old, new),
+        (new, new),
+        ("application/com.github.proto-openapi.spec.v2@v1.0+protobuf,application/json;q=0.5", new),
+        ("application/json,application/com.github.proto-openapi.spec.v2@v1.0+protobuf;q=0.9", "application/json"),
+        ("*/*", "application/json"),
+    ] {
+        let (headers, _) = face.bytes("/openapi/v2", accept).await;
+        assert_eq!(media(&headers), expected, "{accept}");
+        assert_eq!(headers["etag"], json.headers["etag"], "{accept}");
+    }
+    let (_, document) = face.bytes("/openapi/v2", old).await;
+    let texts = |number| inside(&document, number);
+    assert_eq!(texts(1), [b"2.0"], "swagger");
+    let definitions = texts(9);
+    let names: Vec<String> = inside(definitions[0], 1).iter().map(|entry| text(entry, 1)).collect();
+    let expected: Vec<String> = json.json()["definitions"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(names, expected);
+    let entries = inside(definitions[0], 1);
+    let job = entries.iter().find(|entry| text(entry, 1) == "io.k8s.api.batch.v1.Job").unwrap();
+    let schema = inside(job, 2)[0];
+    let kinds = inside(schema, 31)[0];
+    assert_eq!(text(kinds, 1), "x-kubernetes-group-version-kind");
+    assert_eq!(text(inside(kinds, 2)[0], 2), r#"[{"group":"batch","kind":"Job","version":"v1"}]"#);
+    let paths = inside(texts(8)[0], 2);
+    assert_eq!(paths.len(), json.json()["paths"].as_object().unwrap().len());
+    let none = face.get_as("/openapi/v2", "application/vnd.kubernetes.protobuf").await;
+    assert_eq!(none.code, 406, "another protobuf is not this one");
+}
+
+/// The messages and strings in fields of this number.
+fn inside(message: &[u8], number: u32) -> Vec<&[u8]> {
+    let fields = wire::fields(message).map(Result::unwrap);
+    fields.filter(|field| field.number == number).map(|field| field.wire.bytes().unwrap()).collect()
+}
+
+fn text(message: &[u8], number: u32) -> String {
+    String::from_utf8(inside(message, number)[0].to_vec()).unwrap()
 }
 
 /// Every reference leads to a definition, and operation ids are unique.

@@ -91,6 +91,17 @@ impl Face {
         Reply { code: parts.status.as_u16(), headers: parts.headers, body: String::from_utf8(body.to_vec()).unwrap() }
     }
 
+    /// What is no text.
+    pub async fn bytes(&self, path: &str, accept: &str) -> (http::HeaderMap, Vec<u8>) {
+        self.bytes_with(path, &[("accept", accept)]).await
+    }
+
+    pub async fn bytes_with(&self, path: &str, headers: &[(&str, &str)]) -> (http::HeaderMap, Vec<u8>) {
+        let response = self.open(Method::GET, path, headers, Body::empty()).await;
+        let (parts, body) = response.into_parts();
+        (parts.headers, body.collect().await.unwrap().to_bytes().to_vec())
+    }
+
     async fn open(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Body) -> http::Response<Body> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {

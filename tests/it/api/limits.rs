@@ -1,5 +1,7 @@
 //! What clients may ask at once, and what is counted of what they asked.
 
+use std::io::Read;
+
 use axum::body::Body;
 use http::{Method, Request};
 use http_body_util::BodyExt;
@@ -40,4 +42,45 @@ async fn a_larger_body_is_refused_with_the_limit() {
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(status["message"], "Request entity too large: limit is 100");
+}
+
+#[tokio::test]
+async fn a_watch_that_is_not_read_gives_its_place_back_in_time() {
+    let limits = Limits { streams: 1, ..Limits::default() };
+    let router = app(ApiState::limited(Store::in_memory().unwrap(), CancellationToken::new(), limits));
+    let watch = || Request::get(format!("{CONFIGS}?watch=true&timeoutSeconds=1")).body(Body::empty()).unwrap();
+    let stalled = router.clone().oneshot(watch()).await.unwrap();
+    assert_eq!(stalled.status(), 200);
+    let next = router.oneshot(watch()).await.unwrap();
+    assert_eq!(next.status(), 200, "the place was kept by a client that reads nothing");
+    drop(stalled);
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed_for_clients_that_accept_it() {
+    let face = Face::new().await;
+    let text = "0123456789abcdef".repeat(10_000);
+    let large = json!({"metadata": {"name": "large"}, "data": {"text": text}});
+    face.post(CONFIGS, large).await.is(201);
+    face.config("small", json!({})).await;
+    for (path, accepted, compressed) in [
+        (CONFIGS.to_owned(), "gzip", true),
+        (CONFIGS.to_owned(), "deflate, gzip", true),
+        (CONFIGS.to_owned(), "deflate", false),
+        (format!("{CONFIGS}/large"), "gzip", true),
+        (format!("{CONFIGS}/small"), "gzip", false),
+        ("/openapi/v2".to_owned(), "gzip", true),
+        ("/version".to_owned(), "gzip", false),
+    ] {
+        let (headers, bytes) = face.bytes_with(&path, &[("accept-encoding", accepted)]).await;
+        let encoding = headers.get("content-encoding").map(|value| value.to_str().unwrap());
+        assert_eq!(encoding, compressed.then_some("gzip"), "{path} {accepted}");
+        let (_, plain) = face.bytes_with(&path, &[]).await;
+        let mut unpacked = Vec::new();
+        match compressed {
+            true => drop(flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked).unwrap()),
+            false => unpacked = bytes,
+        }
+        assert_eq!(unpacked, plain, "{path} {accepted}");
+    }
 }

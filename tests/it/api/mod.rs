@@ -6,6 +6,7 @@ mod delete;
 mod discover;
 pub mod face;
 mod fields;
+mod garbage;
 mod kubectl;
 mod kubectl_apply;
 mod limits;

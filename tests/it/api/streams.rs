@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use http::StatusCode;
+use jiff::Timestamp;
 use jobdock::api::{ApiState, Listeners, serve};
 use jobdock::model::object::Object;
 use jobdock::runtime::fake::{Call, Fake};
 use jobdock::runtime::session::SessionId;
 use jobdock::runtime::{ContainerSpec, Runtime};
+use jobdock::store::logs::{Line, LogKey};
 use jobdock::store::{Store, Write};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -49,6 +51,10 @@ impl Site {
         fake.create(&ContainerSpec { name, image, command, ..ContainerSpec::default() }).await.unwrap();
         fake.start("engine-main").await.unwrap();
         let id = fake.inspect("engine-main").await.unwrap().unwrap().id;
+        let key = LogKey { pod_uid: "uid-of-p".to_owned(), container: "ended".to_owned(), attempt: 0 };
+        let mut log = store.logs().writer(&key).unwrap();
+        log.append(&Line { at: Timestamp::UNIX_EPOCH, stderr: false, partial: false, text: "said".into() }).unwrap();
+        log.finish().unwrap();
         for pod in [pod("p", "node", &id), pod("nowhere", "", &id)] {
             store.commit(vec![Write::Create(Object::new(pod))]).await.unwrap();
         }
@@ -61,14 +67,19 @@ impl Site {
     }
 
     async fn open(&self, path: &str, protocols: &str) -> Result<Socket, tungstenite::Error> {
-        let mut request = format!("ws://localhost/api/v1/namespaces/default/pods/{path}").into_client_request()?;
+        let socket = self.connect(&format!("pods/{path}"), protocols).await?;
+        Ok(Socket { socket, base64: protocols.contains("base64") })
+    }
+
+    async fn connect(&self, path: &str, protocols: &str) -> Result<WebSocketStream<UnixStream>, tungstenite::Error> {
+        let mut request = format!("ws://localhost/api/v1/namespaces/default/{path}").into_client_request()?;
         if !protocols.is_empty() {
             request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
         }
         let stream = UnixStream::connect(self.dir.path().join("api.sock")).await?;
         let (socket, response) = client_async(request, stream).await?;
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
-        Ok(Socket { socket, base64: protocols.contains("base64") })
+        Ok(socket)
     }
 
     /// What a request for an exec of the pod is answered before there is a conversation.
@@ -187,6 +198,55 @@ async fn every_protocol_tells_the_output_and_the_end() {
         let [.., end] = socket.rest().await;
         assert_eq!(end, if detailed { r#"{"metadata":{},"status":"Success"}"# } else { "" }, "{protocol}");
     }
+}
+
+/// All messages up to the end.
+async fn all(mut socket: WebSocketStream<UnixStream>) -> Vec<Message> {
+    let mut heard = Vec::new();
+    while let Some(message) = tokio::time::timeout(PATIENCE, socket.next()).await.expect("the server speaks") {
+        match message.unwrap() {
+            Message::Close(frame) => assert_eq!(frame.map(|frame| u16::from(frame.code)), Some(1000)),
+            other => heard.push(other),
+        }
+    }
+    heard
+}
+
+#[tokio::test]
+async fn a_watch_over_a_websocket_is_texts_of_events() {
+    let site = Site::new().await;
+    for protocol in ["", "base64.channel.k8s.io"] {
+        let socket = site.connect("pods?watch=true&timeoutSeconds=1", protocol).await.unwrap();
+        let names: Vec<Value> = all(socket)
+            .await
+            .into_iter()
+            .map(|message| {
+                let event: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+                assert!(message.is_text() && event["type"] == "ADDED", "{event}");
+                event["object"]["metadata"]["name"].clone()
+            })
+            .collect();
+        assert_eq!(names, ["nowhere", "p"], "{protocol}");
+    }
+    let refused = site.connect("pods?watch=true&labelSelector=%3D", "").await;
+    assert!(matches!(refused, Err(tungstenite::Error::Http(answer)) if answer.status() == 400));
+}
+
+#[tokio::test]
+async fn a_log_over_a_websocket_is_bytes_after_an_empty_message() {
+    let site = Site::new().await;
+    let path = "pods/p/log?container=ended";
+    for (protocol, expected) in [
+        ("", [Message::binary(""), Message::binary("said\n")]),
+        ("binary.k8s.io", [Message::binary(""), Message::binary("said\n")]),
+        ("base64.binary.k8s.io", [Message::text(""), Message::text(base64(b"said\n"))]),
+    ] {
+        assert_eq!(all(site.connect(path, protocol).await.unwrap()).await, expected, "{protocol}");
+    }
+    let refused = site.connect(path, "v4.channel.k8s.io").await;
+    assert!(
+        matches!(refused, Err(tungstenite::Error::Http(answer)) if answer.status() == 403 || answer.status() == 400)
+    );
 }
 
 #[tokio::test]
