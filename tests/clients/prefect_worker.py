@@ -9,6 +9,7 @@ import os
 import sys
 
 os.environ["KUBECONFIG"] = os.path.abspath(sys.argv[1])
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 
 from kubernetes_asyncio import client, config, watch
 from prefect import flow, get_client
