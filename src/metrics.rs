@@ -247,7 +247,7 @@ mod tests {
         metrics().queue_adds.get_or_create(&labels).inc();
         metrics().queue_seconds.get_or_create(&labels).observe(0.5);
         let text = text();
-        assert!(text.contains("# TYPE apiserver_request counter\n"), "{text}");
+        assert!(text.contains("# TYPE workqueue_adds counter\n"), "{text}");
         assert!(text.contains("workqueue_adds_total{name=\"a-test\"} 1\n"), "{text}");
         assert!(text.contains("workqueue_queue_duration_seconds_bucket{le=\"1.0\",name=\"a-test\"} 1\n"), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");

@@ -1,5 +1,6 @@
 //! The real kubectl, unmodified, against the real listeners: TLS, token, HTTP/2.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -228,7 +229,10 @@ async fn describe_wait_watch_and_events() {
     assert!(events[1].ends_with("Normal SuccessfulCreate job/hello Created pod: hello-x"), "{events:?}");
     let about = cluster.ok(&["events", "--for", "job/hello"]).await;
     assert!(about.contains("Created pod: hello-x"), "{about}");
-    let watching = cluster.command(&["get", "jobs", "-w"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut watching = cluster.command(&["get", "jobs", "-w"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut watched = BufReader::new(watching.stdout.take().unwrap());
+    let mut heading = String::new();
+    watched.read_line(&mut heading).unwrap();
     let waiting = cluster.ok(&["wait", "--for=condition=complete", "job/hello", "--timeout=60s"]);
     let finishing = async {
         // Whether the waiter has begun or not: it must see a condition that holds and one that comes.
@@ -245,9 +249,11 @@ async fn describe_wait_watch_and_events() {
     cluster.ok(&["delete", "job", "hello"]).await;
     assert_eq!(cluster.ok(&["wait", "--for=delete", "job/hello", "--timeout=60s"]).await, "");
     cluster.stop.cancel();
-    let watched = tokio::task::spawn_blocking(|| watching.wait_with_output().unwrap()).await.unwrap();
-    let watched = table(&String::from_utf8(watched.stdout).unwrap());
-    assert_eq!(watched[0], "NAME STATUS COMPLETIONS DURATION AGE");
+    tokio::task::spawn_blocking(move || watching.wait().unwrap()).await.unwrap();
+    let mut rows = String::new();
+    watched.read_to_string(&mut rows).unwrap();
+    assert_eq!(table(&heading), ["NAME STATUS COMPLETIONS DURATION AGE"]);
+    assert!(rows.contains("Complete"), "{rows}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
