@@ -4,6 +4,7 @@ Fails by an exception. Each rule's job runs Snakemake in a pod, in an image that
 Python. The files lie in a directory of this machine, which the pods see through a claim.
 """
 
+import atexit
 import os
 import pathlib
 import subprocess
@@ -45,6 +46,8 @@ def make_image(directory):
     download = ["download", "--dest", wheels, "--constraint", frozen, "snakemake-storage-plugin-fs"]
     subprocess.run([*pip, *download], check=True)
     subprocess.run([sys.executable, here / "image.py", IMAGE, wheels, "rsync", "bash"], check=True)
+    # A pod may still be going, so by force; the next image has the same name.
+    atexit.register(subprocess.run, ["docker", "image", "rm", "--force", IMAGE])
 
 
 def claim(path):
