@@ -4,7 +4,7 @@ CARGO ?= cargo
 IMAGE ?= busybox:1.36
 JOBDOCK = $(or $(CARGO_TARGET_DIR),target)/debug/jobdock
 
-.PHONY: help demo test lint parity build bench image need-docker need-kubectl
+.PHONY: help demo test lint parity clients build bench image need-docker need-kubectl
 
 help:
 	@echo 'make demo    run examples/hello.yaml with Docker, from a fresh clone to its end'
@@ -12,6 +12,7 @@ help:
 	@echo 'make build   the optimised binary: target/release/jobdock'
 	@echo 'make lint    formatting, lints and documentation only'
 	@echo 'make parity  compare with the answers of a real API server and Job controller in tests/samples'
+	@echo 'make clients run workflow engines, unmodified, against it: Dagster, Prefect, Snakemake (some minutes)'
 	@echo 'make bench   measure against the bare engine and docker run'
 	@echo 'make image   make sure that the engine has the image of the examples ($(IMAGE))'
 
@@ -29,6 +30,10 @@ lint:
 
 parity:
 	$(CARGO) test --test it -- --nocapture every_sample every_policy_sample
+
+clients: need-docker
+	$(CARGO) build
+	tests/clients/engines
 
 build:
 	$(CARGO) build --release

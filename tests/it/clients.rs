@@ -70,6 +70,11 @@ async fn the_official_python_client_works() {
 }
 
 #[tokio::test]
+async fn the_official_python_client_execs_forwards_follows_and_elects() {
+    passes("official_streams.py").await.unwrap();
+}
+
+#[tokio::test]
 async fn kubernetes_asyncio_works() {
     passes("asynchronous.py").await.unwrap();
 }
