@@ -152,3 +152,30 @@ async fn a_changed_config_map_reaches_a_pod_that_runs() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_writes_more_than_it_may_is_evicted() {
+    with_house(|house, _| async move {
+        let house = house.lock().await;
+        let fill = "dd if=/dev/zero of=$0 bs=1M count=2; sleep 600";
+        let volume = mounting("volume", &fill.replace("$0", "/data/a"), "emptyDir: {sizeLimit: 1Mi}");
+        house.pod(&volume).await;
+        let own = mounting("own", &fill.replace("$0", "/tmp/a"), "emptyDir: {}");
+        let limited = own.replace("volumeMounts", "resources: {limits: {ephemeral-storage: 1Mi}}, volumeMounts");
+        house.pod(&limited).await;
+        for (name, told) in [
+            ("volume", "Usage of EmptyDir volume \"data\" exceeds the limit \"1Mi\". "),
+            ("own", "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. "),
+        ] {
+            let pod = house.until_phase(name, "Failed").await;
+            let status = pod.status.expect("it has a status");
+            assert_eq!((status.reason.as_deref(), status.message.as_deref()), (Some("Evicted"), Some(told)));
+            let target = status.conditions.into_iter().flatten().find(|one| one.type_ == "DisruptionTarget");
+            assert_eq!(target.and_then(|one| one.reason).as_deref(), Some("TerminationByKubelet"));
+            assert!(house.events(name).contains(&format!("Warning Evicted {told}")), "{:?}", house.events(name));
+            house.delete(name, Some(0)).await;
+        }
+        house.until_empty().await;
+    })
+    .await;
+}
