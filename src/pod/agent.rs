@@ -25,7 +25,7 @@ use super::facts::{NodeFacts, VolumesFact};
 use super::observe::{Observed, observe};
 use super::plan::plan;
 use super::pressure::Threshold;
-use super::{hosts_files, node, phase, squeeze, sweep, volumes_plan};
+use super::{hosts_files, measure, node, phase, squeeze, sweep, volumes_plan};
 use crate::model::kind::Kind;
 use crate::model::object::Object;
 use crate::runtime::{Hint, Runtime};
@@ -41,6 +41,8 @@ const CIRCLING: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How often everything is looked at, in case that a hint was lost.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often pods with limits of storage are measured. Parity: the kubelet's `monitoringInterval`.
+const MEASURE: Duration = Duration::from_secs(10);
 /// Pause before the engine or the store is tried again at the start.
 const RETRY: Duration = Duration::from_secs(1);
 /// Directory of pods' files in the data directory.
@@ -78,6 +80,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
         stop.run_until_cancelled(hosts_files::keep(&core)),
         stop.run_until_cancelled(every(HEARTBEAT, || heartbeat(&core))),
         stop.run_until_cancelled(every(SWEEP, || sweep::everything(&core))),
+        stop.run_until_cancelled(every(MEASURE, || measure::everything(&core))),
     );
     core.tasks.close();
     core.tasks.wait().await;

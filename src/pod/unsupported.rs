@@ -4,7 +4,7 @@
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 /// Resources whose limits are enforced.
-const ENFORCED: [&str; 3] = ["cpu", "memory", super::spec::GPU];
+const ENFORCED: [&str; 4] = ["cpu", "memory", super::limits::EPHEMERAL_STORAGE, super::spec::GPU];
 
 /// Paths of the fields that are set and have no effect, each with a word on why where it is not just not done yet.
 pub fn ignored(spec: &PodSpec) -> Vec<String> {
@@ -20,12 +20,6 @@ pub fn ignored(spec: &PodSpec) -> Vec<String> {
     flag(spec.scheduling_group.is_some(), "spec.schedulingGroup");
     flag(some(&spec.ephemeral_containers), "spec.ephemeralContainers");
     flag(spec.resources.is_some(), "spec.resources");
-    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
-        let source = volume.empty_dir.as_ref();
-        let on_disk =
-            source.is_some_and(|source| source.size_limit.is_some() && source.medium.as_deref() != Some("Memory"));
-        flag(on_disk, &format!("spec.volumes[{index}].emptyDir.sizeLimit"));
-    }
     for (list, containers) in
         [("initContainers", spec.init_containers.as_deref().unwrap_or_default()), ("containers", &spec.containers)]
     {

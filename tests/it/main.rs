@@ -31,6 +31,7 @@ mod pod_agent;
 mod pod_checks;
 mod pod_docker;
 mod pod_docker_probes;
+mod pod_docker_volumes;
 mod pod_health;
 mod pod_house;
 mod pod_names;

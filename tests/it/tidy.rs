@@ -70,6 +70,7 @@ const IMPURE: &[&str] = &[
     "pod/hosts_files.rs",
     "pod/images.rs",
     "pod/logs.rs",
+    "pod/measure.rs",
     "pod/node.rs",
     "pod/observe.rs",
     "pod/prober.rs",
