@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ struct Inner {
     asked: Mutex<HashMap<String, usize>>,
     /// Requests that are still refused as too many.
     refusing: AtomicUsize,
+    /// Nothing at all is answered without credentials.
+    locked: AtomicBool,
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -82,6 +84,7 @@ impl Registry {
             blobs,
             asked: Mutex::default(),
             refusing: AtomicUsize::new(0),
+            locked: AtomicBool::new(false),
         };
         let this = Self(Arc::new(inner));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -114,9 +117,14 @@ async fn answer(State(registry): State<Registry>, uri: http::Uri, headers: Heade
         return (StatusCode::UNAUTHORIZED, challenge, body).into_response();
     }
     if path.is_empty() {
+        // An engine sends credentials only where the first answer of all asks for them, and then asks nothing without.
+        let open = authorized || !registry.0.locked.load(Ordering::Relaxed);
         let challenge = [("www-authenticate", "Basic realm=\"test\"")];
-        // So that the engine keeps the credentials that it has at hand; without any it goes on anonymously.
-        return if authorized { StatusCode::OK.into_response() } else { (StatusCode::OK, challenge).into_response() };
+        return if open {
+            StatusCode::OK.into_response()
+        } else {
+            (StatusCode::UNAUTHORIZED, challenge).into_response()
+        };
     }
     if let Some((_, reference)) = path.split_once("/manifests/") {
         return manifest(&registry, reference).await;
@@ -171,6 +179,7 @@ async fn forget(images: &[String]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_private_image_is_pulled_with_the_pods_secret_and_refused_without() {
     let registry = Registry::start().await.expect("a registry of the test's own");
+    registry.0.locked.store(true, Ordering::Relaxed);
     let image = registry.image("private/busybox:1");
     with_house(|house, _| {
         let (registry, image) = (registry.clone(), image.clone());

@@ -44,7 +44,7 @@ pub fn v2() -> &'static Document {
     DOCUMENT.get_or_init(|| Document::of(&v2::document()))
 }
 
-/// [`v2`] as `openapi.v2.Document` in protobuf. Parity: it has the hash of the JSON.
+/// [`v2()`] as `openapi.v2.Document` in protobuf. Parity: it has the hash of the JSON.
 pub fn v2_protobuf() -> Bytes {
     static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
     DOCUMENT.get_or_init(|| Bytes::from(gnostic::encode(&v2::document()))).clone()
