@@ -59,12 +59,16 @@ fn open_files(pid: u32) -> Result<usize> {
     Ok(count)
 }
 
-/// Waits until a process has no more files open than before.
+/// A daemon opens connections of its database as it needs them and keeps them: a few more than at its start. Far less than
+/// a file for each of the pods.
+const OPENED_LATER: usize = 12;
+
+/// Waits until a process has hardly more files open than before.
 async fn files_are_closed(pid: u32, before: usize) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let now = open_files(pid)?;
-        if now <= before {
+        if now <= before + OPENED_LATER {
             return Ok(());
         }
         ensure!(Instant::now() < deadline, "{now} files are open, {before} were before");
