@@ -1,6 +1,6 @@
 //! Owns what stands between an object's making and its being stored that only the store can tell: the account that a
-//! pod runs as, its priority, the limits of its namespace, the room that its
-//! quotas leave. Clients' pods and those of Jobs pass here alike.
+//! pod runs as, its priority, the limits of its namespace, the room that its quotas leave. Clients' pods and those of
+//! Jobs pass here alike.
 //! Never writes anything, and never judges an object by itself: validation does.
 //!
 //! ```text
@@ -60,7 +60,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// What the pods of one namespace are measured by, read once.
+/// What new objects of one kind are measured by in one namespace, read once.
 pub struct Admission<'a> {
     store: &'a Store,
     namespace: String,
@@ -69,13 +69,17 @@ pub struct Admission<'a> {
 }
 
 impl<'a> Admission<'a> {
-    /// Reads what stands in the namespace.
-    pub fn of(store: &'a Store, namespace: &str) -> Result<Self, store::Error> {
+    /// Reads what stands in the namespace; nothing for kinds other than pods, which nothing there measures.
+    pub fn of(store: &'a Store, kind: &Kind, namespace: &str) -> Result<Self, store::Error> {
+        let namespace = namespace.to_owned();
+        if *kind != *Kind::of::<Pod>() {
+            return Ok(Self { store, namespace, ranges: Vec::new(), classes: Vec::new() });
+        }
         let kind = Kind::of::<LimitRange>();
-        let query = Query { namespace: Some(namespace), limit: Some(MAX_RANGES), ..Query::all(kind) };
+        let query = Query { namespace: Some(&namespace), limit: Some(MAX_RANGES), ..Query::all(kind) };
         let ranges = store.list(&query)?.objects;
         let ranges = ranges.iter().filter_map(|object| object.typed::<LimitRange>().cloned()).collect();
-        Ok(Self { store, namespace: namespace.to_owned(), ranges, classes: priority::classes(store)? })
+        Ok(Self { store, namespace, ranges, classes: priority::classes(store)? })
     }
 
     /// The pod with what its namespace gives it; anything else as it is.

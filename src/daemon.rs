@@ -145,9 +145,7 @@ impl Daemon {
         let store = Store::open(&config.data_dir).map_err(told)?;
         store.logs().limit(config.logs);
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
-        tenancy::found(&store).await.map_err(told)?;
-        make_priority_classes(&store).await.map_err(told)?;
-        make_storage_class(&store).await.map_err(told)?;
+        found(&store).await.map_err(told)?;
         let socket = directory.socket().map_err(|source| unusable(&config.data_dir, source))?;
         let addresses: Vec<SocketAddr> = config.listen.iter().chain(&config.also_listen).copied().collect();
         let listeners = Listeners::bind_all(&config.data_dir, Some(socket.path()), &addresses).await?;
@@ -282,22 +280,20 @@ fn raise_file_limit() {
     }
 }
 
-async fn make_priority_classes(store: &Store) -> Result<(), store::Error> {
-    for class in priority::system_classes() {
-        match store.commit(vec![Write::Create(Object::new(class))]).await {
-            Ok(_) | Err(store::Error::AlreadyExists(_)) => {}
-            Err(error) => return Err(error),
+/// Makes what every cluster has, as far as it is missing: in one commit, and in none after the first start.
+async fn found(store: &Store) -> Result<(), store::Error> {
+    let classes = priority::system_classes().map(Object::new);
+    let objects = tenancy::namespaces().map(Object::new).chain(classes);
+    let mut writes = Vec::new();
+    for object in objects.chain([Object::new(storage::provision::default_class())]) {
+        if store.get(&object.key())?.is_none() {
+            writes.push(Write::Create(object));
         }
     }
-    Ok(())
-}
-
-/// The class of claims that name none. One that is there stays as it is.
-async fn make_storage_class(store: &Store) -> Result<(), store::Error> {
-    match store.commit(vec![Write::Create(Object::new(storage::provision::default_class()))]).await {
-        Ok(_) | Err(store::Error::AlreadyExists(_)) => Ok(()),
-        Err(error) => Err(error),
+    if !writes.is_empty() {
+        store.commit(writes).await?;
     }
+    Ok(())
 }
 
 /// The kubeconfig for the daemon of a data directory; none where none has served it yet.

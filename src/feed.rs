@@ -9,17 +9,15 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::kind::Kind;
-use crate::model::object::{Key, Object};
+use crate::model::object::Key;
 use crate::reconcile::Queue;
-use crate::store::{Change, Error, Owner, Query, Store};
+use crate::store::{Change, Error, Store};
 
 /// Longest time between two looks at what waits for an instant. The queue's clock stands still while the machine sleeps
 /// and knows nothing of a wall clock that is set; this bounds how late either is noticed.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 /// Pause before a broken watch is begun anew.
 const REWATCH: Duration = Duration::from_secs(1);
-/// Objects read at a time when the whole store is looked through.
-const PAGE: usize = 500;
 
 /// Adds the keys that `all` names, and from then on those that `of` names for each change of these kinds, until `stop`.
 pub async fn feed(
@@ -60,27 +58,6 @@ async fn follow(
     loop {
         let change = watch.next().await?;
         of(&change)?.into_iter().for_each(|key| queue.add(key));
-    }
-}
-
-/// Looks at every object of a kind with this owner, a page at a time.
-pub fn each(
-    store: &Store,
-    kind: &'static Kind,
-    owner: Owner<'_>,
-    with_finalizers: bool,
-    mut visit: impl FnMut(&Object) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut last: Option<Key> = None;
-    loop {
-        let after = last.as_ref().map(|key| (key.namespace.as_str(), key.name.as_str()));
-        let query = Query { kind, namespace: None, owner, with_finalizers, limit: Some(PAGE), after, at: None };
-        let page = store.list(&query)?;
-        page.objects.iter().try_for_each(&mut visit)?;
-        last = page.objects.last().map(Object::key);
-        if page.remaining == 0 || last.is_none() {
-            return Ok(());
-        }
     }
 }
 

@@ -32,8 +32,6 @@ const WORKERS: usize = 4;
 const RETRY: Duration = Duration::from_secs(1);
 /// Changes that come together are counted together: a Job's pods end in bursts.
 const BATCH: Duration = Duration::from_millis(20);
-/// Objects read at a time when a namespace gets its first quota.
-const PAGE: usize = 500;
 
 /// What the watch has told of the namespaces that have quotas.
 #[derive(Default)]
@@ -133,17 +131,10 @@ fn adopt(store: &Store, seen: &Mutex<Seen>, quota: Object) -> Result<(), Error> 
 fn weigh(store: &Store, namespace: &str) -> Result<HashMap<Key, Weight>, Error> {
     let mut weights = HashMap::new();
     for kind in kinds() {
-        let mut last: Option<Key> = None;
-        loop {
-            let after = last.as_ref().map(|key| (key.namespace.as_str(), key.name.as_str()));
-            let query = Query { namespace: Some(namespace), limit: Some(PAGE), after, ..Query::all(kind) };
-            let page = store.list(&query)?;
-            weights.extend(page.objects.iter().filter_map(|object| Some((object.key(), Weight::of(object)?))));
-            last = page.objects.last().map(Object::key);
-            if page.remaining == 0 || last.is_none() {
-                break;
-            }
-        }
+        store.each(&Query { namespace: Some(namespace), ..Query::all(kind) }, |object| {
+            weights.extend(Weight::of(object).map(|weight| (object.key(), weight)));
+            Ok(())
+        })?;
     }
     Ok(weights)
 }

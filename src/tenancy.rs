@@ -40,24 +40,17 @@ const WORKERS: usize = 4;
 /// Pause before a watch that failed is opened again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Makes the namespaces that every cluster has, as far as they are missing.
-pub async fn found(store: &Store) -> Result<(), Error> {
-    for name in NAMESPACES {
-        let namespace = Namespace {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                labels: Some([("kubernetes.io/metadata.name".to_owned(), name.to_owned())].into()),
-                ..ObjectMeta::default()
-            },
-            spec: Some(NamespaceSpec { finalizers: Some(vec![FINALIZER.to_owned()]) }),
-            status: Some(NamespaceStatus { phase: Some("Active".to_owned()), conditions: None }),
-        };
-        match store.commit(vec![Write::Create(Object::new(namespace))]).await {
-            Ok(_) | Err(Error::AlreadyExists(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+/// The namespaces that every cluster has.
+pub fn namespaces() -> impl Iterator<Item = Namespace> {
+    NAMESPACES.into_iter().map(|name| Namespace {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some([("kubernetes.io/metadata.name".to_owned(), name.to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NamespaceSpec { finalizers: Some(vec![FINALIZER.to_owned()]) }),
+        status: Some(NamespaceStatus { phase: Some("Active".to_owned()), conditions: None }),
+    })
 }
 
 /// Keeps every namespace complete until `stop`. `authority` is the certificate by which clients trust the server, as PEM.

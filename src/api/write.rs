@@ -33,7 +33,7 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
     let encoder = call.encoder()?;
     let asked = options(call, WriteForm::Create)?;
     let (body, format) = call::text_body(&call.headers, body)?;
-    let admission = Admission::of(&state.store, &call.target.namespace)?;
+    let admission = Admission::of(&state.store, call.kind(), &call.target.namespace)?;
     let mutate = |object: &Object| admission.mutate(object).map_err(refusal);
     let validate = |object: &Object| admission.validate(object).map_err(refusal);
     let measure = Measure { mutate: &mutate, validate: &validate };
@@ -115,7 +115,7 @@ fn refusal(error: admission::Error) -> Refusal {
 async fn apply(state: &ApiState, call: &Call, body: &[u8], part: Part) -> Result<Response, Problem> {
     let encoder = call.encoder()?;
     let asked = options(call, WriteForm::Apply)?;
-    let admission = Admission::of(&state.store, &call.target.namespace)?;
+    let admission = Admission::of(&state.store, call.kind(), &call.target.namespace)?;
     let mutate = |object: &Object| admission.mutate(object).map_err(refusal);
     let validate = |object: &Object| admission.validate(object).map_err(refusal);
     let measure = Measure { mutate: &mutate, validate: &validate };

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::kind::Kind;
 use crate::model::object::Object;
-use crate::model::time;
+use crate::model::{phase, time};
 use crate::pod::conditions;
 use crate::runtime::Runtime;
 use crate::store::{Error, Expected, Query, Store, Write};
@@ -65,8 +65,7 @@ fn running(store: &Store) -> Result<Vec<Object>, Error> {
     let runs = |object: &Object| {
         let Some(pod) = object.typed::<Pod>() else { return false };
         let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_ref().is_some_and(|name| !name.is_empty()));
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        bound && !matches!(phase, Some("Succeeded" | "Failed"))
+        bound && !phase::is_over(pod)
     };
     Ok(store.list(&query)?.objects.into_iter().filter(runs).collect())
 }

@@ -16,10 +16,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReferen
 use super::claim;
 use super::conditions;
 use super::pods;
-use crate::feed;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
-use crate::store::{Change, Error, Owner, Store};
+use crate::store::{Change, Error, Owner, Query, Store};
 
 /// Labels under which a pod names its Job; both generations.
 const JOB_NAME_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
@@ -48,14 +47,14 @@ impl Concerns {
     /// nobody holds.
     pub fn all(&self) -> Result<BTreeSet<Key>, Error> {
         let mut keys = BTreeSet::new();
-        feed::each(&self.store, Kind::of::<Job>(), Owner::Any, false, |job| {
+        self.store.each(&Query::all(Kind::of::<Job>()), |job| {
             if !is_finished(job) {
                 self.note_selector(job);
                 keys.insert(job.key());
             }
             Ok(())
         })?;
-        feed::each(&self.store, Kind::of::<Pod>(), Owner::Any, true, |pod| {
+        self.store.each(&Query { with_finalizers: true, ..Query::all(Kind::of::<Pod>()) }, |pod| {
             keys.extend(self.of_pod(pod)?);
             Ok(())
         })?;
@@ -148,7 +147,7 @@ impl Concerns {
 
     fn of_orphans(&self) -> Result<BTreeSet<Key>, Error> {
         let mut keys = BTreeSet::new();
-        feed::each(&self.store, Kind::of::<Pod>(), Owner::Nobody, false, |pod| {
+        self.store.each(&Query { owner: Owner::Nobody, ..Query::all(Kind::of::<Pod>()) }, |pod| {
             keys.extend(self.of_pod(pod)?);
             Ok(())
         })?;
@@ -158,10 +157,13 @@ impl Concerns {
     /// Pods that a Job that has gone still tracks.
     fn held_by(&self, job: &Object) -> Result<BTreeSet<Key>, Error> {
         let mut keys = BTreeSet::new();
-        feed::each(&self.store, Kind::of::<Pod>(), Owner::Uid(job.uid()), true, |pod| {
-            keys.insert(pod.key());
-            Ok(())
-        })?;
+        self.store.each(
+            &Query { owner: Owner::Uid(job.uid()), with_finalizers: true, ..Query::all(Kind::of::<Pod>()) },
+            |pod| {
+                keys.insert(pod.key());
+                Ok(())
+            },
+        )?;
         Ok(keys)
     }
 

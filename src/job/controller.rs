@@ -111,7 +111,7 @@ impl Controller {
     /// Measures the pods that the plan would make by what their namespace allows. The first that is refused and those
     /// after it are not made, and the Job says why. Whether any was refused.
     fn admit(&self, namespace: &str, plan: &mut JobPlan, reservation: &mut Reservation) -> Result<bool, Error> {
-        let admission = Admission::of(&self.store, namespace)?;
+        let admission = Admission::of(&self.store, Kind::of::<Pod>(), namespace)?;
         let mut admitted = Vec::with_capacity(plan.create.len());
         for pod in &plan.create {
             match apply::admitted(&admission, reservation, pod) {

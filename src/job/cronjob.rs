@@ -34,7 +34,7 @@ pub async fn run(store: Store, stop: CancellationToken) {
         let store = store.clone();
         move || {
             let mut keys = BTreeSet::new();
-            feed::each(&store, Kind::of::<CronJob>(), Owner::Any, false, |cron_job| {
+            store.each(&Query::all(Kind::of::<CronJob>()), |cron_job| {
                 keys.insert(cron_job.key());
                 Ok(())
             })?;

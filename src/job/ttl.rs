@@ -13,7 +13,7 @@ use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
 use crate::reconcile::Queue;
-use crate::store::{Error, Expected, Owner, Store, Write};
+use crate::store::{Error, Expected, Query, Store, Write};
 
 /// Jobs deleted side by side: there is no hurry, and the writer is one.
 const WORKERS: usize = 2;
@@ -28,7 +28,7 @@ pub async fn run(store: Store, stop: CancellationToken) {
         let store = store.clone();
         move || {
             let mut keys = BTreeSet::new();
-            feed::each(&store, kind, Owner::Any, false, |job| {
+            store.each(&Query::all(kind), |job| {
                 keys.extend(expires_at(job).map(|_| job.key()));
                 Ok(())
             })?;

@@ -29,7 +29,6 @@ use super::apply::{self, Writer};
 use super::decode::{self, Decoded, FieldValidation, Format};
 use super::kind::Kind;
 use super::object::Object;
-use super::yaml::Document;
 use super::{canonical, go_text, schema};
 
 /// What is minted for a new object, by the store or by whoever pretends to be one.
@@ -96,17 +95,6 @@ pub fn create(
     identity: &Identity<'_>,
 ) -> Result<Admitted, Refusal> {
     let decoded = decode::body(kind, body, format, options.field_validation).map_err(Refusal::BadRequest)?;
-    create_decoded(decoded, options, identity)
-}
-
-/// Admits a new object from a manifest file's document.
-pub fn create_document(
-    kind: &'static Kind,
-    document: &Document,
-    options: &Options<'_>,
-    identity: &Identity<'_>,
-) -> Result<Admitted, Refusal> {
-    let decoded = decode::manifest(kind, document, options.field_validation).map_err(Refusal::BadRequest)?;
     create_decoded(decoded, options, identity)
 }
 

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::object::Object;
-use super::time;
+use super::{phase, time};
 
 /// Finalizer that holds an owner until its dependents with `blockOwnerDeletion` are gone.
 pub const FINALIZER_FOREGROUND: &str = "foregroundDeletion";
@@ -96,10 +96,7 @@ fn mark(meta: &mut ObjectMeta, at: Timestamp, grace: i64, finalizers: &[String])
 fn grace(object: &Object, asked: Option<i64>) -> i64 {
     let Some(pod) = object.typed::<Pod>() else { return 0 };
     let spec = pod.spec.as_ref();
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    if spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or_default().is_empty()
-        || matches!(phase, Some("Succeeded" | "Failed"))
-    {
+    if spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or_default().is_empty() || phase::is_over(pod) {
         return 0;
     }
     let default = || spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);

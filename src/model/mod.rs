@@ -18,6 +18,7 @@ pub mod json;
 pub mod kind;
 pub mod object;
 pub mod patch;
+pub mod phase;
 pub mod priority;
 pub mod qos;
 pub mod quantity;

@@ -9,11 +9,7 @@
 use k8s_openapi::api::core::v1::{ContainerStatus, PodSpec};
 
 use super::restart::{self, Role};
-
-/// A phase that no other follows.
-pub fn terminal(phase: Option<&str>) -> bool {
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
+pub use crate::model::phase::terminal;
 
 #[derive(Default)]
 struct Counts {

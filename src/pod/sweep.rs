@@ -14,9 +14,6 @@ use crate::model::kind::Kind;
 use crate::runtime::LABEL_POD_UID;
 use crate::store::Query;
 
-/// Pods read at a time when the agent begins.
-const PAGE: usize = 500;
-
 /// Looks at every container, volume and directory of this store, and wakes whose they are.
 pub async fn everything(core: &Core) -> Result<(), Error> {
     core.ask_life().await?;
@@ -71,25 +68,14 @@ pub fn logs(core: &Core) -> Result<(), Error> {
 
 /// Wakes every pod that is not over; returns the revision from which to watch.
 pub fn pods(core: &Core) -> Result<u64, Error> {
-    let mut after: Option<(String, String)> = None;
-    let mut revision = None;
-    loop {
-        let page = core.store.list(&Query {
-            limit: Some(PAGE),
-            after: after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str())),
-            ..Query::all(Kind::of::<Pod>())
-        })?;
-        let from = *revision.get_or_insert(page.revision);
-        for object in &page.objects {
-            let status = object.typed::<Pod>().and_then(|pod| pod.status.as_ref());
-            core.count_running(object.uid(), status);
-            let over = phase::terminal(status.and_then(|status| status.phase.as_deref()));
-            if !over || object.meta().deletion_timestamp.is_some() {
-                core.queue.add(object.uid().to_owned());
-            }
+    let revision = core.store.each(&Query::all(Kind::of::<Pod>()), |object| {
+        let status = object.typed::<Pod>().and_then(|pod| pod.status.as_ref());
+        core.count_running(object.uid(), status);
+        let over = phase::terminal(status.and_then(|status| status.phase.as_deref()));
+        if !over || object.meta().deletion_timestamp.is_some() {
+            core.queue.add(object.uid().to_owned());
         }
-        let Some(last) = page.objects.last().filter(|_| page.remaining > 0) else { return Ok(from) };
-        let key = last.key();
-        after = Some((key.namespace, key.name));
-    }
+        Ok(())
+    })?;
+    Ok(revision)
 }

@@ -15,6 +15,7 @@ use super::gang::{self, Gang};
 use super::neighbours::Namespaces;
 use crate::model::kind::Kind;
 use crate::model::object::Object;
+use crate::model::phase;
 
 /// The scheduler that this is. Pods that name another are left to it.
 pub const SCHEDULER: &str = "default-scheduler";
@@ -253,7 +254,7 @@ impl Ledger {
             return;
         }
         self.strike(uid);
-        let Some(spec) = pod.spec.as_ref().filter(|_| !over(pod)) else { return };
+        let Some(spec) = pod.spec.as_ref().filter(|_| !phase::is_over(pod)) else { return };
         let node = spec.node_name.as_deref().unwrap_or_default();
         let guest = Arc::new(Guest::new(object, pod, spec));
         let crew = |crews: &mut HashMap<String, Crew>, change: &dyn Fn(&mut Crew)| {
@@ -308,10 +309,6 @@ fn seen(node: &Node) -> NodeSeen {
         taints: node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default(),
         cordoned: node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)),
     }
-}
-
-fn over(pod: &Pod) -> bool {
-    matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
 }
 
 /// It is another scheduler's, or not to be scheduled yet.

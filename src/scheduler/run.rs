@@ -20,8 +20,6 @@ use crate::store::{Change, Error, Query, Store};
 
 /// Pause before a broken watch is begun anew.
 const REWATCH: Duration = Duration::from_secs(1);
-/// Objects read at a time when the ledger is made.
-const PAGE: usize = 500;
 
 /// Schedules pods onto the node of this name until `stop`.
 pub async fn run(store: Store, node: String, stop: CancellationToken) {
@@ -70,18 +68,10 @@ async fn follow(store: &Store, node: &str) -> Result<Infallible, Error> {
 fn survey(store: &Store, node: &str, kinds: &[&'static Kind]) -> Result<Ledger, Error> {
     let mut ledger = Ledger::new(node);
     for kind in kinds {
-        let mut after: Option<(String, String)> = None;
-        loop {
-            let page = store.list(&Query {
-                limit: Some(PAGE),
-                after: after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str())),
-                ..Query::all(kind)
-            })?;
-            page.objects.iter().for_each(|object| ledger.learn(object));
-            let Some(last) = page.objects.last().filter(|_| page.remaining > 0) else { break };
-            let key = last.key();
-            after = Some((key.namespace, key.name));
-        }
+        store.each(&Query::all(kind), |object| {
+            ledger.learn(object);
+            Ok(())
+        })?;
     }
     Ok(ledger)
 }

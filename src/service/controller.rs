@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::plan::{PodSeen, ServiceFacts, endpoints_are_kept, is_kept, plan};
 use crate::model::event::{self, Severity};
 use crate::model::kind::Kind;
-use crate::model::object::{Key, Object};
+use crate::model::object::Key;
 use crate::model::service as meaning;
 use crate::reconcile::Queue;
 use crate::store::{Change, Error, Expected, Query, Store, Write};
@@ -27,8 +27,6 @@ const WORKERS: usize = 4;
 const REWATCH: Duration = Duration::from_secs(1);
 /// Changes of pods of one Service that come together are written together: a Job's pods start and end in bursts.
 const BATCH: Duration = Duration::from_millis(20);
-/// Pods read at a time when the watch begins.
-const PAGE: usize = 500;
 /// Who says what is said about a Service.
 const COMPONENT: &str = "service-controller";
 
@@ -89,18 +87,11 @@ fn look(store: &Store, queue: &Queue<Key>) -> Result<Seen, Error> {
     for object in store.list(&Query::all(Kind::of::<Endpoints>()))?.objects {
         queue.add(Key::of::<Service>(&object.key().namespace, &object.key().name));
     }
-    let mut last: Option<Key> = None;
-    loop {
-        let after = last.as_ref().map(|key| (key.namespace.as_str(), key.name.as_str()));
-        let page = store.list(&Query { limit: Some(PAGE), after, ..Query::all(Kind::of::<Pod>()) })?;
-        for object in &page.objects {
-            seen.pod(&object.key(), object.typed::<Pod>().and_then(PodSeen::of));
-        }
-        last = page.objects.last().map(Object::key);
-        if page.remaining == 0 || last.is_none() {
-            return Ok(seen);
-        }
-    }
+    store.each(&Query::all(Kind::of::<Pod>()), |object| {
+        seen.pod(&object.key(), object.typed::<Pod>().and_then(PodSeen::of));
+        Ok(())
+    })?;
+    Ok(seen)
 }
 
 impl Seen {

@@ -14,6 +14,7 @@ use k8s_openapi::api::discovery::v1::{self as discovery, Endpoint, EndpointCondi
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use crate::model::object::Object;
+use crate::model::phase;
 use crate::model::service as meaning;
 use crate::store::{Expected, Write};
 
@@ -75,7 +76,7 @@ impl PodSeen {
     /// The pod, where it can be reached. Parity: `ShouldPodBeInEndpoints` with terminating pods included.
     pub fn of(pod: &Pod) -> Option<Self> {
         let status = pod.status.as_ref()?;
-        if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        if phase::is_over(pod) {
             return None;
         }
         let ip = status.pod_ip.clone().filter(|ip| !ip.is_empty())?;

@@ -22,7 +22,7 @@ use crate::model::strategy::Strategy;
 use crate::reconcile::Queue;
 use crate::runtime::directories::{self, Directory};
 use crate::runtime::{self, Runtime, VolumeSpec};
-use crate::store::{self, Change, Expected, Owner, Store, Write};
+use crate::store::{self, Change, Expected, Query, Store, Write};
 
 /// Claims and volumes looked at side by side; each waits for the writer, some for the engine.
 const WORKERS: usize = 4;
@@ -208,14 +208,14 @@ impl Core {
     fn all(&self) -> Result<BTreeSet<Key>, store::Error> {
         let mut keys = BTreeSet::new();
         let mut users = Users::default();
-        feed::each(&self.store, Kind::of::<Pod>(), Owner::Any, false, |pod| {
+        self.store.each(&Query::all(Kind::of::<Pod>()), |pod| {
             users.enter(None, pod.typed());
             keys.extend(wants_claims(pod).then(|| pod.key()));
             Ok(())
         })?;
         self.noted().users = users;
         for kind in [Kind::of::<PersistentVolumeClaim>(), Kind::of::<PersistentVolume>()] {
-            feed::each(&self.store, kind, Owner::Any, false, |object| {
+            self.store.each(&Query::all(kind), |object| {
                 keys.insert(object.key());
                 Ok(())
             })?;
@@ -253,7 +253,7 @@ impl Core {
 
     fn each<T: Resource>(&self) -> Result<Vec<Object>, store::Error> {
         let mut out = Vec::new();
-        feed::each(&self.store, Kind::of::<T>(), Owner::Any, false, |object| {
+        self.store.each(&Query::all(Kind::of::<T>()), |object| {
             out.push(object.clone());
             Ok(())
         })?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::model::claims;
+use crate::model::{claims, phase};
 
 /// How pods use a claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,9 +69,7 @@ fn claims_of(pod: &Pod) -> Vec<Name> {
 
 fn use_of(pod: &Pod) -> Use {
     let spec = pod.spec.as_ref();
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let ended = matches!(phase, Some("Succeeded" | "Failed"));
     let gated = spec.is_some_and(|spec| spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()));
     let scheduled = spec.and_then(|spec| spec.node_name.as_deref()).is_some_and(|node| !node.is_empty());
-    Use { scheduled, wanted: !ended && !gated && pod.metadata.deletion_timestamp.is_none() }
+    Use { scheduled, wanted: !phase::is_over(pod) && !gated && pod.metadata.deletion_timestamp.is_none() }
 }

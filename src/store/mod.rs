@@ -53,6 +53,8 @@ const LOGS: &str = "pods";
 const DIRECTORY_MODE: u32 = 0o700;
 /// Commits that wait for the writer at most; who comes after them waits before being queued.
 const WAITING: usize = 1024;
+/// Objects that [`Store::each`] reads at a time: a bound on its memory, and on how long it holds a connection.
+const PAGE: usize = 500;
 
 /// One change of one object, part of a commit.
 #[expect(
@@ -349,6 +351,22 @@ impl Store {
     pub fn list(&self, query: &Query<'_>) -> Result<Page, Error> {
         let shared = &self.0.shared;
         shared.pool.read(|conn| reader::list(conn, &shared.cache, query))
+    }
+
+    /// Shows each object that matches to `visit`, a page at a time; the query's `limit` and `after` do not count. The
+    /// revision of the first page: who watches from there misses nothing.
+    pub fn each(&self, query: &Query<'_>, mut visit: impl FnMut(&Object) -> Result<(), Error>) -> Result<u64, Error> {
+        let (mut last, mut revision): (Option<Key>, Option<u64>) = (None, None);
+        loop {
+            let after = last.as_ref().map(|key| (key.namespace.as_str(), key.name.as_str()));
+            let page = self.list(&Query { limit: Some(PAGE), after, ..query.clone() })?;
+            let from = *revision.get_or_insert(page.revision);
+            page.objects.iter().try_for_each(&mut visit)?;
+            last = page.objects.last().map(Object::key);
+            if page.remaining == 0 || last.is_none() {
+                return Ok(from);
+            }
+        }
     }
 
     /// A private fact kept by [`Write::Remember`].

@@ -13,13 +13,15 @@ use jobdock::model::kind::Kind;
 use jobdock::model::object::Object;
 use serde_json::Value;
 
-const IDENTITY: Identity<'static> = Identity {
+/// What is minted for a sample's object.
+pub const IDENTITY: Identity<'static> = Identity {
     uid: "11111111-2222-3333-4444-555555555555",
     suffix: "xxxxx",
     // 2001-01-01T00:00:00Z, the time that the samples' answers are normalised to.
     now: jiff::Timestamp::constant(978_307_200, 0),
 };
-const OPTIONS: Options<'static> = Options {
+/// How samples are sent.
+pub const OPTIONS: Options<'static> = Options {
     namespace: "default",
     field_validation: FieldValidation::Strict,
     dry_run: true,

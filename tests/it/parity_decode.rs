@@ -4,25 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jobdock::model::admit::{self, Admitted, Identity, Measure, Options, Part, Patched, Refusal};
-use jobdock::model::decode::{FieldValidation, Format};
+use jobdock::model::admit::{self, Admitted, Part, Patched, Refusal};
+use jobdock::model::decode::Format;
 use jobdock::model::kind::Kind;
 use jobdock::model::object::Object;
 use serde_json::Value;
 
-const IDENTITY: Identity<'static> = Identity {
-    uid: "11111111-2222-3333-4444-555555555555",
-    suffix: "xxxxx",
-    // 2001-01-01T00:00:00Z, the time that the samples' answers are normalised to.
-    now: jiff::Timestamp::constant(978_307_200, 0),
-};
-const OPTIONS: Options<'static> = Options {
-    namespace: "default",
-    field_validation: FieldValidation::Strict,
-    dry_run: true,
-    writer: None,
-    measure: Measure::NONE,
-};
+use crate::parity::{IDENTITY, OPTIONS};
 
 fn samples(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples").join(part)

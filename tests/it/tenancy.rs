@@ -13,7 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn rig() -> (Store, DropGuard) {
     let store = Store::in_memory().unwrap();
-    tenancy::found(&store).await.unwrap();
+    let namespaces = tenancy::namespaces().map(|namespace| Write::Create(Object::new(namespace)));
+    store.commit(namespaces.collect()).await.unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(tenancy::run(store.clone(), "PEM".to_owned(), stop.clone()));
     (store, stop.drop_guard())

@@ -15,6 +15,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{BufMut, Bytes, BytesMut};
+use futures::stream::SplitSink;
 use futures::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 
@@ -108,16 +109,9 @@ pub async fn serve(socket: WebSocket, protocol: Protocol, channels: Channels, id
                 return;
             }
         }
-        let end = CloseFrame { code: close_code::NORMAL, reason: Default::default() };
-        let _gone = sink.send(Message::Close(Some(end))).await;
+        close(&mut sink).await;
     };
-    tokio::pin!(reading);
-    tokio::select! {
-        () = &mut reading => return,
-        () = writing => {}
-    }
-    // Closed at once, the client would lose what it has not read yet.
-    let _late = tokio::time::timeout(LINGER, reading).await;
+    until_read(reading, writing).await;
 }
 
 /// Sends a body's pieces, each as one message, until its end or until the client goes. What the client says is not heard.
@@ -131,9 +125,19 @@ pub async fn send_all(socket: WebSocket, body: Body, message: impl Fn(Bytes) -> 
                 return;
             }
         }
-        let end = CloseFrame { code: close_code::NORMAL, reason: Default::default() };
-        let _gone = sink.send(Message::Close(Some(end))).await;
+        close(&mut sink).await;
     };
+    until_read(reading, writing).await;
+}
+
+async fn close(sink: &mut SplitSink<WebSocket, Message>) {
+    let end = CloseFrame { code: close_code::NORMAL, reason: Default::default() };
+    let _gone = sink.send(Message::Close(Some(end))).await;
+}
+
+/// Both until the client goes, or until all is written and a little longer: closed at once, the client would lose what it
+/// has not read yet.
+async fn until_read(reading: impl Future<Output = ()>, writing: impl Future<Output = ()>) {
     tokio::pin!(reading);
     tokio::select! {
         () = &mut reading => return,

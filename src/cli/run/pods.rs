@@ -4,6 +4,8 @@
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use serde::Serialize;
 
+use crate::model::phase;
+
 /// Annotation that carries the completion index of an Indexed Job's pod.
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// Label that carries the owning Job's uid.
@@ -79,11 +81,6 @@ pub fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
 
-/// Whether the pod will run no container any more.
-pub fn is_over(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
-}
-
 /// Whether the pod was ended by something outside of it and of its Job: an eviction, a lost node.
 fn is_disrupted(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
@@ -105,7 +102,7 @@ fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 
 /// Every container of the pod that has a status.
 pub fn containers(pod: &Pod) -> Vec<ContainerSeen> {
-    let last = is_over(pod);
+    let last = phase::is_over(pod);
     statuses(pod)
         .map(|status| {
             let state = status.state.as_ref();

@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use super::pods::{self, ContainerSeen, FailedPod};
 use super::report::{self, Ending, JobReport, Verdict};
 use super::stuck::Start;
+use crate::model::phase;
 
 /// Failed pods that are kept for the summary, the last ones: more would bury what matters.
 pub const FAILED_PODS: usize = 10;
@@ -147,7 +148,7 @@ impl Run {
             }
         }
         let mut failed = None;
-        if deleted || pods::is_over(pod) {
+        if deleted || phase::is_over(pod) {
             for container in &mut containers {
                 container.last = true;
             }

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 use super::super::kind::{KINDS, Kind};
 use super::super::object::Object;
+use super::super::phase;
 use super::super::qos;
 use super::super::quantity::Quantity;
 use super::super::validation::resources::is_extended;
@@ -66,7 +67,8 @@ impl Weight {
             add(&mut amounts, &of_service(service));
         }
         let pod = object.typed::<Pod>();
-        if let Some(spec) = pod.filter(|pod| !is_over(pod)).and_then(|pod| pod.spec.as_ref()) {
+        // Parity: `QuotaV1Pod`. Differs: a pod that is being deleted counts until it is gone, however long that takes.
+        if let Some(spec) = pod.filter(|pod| !phase::is_over(pod)).and_then(|pod| pod.spec.as_ref()) {
             add(&mut amounts, &compute(&sum(spec, false), &sum(spec, true)));
         }
         Some(Self { kind, amounts, traits: pod.and_then(|pod| pod.spec.as_ref()).map(Traits::of) })
@@ -159,12 +161,6 @@ fn is_of_pods(resource: &str) -> bool {
 /// `count/pods`, `count/jobs.batch`.
 fn count_name(kind: &Kind) -> String {
     format!("{COUNT}{}", kind.resource())
-}
-
-/// Parity: `QuotaV1Pod`. Differs: a pod that is being deleted counts until it is gone, however long that takes.
-fn is_over(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 fn of_service(service: &Service) -> Amounts {

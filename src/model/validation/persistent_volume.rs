@@ -80,50 +80,35 @@ fn capacity(errors: &mut Errors, spec: &PersistentVolumeSpec, path: &Path<'_>) {
     }
 }
 
-/// The first source is checked, any other refused. One block for each source: that is why this is long.
+/// One line for each source: that is why this is long.
 fn source(errors: &mut Errors, spec: &PersistentVolumeSpec, path: &Path<'_>) {
-    let mut count = 0;
-    macro_rules! source {
-        ($source:expr, $refused:literal, $name:literal, $check:expr) => {
-            if let Some(source) = &$source {
-                count += 1;
-                if count > 1 {
-                    errors.forbidden(&path.child($refused), "may not specify more than 1 volume type");
-                } else {
-                    $check(errors, source, &path.child($name));
-                }
-            }
-        };
-        ($source:expr, $name:literal, $check:expr) => {
-            source!($source, $name, $name, $check)
-        };
-    }
-    source!(spec.host_path, "hostPath", volumes::host_path);
-    source!(spec.gce_persistent_disk, "gcePersistentDisk", "persistentDisk", volume_remote::gce);
-    source!(spec.aws_elastic_block_store, "awsElasticBlockStore", volume_remote::aws);
-    source!(spec.glusterfs, "glusterfs", as_in_pod(volume_remote::glusterfs));
-    source!(spec.flocker, "flocker", volume_remote::flocker);
-    source!(spec.nfs, "nfs", volume_remote::nfs);
-    source!(spec.rbd, "rbd", as_in_pod(volume_remote::rbd));
-    source!(spec.quobyte, "quobyte", volume_remote::quobyte);
-    source!(spec.cephfs, "cephFS", "cephfs", as_in_pod(volume_remote::cephfs));
-    source!(spec.iscsi, "iscsi", as_in_pod(volume_remote::iscsi));
-    source!(spec.cinder, "cinder", as_in_pod(volume_remote::cinder));
-    source!(spec.fc, "fc", volume_remote::fibre_channel);
-    source!(spec.flex_volume, "flexVolume", flex);
-    source!(spec.azure_file, "azureFile", as_in_pod(volume_remote::azure_file));
-    source!(spec.vsphere_volume, "vsphereVolume", volume_remote::vsphere);
-    source!(spec.photon_persistent_disk, "photonPersistentDisk", volume_remote::photon);
-    source!(spec.portworx_volume, "portworxVolume", volume_remote::portworx);
-    source!(spec.azure_disk, "azureDisk", volume_remote::azure_disk);
-    source!(spec.scale_io, "scaleIO", as_in_pod(volume_remote::scale_io));
-    source!(spec.local, "local", local);
-    if spec.local.is_some() && count == 1 && spec.node_affinity.is_none() {
+    let mut sources = volumes::Sources::of(path);
+    sources.check(errors, &spec.host_path, "hostPath", volumes::host_path);
+    sources.check_as(errors, &spec.gce_persistent_disk, "gcePersistentDisk", "persistentDisk", volume_remote::gce);
+    sources.check(errors, &spec.aws_elastic_block_store, "awsElasticBlockStore", volume_remote::aws);
+    sources.check(errors, &spec.glusterfs, "glusterfs", as_in_pod(volume_remote::glusterfs));
+    sources.check(errors, &spec.flocker, "flocker", volume_remote::flocker);
+    sources.check(errors, &spec.nfs, "nfs", volume_remote::nfs);
+    sources.check(errors, &spec.rbd, "rbd", as_in_pod(volume_remote::rbd));
+    sources.check(errors, &spec.quobyte, "quobyte", volume_remote::quobyte);
+    sources.check_as(errors, &spec.cephfs, "cephFS", "cephfs", as_in_pod(volume_remote::cephfs));
+    sources.check(errors, &spec.iscsi, "iscsi", as_in_pod(volume_remote::iscsi));
+    sources.check(errors, &spec.cinder, "cinder", as_in_pod(volume_remote::cinder));
+    sources.check(errors, &spec.fc, "fc", volume_remote::fibre_channel);
+    sources.check(errors, &spec.flex_volume, "flexVolume", flex);
+    sources.check(errors, &spec.azure_file, "azureFile", as_in_pod(volume_remote::azure_file));
+    sources.check(errors, &spec.vsphere_volume, "vsphereVolume", volume_remote::vsphere);
+    sources.check(errors, &spec.photon_persistent_disk, "photonPersistentDisk", volume_remote::photon);
+    sources.check(errors, &spec.portworx_volume, "portworxVolume", volume_remote::portworx);
+    sources.check(errors, &spec.azure_disk, "azureDisk", volume_remote::azure_disk);
+    sources.check(errors, &spec.scale_io, "scaleIO", as_in_pod(volume_remote::scale_io));
+    sources.check(errors, &spec.local, "local", local);
+    if spec.local.is_some() && sources.count == 1 && spec.node_affinity.is_none() {
         errors.required(&path.child("nodeAffinity"), "Local volume requires node affinity");
     }
-    source!(spec.storageos, "storageos", as_in_pod(volume_remote::storage_os));
-    source!(spec.csi, "csi", csi);
-    if count == 0 {
+    sources.check(errors, &spec.storageos, "storageos", as_in_pod(volume_remote::storage_os));
+    sources.check(errors, &spec.csi, "csi", csi);
+    if sources.count == 0 {
         errors.required(path, "must specify a volume type");
     }
 }

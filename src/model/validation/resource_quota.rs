@@ -10,28 +10,6 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::{metadata, names, resources, text};
 use crate::model::field::{Errors, FieldError, Json, Path};
 
-/// Resources without a domain that a quota may limit.
-const STANDARD: &[&str] = &[
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.storage",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-];
 /// What a pod's compute amounts to: what most scopes can apply to.
 const OF_PODS: &[&str] = &[
     "pods",
@@ -113,8 +91,9 @@ fn hard(errors: &mut Errors, amounts: Option<&BTreeMap<String, Quantity>>, path:
     }
 }
 
+/// Resources without a domain that a quota may limit.
 fn is_standard(name: &str) -> bool {
-    STANDARD.contains(&name) || name.starts_with("hugepages-") || name.starts_with("requests.hugepages-")
+    resources::is_standard(name) && name != "storage"
 }
 
 fn scopes(errors: &mut Errors, spec: &ResourceQuotaSpec, path: &Path<'_>) {

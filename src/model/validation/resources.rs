@@ -57,6 +57,11 @@ fn is_huge_pages(name: &str) -> bool {
     name.starts_with(HUGE_PAGES)
 }
 
+/// A name without a domain that means something somewhere.
+pub fn is_standard(name: &str) -> bool {
+    STANDARD.contains(&name) || is_huge_pages(name) || name.starts_with(&format!("requests.{HUGE_PAGES}"))
+}
+
 fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
@@ -75,9 +80,7 @@ fn resource_name(errors: &mut Errors, name: &str, path: &Path<'_>) {
     let wrong = names::qualified_name(name);
     let well_formed = wrong.is_empty();
     errors.invalid_each(path, &name, wrong);
-    let standard =
-        STANDARD.contains(&name) || is_huge_pages(name) || name.starts_with(&format!("requests.{HUGE_PAGES}"));
-    if well_formed && !name.contains('/') && !standard {
+    if well_formed && !name.contains('/') && !is_standard(name) {
         errors.invalid(path, &name, "must be a standard resource type or fully qualified");
     }
 }

@@ -57,60 +57,89 @@ fn claims_made(volumes: &[Volume], pod_name: &str) -> BTreeSet<String> {
     ephemeral.map(|volume| format!("{pod_name}-{}", volume.name)).collect()
 }
 
-/// The first source is checked, any other refused. One block for each source: that is why this is long.
-fn source(errors: &mut Errors, volume: &Volume, pod_name: &str, subject: Subject, path: &Path<'_>) {
-    let mut count = 0;
-    // The checks stand in upstream's order, which decides which source is the first.
-    macro_rules! source {
-        ($source:expr, $refused:literal, $name:literal, $check:expr) => {
-            if let Some(source) = &$source {
-                count += 1;
-                if count > 1 {
-                    errors.forbidden(&path.child($refused), "may not specify more than 1 volume type");
-                } else {
-                    $check(errors, source, &path.child($name));
-                }
-            }
-        };
-        ($source:expr, $name:literal, $check:expr) => {
-            source!($source, $name, $name, $check)
-        };
+/// The sources of one volume: the first is checked, any other refused.
+pub(super) struct Sources<'p> {
+    path: &'p Path<'p>,
+    /// How many there are so far.
+    pub(super) count: usize,
+}
+
+impl<'p> Sources<'p> {
+    /// None so far.
+    pub(super) fn of(path: &'p Path<'p>) -> Self {
+        Self { path, count: 0 }
     }
-    source!(volume.empty_dir, "emptyDir", empty_dir);
-    source!(volume.host_path, "hostPath", host_path);
-    source!(volume.git_repo, "gitRepo", volume_files::git_repo);
-    source!(volume.gce_persistent_disk, "gcePersistentDisk", "persistentDisk", volume_remote::gce);
-    source!(volume.aws_elastic_block_store, "awsElasticBlockStore", volume_remote::aws);
-    source!(volume.secret, "secret", volume_files::secret);
-    source!(volume.nfs, "nfs", volume_remote::nfs);
-    source!(volume.iscsi, "iscsi", volume_remote::iscsi);
+
+    /// The next source, if it is set.
+    pub(super) fn check<T>(
+        &mut self,
+        errors: &mut Errors,
+        source: &Option<T>,
+        name: &str,
+        check: impl FnOnce(&mut Errors, &T, &Path<'_>),
+    ) {
+        self.check_as(errors, source, name, name, check);
+    }
+
+    /// [`Sources::check`], where upstream refuses a second source by another name than it checks the first by.
+    pub(super) fn check_as<T>(
+        &mut self,
+        errors: &mut Errors,
+        source: &Option<T>,
+        refused: &str,
+        name: &str,
+        check: impl FnOnce(&mut Errors, &T, &Path<'_>),
+    ) {
+        let Some(source) = source else { return };
+        self.count += 1;
+        if self.count > 1 {
+            errors.forbidden(&self.path.child(refused), "may not specify more than 1 volume type");
+        } else {
+            check(errors, source, &self.path.child(name));
+        }
+    }
+}
+
+/// One line for each source: that is why this is long.
+fn source(errors: &mut Errors, volume: &Volume, pod_name: &str, subject: Subject, path: &Path<'_>) {
+    // The checks stand in upstream's order, which decides which source is the first.
+    let mut sources = Sources::of(path);
+    sources.check(errors, &volume.empty_dir, "emptyDir", empty_dir);
+    sources.check(errors, &volume.host_path, "hostPath", host_path);
+    sources.check(errors, &volume.git_repo, "gitRepo", volume_files::git_repo);
+    sources.check_as(errors, &volume.gce_persistent_disk, "gcePersistentDisk", "persistentDisk", volume_remote::gce);
+    sources.check(errors, &volume.aws_elastic_block_store, "awsElasticBlockStore", volume_remote::aws);
+    sources.check(errors, &volume.secret, "secret", volume_files::secret);
+    sources.check(errors, &volume.nfs, "nfs", volume_remote::nfs);
+    sources.check(errors, &volume.iscsi, "iscsi", volume_remote::iscsi);
     volume_remote::iscsi_name(errors, volume, path);
-    source!(volume.glusterfs, "glusterfs", volume_remote::glusterfs);
-    source!(volume.flocker, "flocker", volume_remote::flocker);
-    source!(volume.persistent_volume_claim, "persistentVolumeClaim", volume_claim::reference);
-    source!(volume.rbd, "rbd", volume_remote::rbd);
-    source!(volume.cinder, "cinder", volume_remote::cinder);
-    source!(volume.cephfs, "cephFS", "cephfs", volume_remote::cephfs);
-    source!(volume.quobyte, "quobyte", volume_remote::quobyte);
-    source!(volume.downward_api, "downwarAPI", "downwardAPI", volume_files::downward_api);
-    source!(volume.fc, "fc", volume_remote::fibre_channel);
-    source!(volume.flex_volume, "flexVolume", volume_remote::flex);
-    source!(volume.config_map, "configMap", volume_files::config_map);
-    source!(volume.azure_file, "azureFile", volume_remote::azure_file);
-    source!(volume.vsphere_volume, "vsphereVolume", volume_remote::vsphere);
-    source!(volume.photon_persistent_disk, "photonPersistentDisk", volume_remote::photon);
-    source!(volume.portworx_volume, "portworxVolume", volume_remote::portworx);
-    source!(volume.azure_disk, "azureDisk", volume_remote::azure_disk);
-    source!(volume.storageos, "storageos", volume_remote::storage_os);
-    source!(volume.projected, "projected", volume_files::projected);
-    source!(volume.scale_io, "scaleIO", volume_remote::scale_io);
-    source!(volume.csi, "csi", volume_remote::csi);
-    source!(volume.ephemeral, "ephemeral", volume_claim::ephemeral);
-    if volume.ephemeral.is_some() && count == 1 {
+    sources.check(errors, &volume.glusterfs, "glusterfs", volume_remote::glusterfs);
+    sources.check(errors, &volume.flocker, "flocker", volume_remote::flocker);
+    sources.check(errors, &volume.persistent_volume_claim, "persistentVolumeClaim", volume_claim::reference);
+    sources.check(errors, &volume.rbd, "rbd", volume_remote::rbd);
+    sources.check(errors, &volume.cinder, "cinder", volume_remote::cinder);
+    sources.check_as(errors, &volume.cephfs, "cephFS", "cephfs", volume_remote::cephfs);
+    sources.check(errors, &volume.quobyte, "quobyte", volume_remote::quobyte);
+    sources.check_as(errors, &volume.downward_api, "downwarAPI", "downwardAPI", volume_files::downward_api);
+    sources.check(errors, &volume.fc, "fc", volume_remote::fibre_channel);
+    sources.check(errors, &volume.flex_volume, "flexVolume", volume_remote::flex);
+    sources.check(errors, &volume.config_map, "configMap", volume_files::config_map);
+    sources.check(errors, &volume.azure_file, "azureFile", volume_remote::azure_file);
+    sources.check(errors, &volume.vsphere_volume, "vsphereVolume", volume_remote::vsphere);
+    sources.check(errors, &volume.photon_persistent_disk, "photonPersistentDisk", volume_remote::photon);
+    sources.check(errors, &volume.portworx_volume, "portworxVolume", volume_remote::portworx);
+    sources.check(errors, &volume.azure_disk, "azureDisk", volume_remote::azure_disk);
+    sources.check(errors, &volume.storageos, "storageos", volume_remote::storage_os);
+    sources.check(errors, &volume.projected, "projected", volume_files::projected);
+    sources.check(errors, &volume.scale_io, "scaleIO", volume_remote::scale_io);
+    sources.check(errors, &volume.csi, "csi", volume_remote::csi);
+    sources.check(errors, &volume.ephemeral, "ephemeral", volume_claim::ephemeral);
+    if volume.ephemeral.is_some() && sources.count == 1 {
         claim_name(errors, volume, pod_name, path);
     }
-    source!(volume.image, "image", |errors, source, path: &Path<'_>| image(errors, source, subject, path));
-    if count == 0 {
+    sources
+        .check(errors, &volume.image, "image", |errors, source, path: &Path<'_>| image(errors, source, subject, path));
+    if sources.count == 0 {
         errors.required(path, "must specify a volume type");
     }
 }
