@@ -37,8 +37,8 @@ pub fn translate(text: &str, error: &ScanError, inside: Inside) -> SyntaxError {
     worded(text, by, words, at)
 }
 
-/// An alias whose name upstream's scanner would not take (`*.txt`, `*/5`).
-pub fn bad_alias(text: &str, at: Mark) -> SyntaxError {
+/// An alias or an anchor whose name upstream's scanner would not take (`*.txt`, `*/5`, `&/data`).
+pub fn bad_name(text: &str, at: Mark) -> SyntaxError {
     worded(text, By::Scanner, "did not find expected alphabetic or numeric character", at)
 }
 
@@ -118,8 +118,12 @@ fn open_bracket(line: &str, column: usize) -> Inside {
     open.pop().unwrap_or(Inside::Block)
 }
 
+fn letter_at(text: &str, at: Mark) -> Option<char> {
+    text.lines().nth(at.line.saturating_sub(1)).and_then(|line| line.chars().nth(at.column.saturating_sub(1)))
+}
+
 fn at_comma(text: &str, at: Mark) -> bool {
-    text.lines().nth(at.line.saturating_sub(1)).and_then(|line| line.chars().nth(at.column - 1)) == Some(',')
+    letter_at(text, at) == Some(',')
 }
 
 const EXPECTED_KEY: &str = "did not find expected key";
@@ -140,6 +144,8 @@ fn place(text: &str, kind: &ErrorKind, at: Mark) -> Mark {
         | K::UnexpectedEofFlowMapping
         | K::UnexpectedEofFlowSequence
         | K::UnexpectedEofImplicitFlowMapping => end_of(text, true),
+        // A key without a colon runs on into the lines below it, up to the colon of another.
+        K::SimpleKeyExpected | K::InvalidSimpleKey if letter_at(text, at) == Some(':') => at,
         // It notices that a key has no colon when it comes to what follows.
         K::SimpleKeyExpected | K::InvalidSimpleKey => after(at.line)
             .find(|(_, content)| {
