@@ -118,12 +118,13 @@ fn open_bracket(line: &str, column: usize) -> Inside {
     open.pop().unwrap_or(Inside::Block)
 }
 
-fn letter_at(text: &str, at: Mark) -> Option<char> {
-    text.lines().nth(at.line.saturating_sub(1)).and_then(|line| line.chars().nth(at.column.saturating_sub(1)))
+/// Whether a key on this line has its colon.
+fn has_colon(text: &str, line: usize) -> bool {
+    text.lines().nth(line.saturating_sub(1)).is_some_and(|line| line.contains(": ") || line.trim_end().ends_with(':'))
 }
 
 fn at_comma(text: &str, at: Mark) -> bool {
-    letter_at(text, at) == Some(',')
+    text.lines().nth(at.line.saturating_sub(1)).and_then(|line| line.chars().nth(at.column - 1)) == Some(',')
 }
 
 const EXPECTED_KEY: &str = "did not find expected key";
@@ -145,7 +146,7 @@ fn place(text: &str, kind: &ErrorKind, at: Mark) -> Mark {
         | K::UnexpectedEofFlowSequence
         | K::UnexpectedEofImplicitFlowMapping => end_of(text, true),
         // A key without a colon runs on into the lines below it, up to the colon of another.
-        K::SimpleKeyExpected | K::InvalidSimpleKey if letter_at(text, at) == Some(':') => at,
+        K::SimpleKeyExpected | K::InvalidSimpleKey if has_colon(text, at.line) => at,
         // It notices that a key has no colon when it comes to what follows.
         K::SimpleKeyExpected | K::InvalidSimpleKey => after(at.line)
             .find(|(_, content)| {
