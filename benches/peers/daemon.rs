@@ -9,6 +9,9 @@ use anyhow::{Context, Result, bail, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::process::{Child, Command};
 
+/// The unit of proc(5)'s times on every Linux that Rust has a tier for.
+const TICKS_A_SECOND: u32 = 100;
+
 /// A running `jobdock serve`.
 pub struct Daemon {
     process: Child,
@@ -34,6 +37,16 @@ impl Daemon {
         let config = kubeconfig(self.dir.path()).await?;
         let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
         Ok(kube::Client::try_from(config)?)
+    }
+
+    /// What the daemon has used of the processors so far, as proc(5) tells: fields 14 and 15 of `stat`, counted
+    /// after the name in parentheses, in clock ticks.
+    pub fn processor_time(&self) -> Result<Duration> {
+        let id = self.process.id().context("the daemon still runs")?;
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>).sum::<Result<u32, _>>()?;
+        Ok(Duration::from_secs(1) * ticks / TICKS_A_SECOND)
     }
 
     pub async fn stop(mut self) -> Result<()> {
