@@ -13,7 +13,7 @@ import requests
 import yaml
 
 # Of each operation, of right and of wrong data: in all some ten seconds.
-EXAMPLES = "10"
+EXAMPLES = "8"
 
 POD = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox:1.36", "command": ["true"]}]}}
 THERE = [
@@ -40,7 +40,7 @@ def map_query(context, query):
 @schemathesis.hook
 def map_path_parameters(context, parameters):
     """Mostly of what is there: of nothing there is only one answer. The generator says where, by what it made up."""
-    return {name: NAMES[name] if len(str(value)) % 4 else value for name, value in (parameters or {}).items()}
+    return {name: value if len(str(value)) % 8 == 7 else NAMES[name] for name, value in (parameters or {}).items()}
 
 
 @schemathesis.hook

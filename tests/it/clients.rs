@@ -83,3 +83,8 @@ async fn kubernetes_asyncio_works() {
 async fn kubectl_from_1_20_to_the_newest_works() {
     passes("kubectls.py").await.unwrap();
 }
+
+#[tokio::test]
+async fn requests_made_from_the_openapi_document_blame_nobody_and_are_answered_as_it_says() {
+    passes("schema.py").await.unwrap();
+}

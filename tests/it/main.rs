@@ -57,6 +57,7 @@ mod storage;
 mod store;
 mod store_logs;
 mod store_model;
+mod strangers;
 mod streams;
 mod support;
 mod tenancy;
