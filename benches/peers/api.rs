@@ -39,7 +39,7 @@ pub async fn figures(rounds: usize) -> Result<()> {
     println!("\nthe API beside plain SQLite (WAL, synchronous=FULL), rows of {} bytes ({rounds} rounds)", row.len());
     creates(&clients, &row, rounds).await?;
     watches(&clients[0], &daemon, &row).await?;
-    lists(&clients, &row, objects, rounds).await?;
+    lists(&clients, &daemon, &row, objects, rounds).await?;
     daemon.stop().await
 }
 
@@ -61,7 +61,7 @@ async fn creates(clients: &[kube::Client], row: &[u8], rounds: usize) -> Result<
     Ok(())
 }
 
-async fn lists(clients: &[kube::Client], row: &[u8], objects: usize, rounds: usize) -> Result<()> {
+async fn lists(clients: &[kube::Client], daemon: &Daemon, row: &[u8], objects: usize, rounds: usize) -> Result<()> {
     let client = &clients[0];
     let missing = objects.saturating_sub(count(client).await?);
     create_many(clients, missing).await?;
@@ -69,14 +69,17 @@ async fn lists(clients: &[kube::Client], row: &[u8], objects: usize, rounds: usi
     let there = count(client).await?;
     peer.fill(row, there)?;
     for (what, page) in [("in one answer".to_owned(), there), (format!("in pages of {PAGE}"), PAGE)] {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let (mut ours, mut theirs, mut spent) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
             theirs.push(peer.select(page)?);
+            let before = daemon.processor_time()?;
             ours.push(list(client, page, there).await?);
+            spent.push(daemon.processor_time()?.saturating_sub(before));
         }
         println!("  list of {there} pods {what} (SQLite: the same rows by key)");
         line("SQLite", &theirs, &theirs, "");
         line("jobdock", &ours, &theirs, "");
+        line("its processors", &spent, &theirs, "");
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ spec:
       nodeSelector: {disk: ssd}
       containers:
       - {name: c, image: i, env: [{name: A, value: "1"}, {name: B, value: "2"}], ports: [{containerPort: 80}]}
-      - {name: d, image: i, args: [x, y]}
+      - {name: d, image: i, args: [x, z]}
 "#;
 
 static OLD: LazyLock<Object> = LazyLock::new(|| {

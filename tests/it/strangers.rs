@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::Path;
 
-use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::support::garbage::near;
