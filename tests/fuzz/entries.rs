@@ -43,8 +43,11 @@ static OLD: LazyLock<Object> = LazyLock::new(|| {
     made.expect("the live object is valid").object
 });
 
+/// Bears any bytes, or panics.
+pub type Enter = fn(&[u8]);
+
 /// All functions by the names of their targets.
-pub const ALL: [(&str, fn(&[u8])); 7] = [
+pub const ALL: [(&str, Enter); 7] = [
     ("apply", apply),
     ("frames", frames),
     ("parameters", parameters),
