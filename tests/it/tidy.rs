@@ -211,6 +211,7 @@ impl Source {
         match self.room.as_str() {
             "model" => true,
             "job" | "pod" | "scheduler" | "service" | "storage" => !IMPURE.contains(&self.name.as_str()),
+            "admission" => self.name.starts_with("admission/pod_security"),
             "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }
