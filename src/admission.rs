@@ -1,5 +1,5 @@
 //! Owns what stands between an object's making and its being stored that only the store can tell: the account that a
-//! pod runs as, its priority, the limits and the security standard of its namespace, the room that its quotas leave.
+//! pod runs as, its priority, the limits and the security standard of its namespace, the class of a claim, the room that quotas leave.
 //! Clients' pods and those of Jobs pass here alike.
 //! Never writes anything, and never judges an object by itself: validation does.
 //!
@@ -7,7 +7,8 @@
 //!  defaults -> mutate (account, default requests and limits, priority) -> the server's own fields -> rules -> validate (limits, security) -> reserve (quotas)
 //! ```
 //!
-//! Parity: the admission plugins ServiceAccount, LimitRanger, PodSecurity, Priority and ResourceQuota, in upstream's order.
+//! Parity: the admission plugins ServiceAccount, LimitRanger, PodSecurity, Priority, DefaultStorageClass,
+//! PersistentVolumeClaimResize and ResourceQuota, in upstream's order.
 
 mod account;
 mod limits;
@@ -15,10 +16,11 @@ mod pod_security;
 mod priority;
 mod quota;
 mod security;
+mod storage;
 
 use std::fmt;
 
-use k8s_openapi::api::core::v1::{LimitRange, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{LimitRange, PersistentVolumeClaim, Pod, ServiceAccount};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -88,8 +90,11 @@ impl<'a> Admission<'a> {
         Ok(Self { store, namespace, ranges, classes: priority::classes(store)?, policy })
     }
 
-    /// The pod with what its namespace gives it; anything else as it is.
+    /// The pod with what its namespace gives it, the claim with a class; anything else as it is.
     pub fn mutate(&self, object: &Object) -> Result<Object, Error> {
+        if let Some(claim) = object.typed::<PersistentVolumeClaim>() {
+            return Ok(Object::new(storage::assign(self.store, claim)?));
+        }
         let Some(pod) = object.typed::<Pod>() else { return Ok(object.clone()) };
         let mut pod = pod.clone();
         let name = account::name(&pod);
@@ -130,10 +135,15 @@ impl<'a> Admission<'a> {
 /// Whether an object may become another, and what its writer is to be warned of.
 pub fn update(store: &Store, new: &Object, old: &Object, part: Part) -> Result<Vec<String>, Error> {
     priority::one_default(store, new)?;
-    match part {
-        Part::Main => security::update(store, new, old),
-        Part::Status | Part::Finalizers => Ok(Vec::new()),
+    if part != Part::Main {
+        return Ok(Vec::new());
     }
+    if let (Some(claim), Some(before)) = (new.typed::<PersistentVolumeClaim>(), old.typed()) {
+        if let Some(why) = storage::too_large(store, claim, before)? {
+            return Err(refused(new.kind().resource(), new.meta(), why.to_owned()));
+        }
+    }
+    security::update(store, new, old)
 }
 
 fn forbidden(pod: &Pod, why: String) -> Error {

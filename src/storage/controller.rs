@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{Facts, Said};
 use super::users::Users;
-use super::{ephemeral, fit, plan, reclaim};
+use super::{ephemeral, plan, reclaim};
 use crate::feed;
 use crate::model::claims;
 use crate::model::event;
@@ -120,7 +120,7 @@ async fn sync_claim(core: &Core, object: &Object, claim: &PersistentVolumeClaim)
     if let Some(spec) = &plan.make
         && let Err(error) = core.make(spec).await
     {
-        let said = Said::failed(fit::class_of(claim), &error.to_string());
+        let said = Said::failed(claims::class_of(claim), &error.to_string());
         core.store.commit(vec![record(object, &said, now)]).await?;
         return Err(error.into());
     }

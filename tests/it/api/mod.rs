@@ -20,6 +20,7 @@ mod quota;
 mod security;
 mod selector;
 mod serve;
+mod storage;
 mod streams;
 mod tables;
 mod watch;
