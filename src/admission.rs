@@ -75,19 +75,14 @@ pub struct Admission<'a> {
 }
 
 impl<'a> Admission<'a> {
-    /// Reads what stands in the namespace; of limits and classes nothing for kinds other than pods, which nothing there
-    /// measures.
+    /// Reads what stands in the namespace, as far as it measures the kind.
     pub fn of(store: &'a Store, kind: &Kind, namespace: &str) -> Result<Self, store::Error> {
         let policy = security::policy(store, namespace)?;
-        let namespace = namespace.to_owned();
-        if *kind != *Kind::of::<Pod>() {
-            return Ok(Self { store, namespace, ranges: Vec::new(), classes: Vec::new(), policy });
-        }
-        let kind = Kind::of::<LimitRange>();
-        let query = Query { namespace: Some(&namespace), limit: Some(MAX_RANGES), ..Query::all(kind) };
-        let ranges = store.list(&query)?.objects;
-        let ranges = ranges.iter().filter_map(|object| object.typed::<LimitRange>().cloned()).collect();
-        Ok(Self { store, namespace, ranges, classes: priority::classes(store)?, policy })
+        let is_pod = *kind == *Kind::of::<Pod>();
+        let is_limited = is_pod || *kind == *Kind::of::<PersistentVolumeClaim>();
+        let ranges = if is_limited { ranges(store, namespace)? } else { Vec::new() };
+        let classes = if is_pod { priority::classes(store)? } else { Vec::new() };
+        Ok(Self { store, namespace: namespace.to_owned(), ranges, classes, policy })
     }
 
     /// The pod with what its namespace gives it, the claim with a class; anything else as it is.
@@ -112,24 +107,34 @@ impl<'a> Admission<'a> {
     /// Whether a new object may stand beside the others, and a pod keeps to the limits and the security standard of its
     /// namespace; what its maker is to be warned of.
     pub fn validate(&self, object: &Object) -> Result<Vec<String>, Error> {
-        if let Some(pod) = object.typed::<Pod>() {
-            self.limit(pod)?;
-        }
+        within(&self.ranges, object)?;
         priority::one_default(self.store, object)?;
         security::create(&self.policy, object)
     }
+}
 
-    fn limit(&self, pod: &Pod) -> Result<(), Error> {
-        for range in &self.ranges {
-            let broken = limits::broken(pod, range);
-            match &broken[..] {
-                [] => {}
-                [one] => return Err(forbidden(pod, one.clone())),
-                several => return Err(forbidden(pod, format!("[{}]", several.join(", ")))),
-            }
-        }
-        Ok(())
+/// The limits of a namespace.
+fn ranges(store: &Store, namespace: &str) -> Result<Vec<LimitRange>, store::Error> {
+    let kind = Kind::of::<LimitRange>();
+    let query = Query { namespace: Some(namespace), limit: Some(MAX_RANGES), ..Query::all(kind) };
+    let ranges = store.list(&query)?.objects;
+    Ok(ranges.iter().filter_map(|object| object.typed::<LimitRange>().cloned()).collect())
+}
+
+/// Whether a pod or a claim keeps to limits.
+fn within(ranges: &[LimitRange], object: &Object) -> Result<(), Error> {
+    for range in ranges {
+        let pod = object.typed::<Pod>().map(|pod| limits::broken(pod, range));
+        let claim = || object.typed::<PersistentVolumeClaim>().map(|claim| limits::broken_by_claim(claim, range));
+        let broken = pod.or_else(claim).unwrap_or_default();
+        let why = match &broken[..] {
+            [] => continue,
+            [one] => one.clone(),
+            several => format!("[{}]", several.join(", ")),
+        };
+        return Err(refused(object.kind().resource(), object.meta(), why));
     }
+    Ok(())
 }
 
 /// Whether an object may become another, and what its writer is to be warned of.
@@ -139,6 +144,7 @@ pub fn update(store: &Store, new: &Object, old: &Object, part: Part) -> Result<V
         return Ok(Vec::new());
     }
     if let (Some(claim), Some(before)) = (new.typed::<PersistentVolumeClaim>(), old.typed()) {
+        within(&ranges(store, &new.key().namespace)?, new)?;
         if let Some(why) = storage::too_large(store, claim, before)? {
             return Err(refused(new.kind().resource(), new.meta(), why.to_owned()));
         }

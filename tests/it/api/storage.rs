@@ -55,3 +55,25 @@ async fn a_claim_grows_only_once_bound_and_where_its_class_lets_it() {
     let grown = face.patch(&format!("{CLAIMS}/soft"), "merge-patch", more).await.is(200);
     assert_eq!(grown["spec"]["resources"]["requests"]["storage"], "2Gi");
 }
+
+#[tokio::test]
+async fn a_claim_keeps_to_the_limits_of_its_namespace() {
+    let face = Face::new().await;
+    class(&face, "soft", false, true).await;
+    let limit = json!({"type": "PersistentVolumeClaim", "min": {"storage": "1Gi"}, "max": {"storage": "2Gi"}});
+    let range = json!({"metadata": {"name": "l"}, "spec": {"limits": [limit]}});
+    face.post("/api/v1/namespaces/default/limitranges", range).await.is(201);
+    let sized = |name: &str, size: &str| {
+        claim(name, json!({"storageClassName": "soft", "resources": {"requests": {"storage": size}}}))
+    };
+    let refused = |name: &str, why: &str| format!("persistentvolumeclaims \"{name}\" is forbidden: {why}");
+    let small = "minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 1Mi";
+    face.post(CLAIMS, sized("small", "1Mi")).await.fails(403, "Forbidden", &refused("small", small));
+    let large = "maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi";
+    face.post(CLAIMS, sized("c", "3Gi")).await.fails(403, "Forbidden", &refused("c", large));
+    face.post(CLAIMS, sized("c", "1Gi")).await.is(201);
+    let bound = json!({"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}});
+    face.patch(&format!("{CLAIMS}/c/status"), "merge-patch", bound).await.is(200);
+    let more = json!({"spec": {"resources": {"requests": {"storage": "3Gi"}}}});
+    face.patch(&format!("{CLAIMS}/c"), "merge-patch", more).await.fails(403, "Forbidden", &refused("c", large));
+}
