@@ -458,6 +458,12 @@ fn jobs_that_are_nobodys_business_are_left_alone() {
 }
 
 #[test]
+fn a_job_without_a_spec_is_left_alone_and_says_why() {
+    let case = json!({"job": {"metadata": {"name": "j", "uid": "j"}}, "pods": []});
+    assert_eq!(summary(&Case::from_value(case).expect("a case").answer()), "= (no spec)");
+}
+
+#[test]
 fn a_deleted_job_makes_no_pods_and_lets_its_pods_go() {
     check(&[
         ("deleted: true, completions: 3", "", &["a R"], "~a a1"),
