@@ -77,7 +77,7 @@ pub struct Admission<'a> {
 impl<'a> Admission<'a> {
     /// Reads what stands in the namespace, as far as it measures the kind.
     pub fn of(store: &'a Store, kind: &Kind, namespace: &str) -> Result<Self, store::Error> {
-        let policy = security::policy(store, namespace)?;
+        let policy = security::policy_for(store, kind, namespace)?;
         let is_pod = *kind == *Kind::of::<Pod>();
         let is_limited = is_pod || *kind == *Kind::of::<PersistentVolumeClaim>();
         let ranges = if is_limited { ranges(store, namespace)? } else { Vec::new() };

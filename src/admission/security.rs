@@ -18,8 +18,14 @@ use crate::store::{self, Query, Store};
 /// Most pods of a namespace that a new policy is tried on. Parity: upstream's number.
 const MAX_PODS: usize = 3000;
 
+/// What a namespace asks of objects of a kind: of pods, and of what pods are made from.
+pub(super) fn policy_for(store: &Store, kind: &Kind, namespace: &str) -> Result<Policy, store::Error> {
+    let looked_at = [Kind::of::<Pod>(), Kind::of::<Job>(), Kind::of::<CronJob>(), Kind::of::<PodTemplate>()];
+    if looked_at.iter().any(|one| **one == *kind) { policy(store, namespace) } else { Ok(Policy::NONE) }
+}
+
 /// What a namespace asks of its pods; nothing where there is none.
-pub(super) fn policy(store: &Store, namespace: &str) -> Result<Policy, store::Error> {
+fn policy(store: &Store, namespace: &str) -> Result<Policy, store::Error> {
     let namespace = store.get(&Key::of::<Namespace>("", namespace))?;
     Ok(namespace.map_or(Policy::NONE, |namespace| read(namespace.meta().labels.as_ref()).0))
 }

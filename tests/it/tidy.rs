@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("job", &["metrics", "model", "store", "reconcile", "feed", "admission"]),
     ("scheduler", &["model", "store", "reconcile"]),
     ("service", &["model", "store", "reconcile"]),
-    ("storage", &["model", "store", "reconcile", "feed", "runtime"]),
+    ("storage", &["model", "store", "reconcile", "feed", "runtime", "admission"]),
     ("pod", &["metrics", "model", "store", "reconcile", "runtime", "token"]),
     ("api", &["metrics", "model", "store", "runtime", "admission", "token"]),
     ("cli", &["model", "daemon", "job"]),

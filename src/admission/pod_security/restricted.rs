@@ -109,10 +109,10 @@ pub(super) fn volumes(subject: &Subject<'_>, _: Minor) -> Option<Finding> {
 fn forbidden_type(volume: &Volume) -> Option<&'static str> {
     let json = serde_json::to_value(volume).unwrap_or_default();
     let is_set = |kind: &&str| json.get(*kind).is_some_and(|source| *source != Value::Null);
-    if VOLUMES.iter().any(|kind| is_set(&kind)) {
+    if VOLUMES.iter().any(is_set) {
         return None;
     }
-    Some(FORBIDDEN_VOLUMES.into_iter().find(|kind| is_set(kind)).unwrap_or("unknown"))
+    Some(FORBIDDEN_VOLUMES.into_iter().find(is_set).unwrap_or("unknown"))
 }
 
 pub(super) fn non_root(subject: &Subject<'_>, minor: Minor) -> Option<Finding> {
