@@ -13,7 +13,7 @@
 use jiff::ToSpan;
 use jobdock::job::case::Case;
 use jobdock::job::conditions::{self, Cause};
-use jobdock::job::facts::JobPlan;
+use jobdock::job::facts::{JobFacts, JobPlan, Options, Skip};
 use jobdock::job::plan::plan;
 use jobdock::job::{claim, orphan};
 use jobdock::model::object::Object;
@@ -459,8 +459,12 @@ fn jobs_that_are_nobodys_business_are_left_alone() {
 
 #[test]
 fn a_job_without_a_spec_is_left_alone_and_says_why() {
-    let case = json!({"job": {"metadata": {"name": "j", "uid": "j"}}, "pods": []});
-    assert_eq!(summary(&Case::from_value(case).expect("a case").answer()), "= (no spec)");
+    let job = Object::new(Job {
+        metadata: ObjectMeta { name: Some("j".to_owned()), ..ObjectMeta::default() },
+        ..Job::default()
+    });
+    let decided = plan(&JobFacts::assemble(job, Vec::new(), None, None, Options::default()), now());
+    assert_eq!((decided.skipped.as_ref(), decided.is_quiet()), (Some(&Skip::NoSpec), true));
 }
 
 #[test]
