@@ -208,7 +208,7 @@ fn storage_is_kept_and_bound_at_once_unless_it_says_otherwise() {
     );
     gets::<PersistentVolume>(&source("azureDisk: {diskName: d, diskURI: u}"), "/spec/azureDisk/kind", json!("Shared"));
     gets::<PersistentVolume>(
-        &source("scaleIO: {gateway: g, system: s, secretRef: {name: n}}"),
+        &source("scaleIO: {gateway: g, system: s, secretRef: {name: sec}}"),
         "/spec/scaleIO/storageMode",
         json!("ThinProvisioned"),
     );
