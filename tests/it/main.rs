@@ -62,4 +62,5 @@ mod streams;
 mod support;
 mod tenancy;
 mod tidy;
+mod token_docker;
 mod validation;
