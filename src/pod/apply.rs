@@ -115,10 +115,10 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
             }
             Err(error) => sandbox_failed(core, uid, error),
         },
-        Action::Pull { attempt, image } => {
+        Action::Pull { user, image } => {
             let auth = credentials(core, seen, &image).await;
             let audience = Arc::clone(core);
-            if let Some(pull) = core.images.pull(uid, &attempt, &image, auth, audience) {
+            if let Some(pull) = core.images.pull(uid, &user, &image, auth, audience) {
                 let stop = core.stop.clone();
                 core.tasks.spawn(async move { stop.run_until_cancelled(pull).await });
             }

@@ -14,6 +14,7 @@ use super::probe::{self, Check, Watch};
 use super::tokens::{Reach, Wanted};
 use super::volumes_plan::VolumeWork;
 use crate::model::event::Severity;
+use crate::runtime::progress::PullSeen;
 use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen};
 
 /// Everything that decides what becomes of one pod.
@@ -87,8 +88,27 @@ pub struct ProbeFact {
     pub result: Option<bool>,
 }
 
+/// Who in a pod needs an image.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ImageUser {
+    /// A run of a container.
+    Container(Attempt),
+    /// A volume, by its name in the pod.
+    Volume(String),
+}
+
+impl ImageUser {
+    /// The container that Events about the image are about; none where they are about the pod.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::Container(run) => Some(&run.container),
+            Self::Volume(_) => None,
+        }
+    }
+}
+
 /// One run of one container of the pod.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Attempt {
     /// The container's name in the pod.
     pub container: String,
@@ -136,7 +156,7 @@ pub struct Sources {
     pub services: Vec<Service>,
 }
 
-/// The state of an image for one start of one container.
+/// The state of an image for one of its users.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ImageFact {
     /// The reference is malformed, with the reason.
@@ -145,7 +165,7 @@ pub enum ImageFact {
     Ready {
         /// What it is.
         image: ImageSeen,
-        /// It was pulled for this very start.
+        /// It was pulled for this very user.
         pulled: bool,
     },
     /// The engine does not have it, or the policy asks for a fresh one.
@@ -153,7 +173,10 @@ pub enum ImageFact {
     /// The policy is Never and the engine does not have it.
     NeverPulled,
     /// It is being fetched.
-    Pulling,
+    Pulling {
+        /// How far that is, as it was last told; none in its first seconds.
+        told: Option<PullSeen>,
+    },
     /// The last fetch failed.
     Failed {
         /// The engine's words.
@@ -252,10 +275,10 @@ pub enum Action {
     RefreshFiles(Vec<VolumeWork>),
     /// Finds or makes the sandbox image.
     PrepareSandboxImage,
-    /// Fetches an image for one start of a container.
+    /// Fetches an image.
     Pull {
-        /// The container that waits for it.
-        attempt: Attempt,
+        /// Who waits for it.
+        user: ImageUser,
         /// The image's reference.
         image: String,
     },

@@ -44,6 +44,7 @@ pub mod plan;
 pub mod pressure;
 pub mod probe;
 pub mod prober;
+pub mod pulls;
 pub mod quantity;
 pub mod restart;
 pub mod signals;

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{
 
 use super::backoff::Restarts;
 use super::core::{Core, Error};
-use super::facts::{Attempt, ImageFact, NodeFacts, PodFacts, Sources, VolumesFact};
+use super::facts::{Attempt, ImageFact, ImageUser, NodeFacts, PodFacts, Sources, VolumesFact};
 use super::restart::{self, Role};
 use super::tokens::{self, Wanted};
 use super::{environment, hosts_files, logs, mentions, names, phase, termination, volumes, volumes_plan};
@@ -302,7 +302,10 @@ async fn images(core: &Core, uid: &str, spec: &PodSpec, facts: &mut PodFacts, no
             Some(number) => {
                 any = true;
                 let run = Attempt { container: container.name.clone(), number };
-                Some(core.heard(core.images.fact(uid, container, &run, now).await)?)
+                let (image, policy) = (container.image.as_deref(), container.image_pull_policy.as_deref());
+                let user = ImageUser::Container(run);
+                let asked = core.images.fact(uid, &user, image.unwrap_or_default(), policy, now).await;
+                Some(core.heard(asked)?)
             }
             None => core
                 .images

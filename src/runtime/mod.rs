@@ -13,6 +13,7 @@ pub mod failure;
 pub mod fake;
 pub mod frames;
 pub mod mux;
+pub mod progress;
 pub mod reference;
 pub mod registry_auth;
 pub mod reply;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
+use self::progress::PullSeen;
 use self::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 
 /// Label: id of the store that the container belongs to.
@@ -46,6 +48,9 @@ pub const LABEL_ATTEMPT: &str = "io.jobdock.attempt";
 pub const LABEL_VOLUME: &str = "io.jobdock.volume";
 /// Label of a volume that outlives pods: namespace and name of the claim that it was made for.
 pub const LABEL_VOLUME_CLAIM: &str = "io.jobdock.volume.claim";
+
+/// Told of a pull's progress, many times a second; it must return at once.
+pub type Heard<'a> = &'a (dyn Fn(PullSeen) + Send + Sync);
 
 /// A container engine.
 #[async_trait]
@@ -107,8 +112,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// An image that the engine has.
     async fn image(&self, reference: &str) -> Result<Option<ImageSeen>, Error>;
 
-    /// Fetches an image from its registry. Never called where it is here and the pull policy does not ask for it.
-    async fn pull(&self, reference: &str, auth: Option<&RegistryAuth>) -> Result<(), Error>;
+    /// Fetches an image from its registry, and tells `heard` as often as the engine says how far it is. Never called
+    /// where it is here and the pull policy does not ask for it.
+    async fn pull(&self, reference: &str, auth: Option<&RegistryAuth>, heard: Heard<'_>) -> Result<(), Error>;
 
     /// Makes sure that the image of the sandbox (which jobdock carries itself) is there; returns its reference.
     async fn sandbox_image(&self) -> Result<String, Error>;
@@ -447,6 +453,12 @@ pub struct ImageSeen {
     pub user: Option<String>,
     /// Signal of a graceful stop.
     pub stop_signal: Option<String>,
+    /// Bytes of its layers, unpacked.
+    pub bytes: u64,
+    /// `linux`; empty where it does not say.
+    pub os: String,
+    /// `amd64`, as Go names it; empty where it does not say.
+    pub architecture: String,
 }
 
 /// Credentials for a registry.

@@ -172,6 +172,12 @@ pub struct ImageReply {
     repo_digests: Vec<String>,
     #[serde(deserialize_with = "lenient")]
     config: ConfigReply,
+    #[serde(deserialize_with = "lenient")]
+    size: i64,
+    #[serde(deserialize_with = "lenient")]
+    os: String,
+    #[serde(deserialize_with = "lenient")]
+    architecture: String,
 }
 
 /// What an image's inspection says.
@@ -183,6 +189,9 @@ pub fn image_seen(reply: ImageReply) -> ImageSeen {
         repo_digests: reply.repo_digests,
         user: Some(reply.config.user).filter(|user| !user.is_empty()),
         stop_signal: Some(reply.config.stop_signal).filter(|signal| !signal.is_empty()),
+        bytes: u64::try_from(reply.size).unwrap_or(0),
+        os: reply.os,
+        architecture: go_architecture(&reply.architecture).to_owned(),
     }
 }
 
@@ -460,10 +469,31 @@ pub fn hint(event: EventReply) -> (Hint, i64) {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ProgressReply {
+    /// What is said, of a layer or of all.
+    #[serde(deserialize_with = "lenient")]
+    pub status: String,
+    /// The layer; or the tag, in the first line.
+    #[serde(deserialize_with = "lenient")]
+    pub id: String,
+    /// How far it is with that.
+    #[serde(rename = "progressDetail", deserialize_with = "lenient")]
+    pub amount: AmountReply,
     #[serde(deserialize_with = "lenient")]
     error: String,
     #[serde(rename = "errorDetail", deserialize_with = "lenient")]
     detail: ErrorDetailReply,
+}
+
+/// Bytes done, and of how many; zero where it does not say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AmountReply {
+    /// Done.
+    #[serde(deserialize_with = "lenient")]
+    pub current: i64,
+    /// In all.
+    #[serde(deserialize_with = "lenient")]
+    pub total: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -474,6 +504,6 @@ struct ErrorDetailReply {
 }
 
 /// The failure that a line of progress tells, if it does (D24: under a status of 200).
-pub fn progress_failure(line: ProgressReply) -> Option<String> {
-    [line.detail.message, line.error].into_iter().find(|message| !message.is_empty())
+pub fn progress_failure(line: &ProgressReply) -> Option<String> {
+    [&line.detail.message, &line.error].into_iter().find(|message| !message.is_empty()).cloned()
 }

@@ -6,10 +6,11 @@ use expect_test::{Expect, expect};
 use jiff::{SignedDuration, Timestamp};
 use jobdock::pod::backoff::Restarts;
 use jobdock::pod::facts::{
-    Action, Attempt, ImageFact, NodeFacts, Outage, PodFacts, PodPlan, StartFailure, StartStep, VolumesFact,
+    Action, Attempt, ImageFact, ImageUser, NodeFacts, Outage, PodFacts, PodPlan, StartFailure, StartStep, VolumesFact,
 };
 use jobdock::pod::names;
 use jobdock::pod::plan::plan;
+use jobdock::runtime::progress::PullSeen;
 use jobdock::runtime::{ContainerSeen, ImageSeen, Seen};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -186,7 +187,8 @@ fn act(action: &Action) -> String {
         Action::PrepareVolumes(work) => format!("prepare {} volumes", work.len()),
         Action::RefreshFiles(work) => format!("refresh {} volumes", work.len()),
         Action::PrepareSandboxImage => "prepare sandbox image".to_owned(),
-        Action::Pull { attempt, image } => format!("pull {image} for {}", attempt.container),
+        Action::Pull { user: ImageUser::Container(run), image } => format!("pull {image} for {}", run.container),
+        Action::Pull { user: ImageUser::Volume(volume), image } => format!("pull {image} for volume {volume}"),
         Action::StartSandbox(_) => "start sandbox".to_owned(),
         Action::WriteHosts { .. } => "write hosts".to_owned(),
         Action::Start { create: Some(_), name, .. } => format!("create and start {}", short(name)),
@@ -739,9 +741,13 @@ fn images_decide_how_a_container_waits() {
         Pending - -
         main #0: waiting ContainerCreating, last -
         pull a for main"#]]);
-    image(ImageFact::Pulling).check(expect![[r#"
+    image(ImageFact::Pulling { told: None }).check(expect![[r#"
         Pending - -
         main #0: waiting ContainerCreating, last -"#]]);
+    let told = Some(PullSeen { layers_done: 2, layers: 5, bytes_done: 12_340_000, bytes: 40_000_000 });
+    image(ImageFact::Pulling { told }).check(expect![[r#"
+        Pending - -
+        main #0: waiting ContainerCreating (Pulling image "a": 12.3 MB of 40.0 MB, 2 of 5 layers), last -"#]]);
     image(ImageFact::Invalid("couldn't parse".to_owned())).check(expect![[r#"
         Pending - -
         main #0: waiting InvalidImageName (Failed to apply default image tag "a": couldn't parse), last -

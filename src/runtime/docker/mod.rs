@@ -39,8 +39,8 @@ use super::failure::Act;
 use super::reply::{self, BridgeReply, InfoReply, VersionReply};
 use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
-    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime,
-    VolumeSeen, VolumeSpec,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Heard, Hint, ImageSeen, LogChunk, RegistryAuth,
+    Runtime, VolumeSeen, VolumeSpec,
 };
 
 /// Time for a reply that only reads. An engine under load takes seconds; one that hangs on a broken container (D3)
@@ -181,8 +181,8 @@ impl Runtime for Docker {
         images::inspect(self, reference).await
     }
 
-    async fn pull(&self, reference: &str, auth: Option<&RegistryAuth>) -> Result<(), Error> {
-        images::pull(self, reference, auth).await
+    async fn pull(&self, reference: &str, auth: Option<&RegistryAuth>, heard: Heard<'_>) -> Result<(), Error> {
+        images::pull(self, reference, auth, heard).await
     }
 
     async fn sandbox_image(&self) -> Result<String, Error> {

@@ -33,8 +33,8 @@ use self::engine::Engine;
 use super::sandbox::SANDBOX_IMAGE;
 use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
-    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime,
-    VolumeSeen, VolumeSpec,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Heard, Hint, ImageSeen, LogChunk, RegistryAuth,
+    Runtime, VolumeSeen, VolumeSpec,
 };
 
 /// The calls of [`Runtime`], to count them and to make one fail.
@@ -371,7 +371,7 @@ impl Runtime for Fake {
         self.call(Call::Image, |engine, _| Ok(engine.image(reference))).await
     }
 
-    async fn pull(&self, reference: &str, _auth: Option<&RegistryAuth>) -> Result<(), Error> {
+    async fn pull(&self, reference: &str, _auth: Option<&RegistryAuth>, _: Heard<'_>) -> Result<(), Error> {
         self.call(Call::Pull, |engine, _| engine.pull(reference)).await
     }
 
