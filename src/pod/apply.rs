@@ -12,7 +12,7 @@ use super::draft::KUBELET;
 use super::facts::{Action, Attempt, Note, PodPlan, StartFailure, StartStep, VolumesFact};
 use super::observe::{Observed, RESTARTS};
 use super::volumes_plan::VolumeWork;
-use super::{hooks, hosts_files, logs, names, prober, sub_paths, tokens, volumes};
+use super::{collect, hooks, hosts_files, logs, names, prober, sub_paths, tokens, volumes};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event::{self, Severity};
 use crate::model::object::{Key, Object};
@@ -119,8 +119,12 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
             let auth = credentials(core, seen, &image).await;
             let audience = Arc::clone(core);
             if let Some(pull) = core.images.pull(uid, &user, &image, auth, audience) {
-                let stop = core.stop.clone();
-                core.tasks.spawn(async move { stop.run_until_cancelled(pull).await });
+                let core_of_task = Arc::clone(core);
+                core.tasks.spawn(async move {
+                    if let Some(Some(brought)) = core_of_task.stop.run_until_cancelled(pull).await {
+                        collect::remember(&core_of_task, brought).await;
+                    }
+                });
             }
             Ok(())
         }

@@ -101,6 +101,17 @@ struct Failure {
     retry_at: Timestamp,
 }
 
+/// What a pull has brought.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// The image's id.
+    pub id: String,
+    /// The name under which it was pulled.
+    pub name: String,
+    /// The images that were there before; none where the engine did not tell.
+    pub before: Option<HashSet<String>>,
+}
+
 /// What a pull tells its waiters.
 pub trait Audience: Send + Sync + 'static {
     /// Something to say about the pod.
@@ -193,7 +204,10 @@ impl Images {
         }
     }
 
-    async fn present(&self, image: &str) -> Result<Option<ImageSeen>, runtime::Error> {
+    /// The image of this name, as the engine has it or had it lately.
+    pub async fn present(&self, reference: &str) -> Result<Option<ImageSeen>, runtime::Error> {
+        let Ok(image) = normalized(reference) else { return Ok(None) };
+        let image = image.as_str();
         if let Some((seen, at)) = self.state().present.get(image)
             && at.elapsed() < BELIEVED
         {
@@ -216,7 +230,7 @@ impl Images {
         reference: &str,
         auth: Option<RegistryAuth>,
         audience: Arc<dyn Audience>,
-    ) -> Option<impl Future<Output = ()> + Send + 'static> {
+    ) -> Option<impl Future<Output = Option<Brought>> + Send + 'static> {
         let image = normalized(reference).ok()?;
         let waiter = Waiter::new(uid, user);
         let text = format!("Pulling image \"{reference}\"");
@@ -232,10 +246,11 @@ impl Images {
         Some(async move { this.fetch(image, auth, audience).await })
     }
 
-    async fn fetch(self, image: String, auth: Option<RegistryAuth>, audience: Arc<dyn Audience>) {
+    async fn fetch(self, image: String, auth: Option<RegistryAuth>, audience: Arc<dyn Audience>) -> Option<Brought> {
         let asked = Instant::now();
         // The semaphore is never closed; without a permit the pull would only be less bounded.
         let _permit = self.permits.acquire().await.ok();
+        let before = self.engine.images().await.ok();
         let begun = Instant::now();
         let heard = |seen: PullSeen| {
             if let Some(fetch) = self.state().pulling.get_mut(&image) {
@@ -248,11 +263,12 @@ impl Images {
         };
         let (took, waited) = (begun.elapsed(), asked.elapsed());
         self.state().present.remove(&image);
-        let bytes = match &outcome {
-            // It is asked for by the waiters anyway.
-            Ok(()) => self.present(&image).await.ok().flatten().map_or(0, |seen| seen.bytes),
-            Err(_) => 0,
+        let brought = match &outcome {
+            // Its waiters ask for it anyway.
+            Ok(()) => self.present(&image).await.ok().flatten(),
+            Err(_) => None,
         };
+        let bytes = brought.as_ref().map_or(0, |seen| seen.bytes);
         for (waiter, reference) in self.settle(&image, &outcome) {
             let said = match &outcome {
                 Ok(()) => {
@@ -267,6 +283,8 @@ impl Images {
             audience.note(&waiter.uid, said);
             audience.wake(&waiter.uid);
         }
+        let before = before.map(|images| images.into_iter().map(|image| image.id).collect());
+        brought.map(|seen| Brought { id: seen.id, name: image, before })
     }
 
     /// Tells those who wait how far the pull is, now and then.

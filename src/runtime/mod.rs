@@ -20,7 +20,7 @@ pub mod reply;
 pub mod sandbox;
 pub mod session;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -115,6 +115,16 @@ pub trait Runtime: Send + Sync + 'static {
     /// Fetches an image from its registry, and tells `heard` as often as the engine says how far it is. Never called
     /// where it is here and the pull policy does not ask for it.
     async fn pull(&self, reference: &str, auth: Option<&RegistryAuth>, heard: Heard<'_>) -> Result<(), Error>;
+
+    /// Every image that the engine has, whoever brought it.
+    async fn images(&self) -> Result<Vec<ImageLine>, Error>;
+
+    /// Ids of the images that containers use, whosever they are and whether or not they run.
+    async fn images_in_use(&self) -> Result<BTreeSet<String>, Error>;
+
+    /// Takes one name from an image, and with its last name its layers; an id stands for an image without names.
+    /// Success where it is gone. Never forced: an image that a container uses stays, with [`Error::Engine`].
+    async fn remove_image(&self, reference: &str) -> Result<(), Error>;
 
     /// Makes sure that the image of the sandbox (which jobdock carries itself) is there; returns its reference.
     async fn sandbox_image(&self) -> Result<String, Error>;
@@ -459,6 +469,19 @@ pub struct ImageSeen {
     pub os: String,
     /// `amd64`, as Go names it; empty where it does not say.
     pub architecture: String,
+}
+
+/// One image of all that the engine has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageLine {
+    /// `sha256:…` of its configuration.
+    pub id: String,
+    /// `repository@sha256:…`.
+    pub digests: Vec<String>,
+    /// `repository:tag`.
+    pub tags: Vec<String>,
+    /// Bytes of its layers, unpacked.
+    pub bytes: u64,
 }
 
 /// Credentials for a registry.

@@ -18,7 +18,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{ContainerSeen, EngineSeen, EntryKind, EntrySeen, Hint, ImageSeen, LABEL_POD_UID, Seen, VolumeSeen};
+use super::{
+    ContainerSeen, EngineSeen, EntryKind, EntrySeen, Hint, ImageLine, ImageSeen, LABEL_POD_UID, Seen, VolumeSeen,
+};
 
 /// A field that may be missing or null; both mean the default.
 fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -160,6 +162,13 @@ pub struct ContainerLine {
     /// The engine's id.
     #[serde(deserialize_with = "lenient")]
     pub id: String,
+    #[serde(rename = "ImageID", deserialize_with = "lenient")]
+    image: String,
+}
+
+/// The image that a listed container was made from.
+pub fn image_used(line: ContainerLine) -> String {
+    with_algorithm(line.image)
 }
 
 /// `GET /images/NAME/json`.
@@ -182,10 +191,8 @@ pub struct ImageReply {
 
 /// What an image's inspection says.
 pub fn image_seen(reply: ImageReply) -> ImageSeen {
-    // Podman leaves the algorithm away.
-    let id = if reply.id.contains(':') { reply.id } else { format!("sha256:{}", reply.id) };
     ImageSeen {
-        id,
+        id: with_algorithm(reply.id),
         repo_digests: reply.repo_digests,
         user: Some(reply.config.user).filter(|user| !user.is_empty()),
         stop_signal: Some(reply.config.stop_signal).filter(|signal| !signal.is_empty()),
@@ -193,6 +200,36 @@ pub fn image_seen(reply: ImageReply) -> ImageSeen {
         os: reply.os,
         architecture: go_architecture(&reply.architecture).to_owned(),
     }
+}
+
+/// One line of `GET /images/json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ImageLineReply {
+    #[serde(deserialize_with = "lenient")]
+    id: String,
+    #[serde(deserialize_with = "lenient")]
+    repo_digests: Vec<String>,
+    #[serde(deserialize_with = "lenient")]
+    repo_tags: Vec<String>,
+    #[serde(deserialize_with = "lenient")]
+    size: i64,
+}
+
+/// What a listing says of an image. Docker writes `<none>` for a part that is not there.
+pub fn image_line(reply: ImageLineReply) -> ImageLine {
+    let named = |names: Vec<String>| names.into_iter().filter(|name| !name.contains("<none>")).collect();
+    ImageLine {
+        id: with_algorithm(reply.id),
+        digests: named(reply.repo_digests),
+        tags: named(reply.repo_tags),
+        bytes: u64::try_from(reply.size).unwrap_or(0),
+    }
+}
+
+/// Podman leaves the algorithm away.
+fn with_algorithm(id: String) -> String {
+    if id.contains(':') { id } else { format!("sha256:{id}") }
 }
 
 /// `GET /volumes`.

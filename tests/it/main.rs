@@ -14,6 +14,7 @@ mod control_plane;
 mod examples;
 mod gang_docker;
 mod gc;
+mod image_gc;
 mod job_controller;
 mod job_cron;
 mod job_policy;

@@ -10,6 +10,7 @@ use jobdock::model::deletion::{self, Deletion, Propagation};
 use jobdock::model::kind::Kind;
 use jobdock::model::object::{Key, Object, Resource};
 use jobdock::pod::core::Credentials;
+use jobdock::pod::image_gc::Policy;
 use jobdock::pod::pressure::{self, Threshold};
 use jobdock::pod::{Agent, run};
 use jobdock::runtime::Runtime;
@@ -32,13 +33,14 @@ pub struct House {
     dir: TempDir,
     agent: Option<(JoinHandle<()>, CancellationToken)>,
     thresholds: Vec<Threshold>,
+    image_gc: Policy,
 }
 
 impl House {
     /// With an agent at work.
     pub fn open(store: Store, engine: Arc<dyn Runtime>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut house = Self { store, engine, dir, agent: None, thresholds: Vec::new() };
+        let mut house = Self { store, engine, dir, agent: None, thresholds: Vec::new(), image_gc: Policy::default() };
         house.begin();
         house
     }
@@ -50,6 +52,13 @@ impl House {
         self.begin();
     }
 
+    /// A new agent that removes pulled images by this policy.
+    pub async fn collect(&mut self, policy: Policy) {
+        self.end().await;
+        self.image_gc = policy;
+        self.begin();
+    }
+
     /// A new agent, as after a restart of the daemon.
     pub fn begin(&mut self) {
         let stop = CancellationToken::new();
@@ -58,6 +67,7 @@ impl House {
             runtime: Arc::clone(&self.engine),
             data_dir: self.dir.path().to_owned(),
             thresholds: self.thresholds.clone(),
+            image_gc: self.image_gc,
             node_name: NODE.to_owned(),
             credentials: Credentials::default(),
         };

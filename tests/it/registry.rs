@@ -16,13 +16,15 @@ use bollard::query_parameters::RemoveImageOptionsBuilder;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, StatusCode};
+use jiff::SignedDuration;
+use jobdock::pod::image_gc::Policy;
 use jobdock::runtime::Runtime as _;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::pod_docker::with_house;
-use super::pod_house::{House, from_yaml, tell};
+use super::pod_house::{House, NODE, from_yaml, tell};
 use super::support::image;
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -366,4 +368,37 @@ async fn a_pull_tells_how_far_it_is_and_at_its_end_how_large_the_image_is() {
     })
     .await;
     forget(&[image]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_takes_the_unused_images_that_jobdock_pulled_and_no_others() {
+    let (first, second) = (Registry::start().await, Registry::start().await);
+    let (first, second) = (first.expect("a registry of the test's own"), second.expect("another"));
+    let (mine, used) = (first.image("fresh/busybox:1"), second.image("fresh/busybox:1"));
+    // The same image as the tests' own, which was there before.
+    let theirs = first.image("busybox:gc");
+    let images = [mine.clone(), used.clone(), theirs.clone()];
+    with_house(|house, engine| async move {
+        let mut house = house.lock().await;
+        for (name, image) in [("mine", &mine), ("theirs", &theirs)] {
+            house.pod(&pod(name, image, "IfNotPresent", "")).await;
+            house.until_over(name).await;
+        }
+        house.pod(&pod("used", &used, "IfNotPresent", "").replace("[echo, hi]", "[sleep, '600']")).await;
+        house.until_phase("used", "Running").await;
+        // Whatever the disk has, it is too full.
+        house.collect(Policy { high: 0, low: 0, min_age: SignedDuration::ZERO }).await;
+        let has = async |image: &str| engine.image(image).await.expect("the engine answers").is_some();
+        house.eventually("the unused image is gone", || async { !has(&mine).await }).await;
+        let told =
+            "Warning FreeDiskSpaceFailed Failed to garbage collect required amount of images. Attempted to free ";
+        let complained = || async { house.events(NODE).iter().any(|line| line.starts_with(told)) };
+        house.eventually("the node tells that it was not enough", complained).await;
+        assert!(has(&used).await && has(&theirs).await && has(image::NAME).await);
+        // It is pulled again by whoever wants it.
+        house.pod(&pod("again", &mine, "IfNotPresent", "")).await;
+        house.until_over("again").await;
+    })
+    .await;
+    forget(&images).await;
 }

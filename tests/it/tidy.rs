@@ -65,6 +65,7 @@ const IMPURE: &[&str] = &[
     "pod/check.rs",
     "pod/check/grpc.rs",
     "pod/check/http.rs",
+    "pod/collect.rs",
     "pod/core.rs",
     "pod/hooks.rs",
     "pod/hosts_files.rs",

@@ -1,6 +1,7 @@
-//! Owns the acts on images: inspect, pull, and the load of the sandbox's own.
-//! Never pulls what nobody asked for, and never removes an image.
+//! Owns the acts on images: inspect, list, pull, remove, and the load of the sandbox's own.
+//! Never pulls what nobody asked for, and never forces an image away.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -15,12 +16,16 @@ use super::{Docker, READ_LIMIT};
 use crate::runtime::failure::{Act, image_failure};
 use crate::runtime::progress::Progress;
 use crate::runtime::reference::Reference;
-use crate::runtime::reply::{ImageReply, ProgressReply, image_seen, progress_failure};
+use crate::runtime::reply::{
+    ContainerLine, ImageLineReply, ImageReply, ProgressReply, image_line, image_seen, image_used, progress_failure,
+};
 use crate::runtime::sandbox::{self, SANDBOX_IMAGE};
-use crate::runtime::{Error, Heard, ImageSeen, RegistryAuth, Runtime, convert};
+use crate::runtime::{Error, Heard, ImageLine, ImageSeen, RegistryAuth, Runtime, convert};
 
 /// Time to load an image of a thousand bytes.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
+/// Time to remove an image: all of its files.
+const REMOVE_LIMIT: Duration = Duration::from_secs(300);
 /// Time for a pull to say anything more. The engine reports every layer's progress several times a second, except
 /// while it unpacks a large one.
 const PULL_SILENCE_LIMIT: Duration = Duration::from_secs(600);
@@ -33,6 +38,26 @@ pub(super) async fn inspect(docker: &Docker, reference: &str) -> Result<Option<I
         Err(Error::NoImage(_)) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+pub(super) async fn list(docker: &Docker) -> Result<Vec<ImageLine>, Error> {
+    let ask = Ask::get(Act::Read, "the images", "/images/json".to_owned());
+    let lines: Vec<ImageLineReply> = docker.wire().read(READ_LIMIT, ask).await?;
+    Ok(lines.into_iter().map(image_line).collect())
+}
+
+pub(super) async fn in_use(docker: &Docker) -> Result<BTreeSet<String>, Error> {
+    let ask = Ask::get(Act::Read, "the containers", "/containers/json?all=true".to_owned());
+    let lines: Vec<ContainerLine> = docker.wire().read(READ_LIMIT, ask).await?;
+    Ok(lines.into_iter().map(image_used).collect())
+}
+
+pub(super) async fn remove(docker: &Docker, reference: &str) -> Result<(), Error> {
+    check(reference)?;
+    let path = format!("/images/{reference}");
+    let get = Ask::get(Act::RemoveImage, reference, path);
+    let call = docker.wire().open(Ask { method: Method::DELETE, ..get });
+    docker.wire().within(REMOVE_LIMIT, call).await.map(drop)
 }
 
 /// A reference or an id goes into a path: only what is one of both may pass.
