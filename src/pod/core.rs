@@ -111,6 +111,8 @@ pub struct Core {
     pub image_gc: Policy,
     /// What is remembered of pulled images is changed by one at a time.
     pub images_turn: tokio::sync::Mutex<()>,
+    /// Copies of images are made and removed by one at a time.
+    pub copies_turn: tokio::sync::Mutex<()>,
     ground: Mutex<Ground>,
     mentions: Mutex<Mentions>,
     /// Uids of the pods that run, for the count of them.
@@ -146,6 +148,7 @@ impl Core {
             hosts_turn: tokio::sync::Mutex::default(),
             image_gc,
             images_turn: tokio::sync::Mutex::default(),
+            copies_turn: tokio::sync::Mutex::default(),
             ground: Mutex::new(ground),
             mentions: Mutex::default(),
             running: Mutex::default(),

@@ -28,6 +28,10 @@ pub struct PodFacts {
     pub containers: Vec<ContainerSeen>,
     /// What is known of the image of each container that may have to start, by container name.
     pub images: BTreeMap<String, ImageFact>,
+    /// What is known of the images of the pod's image volumes, by volume name; where a container may have to start.
+    pub image_volumes: BTreeMap<String, ImageFact>,
+    /// Images (by id) that are being made mountable for the pod, and whether they are.
+    pub mountable: BTreeMap<String, bool>,
     /// The ConfigMaps and Secrets that the pod names.
     pub sources: Sources,
     /// How far the pod's volumes are.
@@ -123,6 +127,10 @@ pub struct NodeFacts {
     pub name: String,
     /// Its internal address.
     pub ip: String,
+    /// Its operating system, as Go names it; empty where that is not known.
+    pub os: String,
+    /// Its processor, likewise.
+    pub architecture: String,
     /// CPU that pods may use, in billionths of a core.
     pub cpu_nanos: i128,
     /// Memory that pods may use, in bytes.
@@ -150,6 +158,8 @@ pub struct Sources {
     pub claims: BTreeMap<String, PersistentVolumeClaim>,
     /// Those that the claims are bound to, by name.
     pub volumes: BTreeMap<String, PersistentVolume>,
+    /// Ids of the images of the pod's image volumes that are here, by volume name.
+    pub images: BTreeMap<String, String>,
     /// Fresh tokens of the pod's account.
     pub tokens: BTreeMap<Wanted, String>,
     /// All of the pod's namespace, for a pod that wants to be told of them.
@@ -280,6 +290,13 @@ pub enum Action {
         /// Who waits for it.
         user: ImageUser,
         /// The image's reference.
+        image: String,
+    },
+    /// Makes an image mountable.
+    MountImage {
+        /// The container that waits for it.
+        container: String,
+        /// The image's id.
         image: String,
     },
     /// Writes the pod's hosts file and keeps it up to date from then on.

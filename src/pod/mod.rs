@@ -29,6 +29,7 @@ pub mod hooks;
 pub mod hosts;
 pub mod hosts_files;
 pub mod image_gc;
+pub mod image_mounts;
 pub mod images;
 pub mod inventory;
 pub mod limits;

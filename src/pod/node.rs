@@ -93,6 +93,8 @@ pub fn facts(name: &str, engine: &EngineSeen, pods_dir: &Path) -> NodeFacts {
     NodeFacts {
         name: name.to_owned(),
         ip: address(),
+        os: engine.os.clone(),
+        architecture: engine.architecture.clone(),
         cpu_nanos: i128::from(engine.cpus) * 1_000_000_000,
         memory_bytes: i128::from(engine.memory_bytes),
         pod_dir: pods_dir.to_string_lossy().into_owned(),

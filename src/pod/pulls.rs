@@ -9,6 +9,7 @@
 //! Parity: `EnsureImageExists` of `pkg/kubelet/images`.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 
 use super::draft::{Draft, Novelty};
 use super::facts::{Action, Attempt, ImageFact, ImageUser};
@@ -37,6 +38,58 @@ pub fn of_container(draft: &mut Draft<'_>, index: usize, run: &Attempt) -> Optio
     let fact = draft.facts.images.get(&container.name);
     let image = container.image.as_deref().unwrap_or_default();
     ready(draft, &Want { index, user: ImageUser::Container(run.clone()), image }, fact)
+}
+
+/// Whether the images of the volumes that a container mounts are here and can be mounted; then those that were here
+/// before, as they are written.
+///
+/// Parity: `getImageVolumes` of `pkg/kubelet/kuberuntime`: they are had as containers' images are, their Events are about
+/// the pod, and only the containers that mount one wait for it.
+pub fn of_volumes(draft: &mut Draft<'_>, index: usize) -> Option<Vec<String>> {
+    let (mut all, mut present) = (true, Vec::new());
+    for volume in mounted(draft.spec, draft.tracks[index].spec) {
+        let image = volume.image.as_ref().and_then(|source| source.reference.as_deref()).unwrap_or_default();
+        let want = Want { index, user: ImageUser::Volume(volume.name.clone()), image };
+        let facts = draft.facts;
+        let Some((seen, pulled)) = ready(draft, &want, facts.image_volumes.get(&volume.name)) else {
+            all = false;
+            continue;
+        };
+        present.extend((!pulled).then(|| image.to_owned()));
+        if facts.mountable.get(&seen.id) != Some(&true) {
+            all = false;
+        }
+        if !facts.mountable.contains_key(&seen.id) {
+            let container = draft.tracks[index].spec.name.clone();
+            draft.act(Action::MountImage { container, image: seen.id });
+        }
+    }
+    all.then_some(present)
+}
+
+/// The image volumes that a container mounts.
+fn mounted<'a>(spec: &'a PodSpec, container: &'a Container) -> impl Iterator<Item = &'a Volume> {
+    let mounts = |volume: &Volume| container.volume_mounts.iter().flatten().any(|mount| mount.name == volume.name);
+    spec.volumes.iter().flatten().filter(move |volume| volume.image.is_some() && mounts(volume))
+}
+
+/// The kubelet's text for an image that needs no pull.
+pub fn present(image: &str) -> String {
+    format!("Container image \"{image}\" already present on machine")
+}
+
+/// Warns of an image for another platform: its programs may not run, and say so in words that few understand.
+/// Differs: upstream says nothing; a machine that emulates the other processor runs them.
+pub fn tell_platform(draft: &mut Draft<'_>, index: usize, image: &ImageSeen) {
+    let (node, container) = (&draft.facts.node, draft.tracks[index].spec);
+    let differs = |its: &str, nodes: &str| !its.is_empty() && !nodes.is_empty() && its != nodes;
+    if differs(&image.os, &node.os) || differs(&image.architecture, &node.architecture) {
+        let name = container.image.as_deref().unwrap_or_default();
+        let (its, nodes) =
+            (format!("{}/{}", image.os, image.architecture), format!("{}/{}", node.os, node.architecture));
+        let text = format!("Image \"{name}\" is for {its}, the node is {nodes}: its programs may not run");
+        draft.note(Severity::Warning, "ImagePlatformMismatch", text, Some(&container.name));
+    }
 }
 
 fn ready(draft: &mut Draft<'_>, want: &Want<'_>, fact: Option<&ImageFact>) -> Option<(ImageSeen, bool)> {

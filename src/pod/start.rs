@@ -76,7 +76,7 @@ fn refresh(draft: &mut Draft<'_>) {
 fn sub_path_volumes(parts: &[SubPath]) -> BTreeSet<&str> {
     let names = parts.iter().filter_map(|part| match &part.root {
         Root::Engine(name) => Some(name.as_str()),
-        Root::Host(_) | Root::Sandbox(..) => None,
+        Root::Host(_) | Root::Sandbox(..) | Root::Image(_) => None,
     });
     names.collect()
 }
@@ -156,10 +156,15 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
         Ok(env) => env,
         Err(message) => return misconfigured(draft, index, message),
     };
+    // Both, so that they are pulled side by side.
+    let volumes = pulls::of_volumes(draft, index);
     let Some((image, pulled)) = pulls::of_container(draft, index, &run) else { return };
+    let Some(present) = volumes else { return };
     let context = draft.context(&ip);
     match spec::container(context, draft.spec, draft.tracks[index].spec, &run, &env, &image) {
         Ok((create, parts)) => {
+            pulls::tell_platform(draft, index, &image);
+            present.into_iter().for_each(|image| draft.note(Severity::Normal, "Pulled", pulls::present(&image), None));
             let volumes = sub_path_volumes(&parts);
             let image = draft.facts.sandbox_image.as_deref().unwrap_or_default();
             let holder = (!volumes.is_empty()).then(|| volumes_plan::holder(draft.pod(), image, volumes));
@@ -169,8 +174,7 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
                 draft.enter_restart(&run.container, attempt);
             }
             if !pulled {
-                let text = format!("Container image \"{}\" already present on machine", create.image);
-                draft.note(Severity::Normal, "Pulled", text, Some(&run.container));
+                draft.note(Severity::Normal, "Pulled", pulls::present(&create.image), Some(&run.container));
             }
             draft.act(Action::Start { attempt: run, create: Some(Box::new(create)), name, message_file, parts });
         }

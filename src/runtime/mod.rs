@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod failure;
 pub mod fake;
 pub mod frames;
+pub mod image_copy;
 pub mod mux;
 pub mod progress;
 pub mod reference;
@@ -51,6 +52,9 @@ pub const LABEL_VOLUME_CLAIM: &str = "io.jobdock.volume.claim";
 
 /// Told of a pull's progress, many times a second; it must return at once.
 pub type Heard<'a> = &'a (dyn Fn(PullSeen) + Send + Sync);
+
+/// Label of a copy of an image's files: the image's id. On a container: ids of the images that it mounts, with commas.
+pub const LABEL_IMAGE: &str = "io.jobdock.image";
 
 /// A container engine.
 #[async_trait]
@@ -125,6 +129,10 @@ pub trait Runtime: Send + Sync + 'static {
     /// Takes one name from an image, and with its last name its layers; an id stands for an image without names.
     /// Success where it is gone. Never forced: an image that a container uses stays, with [`Error::Engine`].
     async fn remove_image(&self, reference: &str) -> Result<(), Error>;
+
+    /// Makes sure that an image that the engine has can be mounted, which may take a copy of its files: a labelled
+    /// volume, which stays until [`Runtime::remove_volume`]. A copy that was broken off is made again.
+    async fn mountable_image(&self, image: &str) -> Result<(), Error>;
 
     /// Makes sure that the image of the sandbox (which jobdock carries itself) is there; returns its reference.
     async fn sandbox_image(&self) -> Result<String, Error>;
@@ -345,6 +353,14 @@ pub enum MountSource {
         /// The volume's name.
         volume: String,
         /// The path in it.
+        path: PathBuf,
+    },
+    /// The files of an image, or a part of them, which is there and leads through no link. Never writable; made sure of
+    /// by [`Runtime::mountable_image`].
+    Image {
+        /// The image's id.
+        image: String,
+        /// The part; empty for all.
         path: PathBuf,
     },
     /// A fresh memory file system with this many bytes; 0 is the engine's default.

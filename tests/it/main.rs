@@ -15,6 +15,7 @@ mod examples;
 mod gang_docker;
 mod gc;
 mod image_gc;
+mod image_volumes;
 mod job_controller;
 mod job_cron;
 mod job_policy;

@@ -189,6 +189,7 @@ fn act(action: &Action) -> String {
         Action::PrepareSandboxImage => "prepare sandbox image".to_owned(),
         Action::Pull { user: ImageUser::Container(run), image } => format!("pull {image} for {}", run.container),
         Action::Pull { user: ImageUser::Volume(volume), image } => format!("pull {image} for volume {volume}"),
+        Action::MountImage { container, image } => format!("make {image} mountable for {container}"),
         Action::StartSandbox(_) => "start sandbox".to_owned(),
         Action::WriteHosts { .. } => "write hosts".to_owned(),
         Action::Start { create: Some(_), name, .. } => format!("create and start {}", short(name)),
@@ -780,6 +781,72 @@ fn images_decide_how_a_container_waits() {
         Pending - -
         main #0: waiting ContainerCreating, last -
         create and start main-0"#]]);
+}
+
+const WITH_IMAGE: &str = "{restartPolicy: Never, volumes: [{name: v, image: {reference: d}}], containers: [\
+                          {name: main, image: a, volumeMounts: [{name: v, mountPath: /v}]}]}";
+
+#[test]
+fn an_image_volume_is_had_like_an_image_by_who_mounts_it() {
+    let ready = |pulled| ImageFact::Ready { image: ImageSeen { id: "i".to_owned(), ..ImageSeen::default() }, pulled };
+    let volume = |fact: ImageFact| {
+        Case::new(WITH_IMAGE).with(|facts| {
+            if let ImageFact::Ready { image, .. } = &fact {
+                facts.sources.images.insert("v".to_owned(), image.id.clone());
+            }
+            facts.image_volumes.insert("v".to_owned(), fact);
+        })
+    };
+    volume(ImageFact::Wanted).check(expect![[r#"
+        Pending - -
+        main #0: waiting ContainerCreating, last -
+        pull d for volume v"#]]);
+    volume(ImageFact::Failed { message: "denied".to_owned(), at: at(0), retry_at: at(10) }).check(expect![[r#"
+        Pending - -
+        main #0: waiting ErrImagePull (denied), last -
+        event Failed Error: ErrImagePull
+        wake +2"#]]);
+    volume(ready(true)).check(expect![[r#"
+        Pending - -
+        main #0: waiting ContainerCreating, last -
+        make i mountable for main"#]]);
+    let making = |done| volume(ready(false)).with(|facts| facts.mountable = BTreeMap::from([("i".to_owned(), done)]));
+    making(false).check(expect![[r#"
+        Pending - -
+        main #0: waiting ContainerCreating, last -"#]]);
+    making(true).check(expect![[r#"
+        Pending - -
+        main #0: waiting ContainerCreating, last -
+        event Pulled Container image "d" already present on machine
+        event Pulled Container image "a" already present on machine
+        create and start main-0"#]]);
+    let apart = WITH_IMAGE.replace("volumeMounts: [{name: v, mountPath: /v}]", "args: [a]");
+    Case::new(&apart).with(|facts| drop(facts.image_volumes.insert("v".to_owned(), ImageFact::Wanted))).check(expect![[
+        r#"
+        Pending - -
+        main #0: waiting ContainerCreating, last -
+        event Pulled Container image "a" already present on machine
+        create and start main-0"#
+    ]]);
+}
+
+#[test]
+fn an_image_for_another_platform_is_told_and_started() {
+    let case = |architecture: &str| {
+        let image = ImageSeen { os: "linux".to_owned(), architecture: architecture.to_owned(), ..ImageSeen::default() };
+        Case::new(ONE).with(|facts| {
+            (facts.node.os, facts.node.architecture) = ("linux".to_owned(), "amd64".to_owned());
+            facts.images.insert("main".to_owned(), ImageFact::Ready { image, pulled: true });
+        })
+    };
+    case("arm64").check(expect![[r#"
+        Pending - -
+        main #0: waiting ContainerCreating, last -
+        event ImagePlatformMismatch Image "a" is for linux/arm64, the node is linux/amd64: its programs may not run
+        create and start main-0"#]]);
+    for same in ["amd64", ""] {
+        assert!(!case(same).decide().contains("ImagePlatformMismatch"), "{same}");
+    }
 }
 
 #[test]

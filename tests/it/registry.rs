@@ -31,7 +31,7 @@ const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// The pull half of the distribution protocol, for the test image under any tag.
 #[derive(Clone)]
-struct Registry(Arc<Inner>);
+pub struct Registry(Arc<Inner>);
 
 struct Inner {
     address: SocketAddr,
@@ -83,7 +83,8 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 impl Registry {
-    async fn start() -> Result<Self> {
+    /// On a port of its own.
+    pub async fn start() -> Result<Self> {
         image::ensure().await?;
         let docker = Docker::connect_with_defaults()?;
         let archive = docker.export_image(image::NAME).try_collect::<Vec<Bytes>>().await?.concat();
@@ -148,7 +149,8 @@ impl Registry {
         self.0.address.to_string()
     }
 
-    fn image(&self, reference: &str) -> String {
+    /// What pods call an image of it. Below `fresh/` is one that no engine has before it pulls it.
+    pub fn image(&self, reference: &str) -> String {
         format!("{}/{reference}", self.host())
     }
 
@@ -223,18 +225,21 @@ fn pod(name: &str, image: &str, policy: &str, more: &str) -> String {
     )
 }
 
-fn waits(pod: &Pod) -> Option<(String, String)> {
+/// Why a pod's first container waits.
+pub fn waits(pod: &Pod) -> Option<(String, String)> {
     let state = pod.status.as_ref()?.container_statuses.as_ref()?.first()?.state.as_ref()?;
     let waiting = state.waiting.clone()?;
     Some((waiting.reason?, waiting.message.unwrap_or_default()))
 }
 
-async fn until_waiting(house: &House, name: &str, reason: &str) -> String {
+/// Waits until a pod waits for this reason; what it says with it.
+pub async fn until_waiting(house: &House, name: &str, reason: &str) -> String {
     let pod = house.until(name, reason, |pod| waits(pod).is_some_and(|(said, _)| said == reason)).await;
     waits(&pod).expect("it waits").1
 }
 
-async fn forget(images: &[String]) {
+/// Takes images from the engine.
+pub async fn forget(images: &[String]) {
     let docker = Docker::connect_with_defaults().expect("the engine is there");
     for image in images {
         let options = RemoveImageOptionsBuilder::new().force(true).build();

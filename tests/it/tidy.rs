@@ -69,6 +69,7 @@ const IMPURE: &[&str] = &[
     "pod/core.rs",
     "pod/hooks.rs",
     "pod/hosts_files.rs",
+    "pod/image_mounts.rs",
     "pod/images.rs",
     "pod/logs.rs",
     "pod/measure.rs",

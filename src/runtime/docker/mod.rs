@@ -17,6 +17,7 @@ mod containers;
 mod dial;
 mod events;
 mod files;
+mod image_mounts;
 mod images;
 mod logs;
 mod sessions;
@@ -195,6 +196,10 @@ impl Runtime for Docker {
 
     async fn remove_image(&self, reference: &str) -> Result<(), Error> {
         images::remove(self, reference).await
+    }
+
+    async fn mountable_image(&self, image: &str) -> Result<(), Error> {
+        image_mounts::prepare(self, image).await
     }
 
     async fn sandbox_image(&self) -> Result<String, Error> {

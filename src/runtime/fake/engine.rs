@@ -14,7 +14,7 @@ use super::{Call, Fault};
 use crate::runtime::sandbox::SANDBOX_IMAGE;
 use crate::runtime::session::{ExecSpec, SessionId};
 use crate::runtime::{
-    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageLine, ImageSeen, LABEL_POD_UID, LABEL_STORE,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageLine, ImageSeen, LABEL_IMAGE, LABEL_POD_UID, LABEL_STORE,
     LogChunk, Network, Seen, VolumeSeen, VolumeSpec, convert,
 };
 
@@ -355,6 +355,13 @@ impl Engine {
         self.images.retain(|image| !image.tags.is_empty() && image.id != reference);
         self.absent_images.insert(reference.to_owned());
         Ok(())
+    }
+
+    /// As an engine that makes a copy.
+    pub fn mountable_image(&mut self, image: &str) -> Result<(), Error> {
+        let name = format!("copy-of-{}", image.trim_start_matches("sha256:"));
+        let labels = BTreeMap::from([(LABEL_IMAGE.to_owned(), image.to_owned())]);
+        self.create_volume(&VolumeSpec { name, labels, memory_bytes: None })
     }
 
     pub fn create_volume(&mut self, spec: &VolumeSpec) -> Result<(), Error> {

@@ -64,6 +64,8 @@ pub enum Call {
     Images,
     /// [`Runtime::remove_image`].
     RemoveImage,
+    /// [`Runtime::mountable_image`].
+    MountableImage,
     /// [`Runtime::sandbox_image`].
     SandboxImage,
     /// [`Runtime::create_volume`].
@@ -394,6 +396,10 @@ impl Runtime for Fake {
 
     async fn remove_image(&self, reference: &str) -> Result<(), Error> {
         self.call(Call::RemoveImage, |engine, _| engine.remove_image(reference)).await
+    }
+
+    async fn mountable_image(&self, image: &str) -> Result<(), Error> {
+        self.call(Call::MountableImage, |engine, _| engine.mountable_image(image)).await
     }
 
     async fn sandbox_image(&self) -> Result<String, Error> {
