@@ -354,7 +354,13 @@ fn with_seccomp<'a>(core: &Core, spec: &'a ContainerSpec) -> Result<Cow<'a, Cont
 }
 
 /// Enters that a container did not get to run. An engine that does not answer is waited for instead.
-pub fn start_failed(core: &Core, uid: &str, container: &str, step: StartStep, error: runtime::Error) -> Result<(), Error> {
+pub fn start_failed(
+    core: &Core,
+    uid: &str,
+    container: &str,
+    step: StartStep,
+    error: runtime::Error,
+) -> Result<(), Error> {
     if let runtime::Error::Unreachable { .. } = error {
         // The reply may be lost: what there is now is found by its name.
         core.memories.with(uid, |memory| memory.stale = true);

@@ -325,7 +325,7 @@ impl Images {
 /// The reference with `:latest` where it has neither tag nor digest, or the kubelet's words for what is wrong with it.
 fn normalized(image: &str) -> Result<String, String> {
     let reference =
-        Reference::parse(image).map_err(|error| format!("couldn't parse image reference \"{image}\": {error}"))?;
+        Reference::parse(image).map_err(|error| format!("couldn't parse image name \"{image}\": {error}"))?;
     let bare = reference.tag.is_none() && reference.digest.is_none();
     Ok(if bare { format!("{image}:latest") } else { image.to_owned() })
 }

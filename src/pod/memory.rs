@@ -69,7 +69,10 @@ pub struct HostsMemory {
 impl PodMemory {
     /// Forgets a container that is gone.
     pub fn forget_container(&mut self, name: &str) {
-        self.containers.remove(name);
+        if let Some(ids) = self.containers.remove(name).and_then(|mut gone| gone.labels.remove(LABEL_IMAGE)) {
+            // It may have been made by an earlier agent: what it mounted is still the pod's.
+            self.mountable.extend(ids.split(',').map(|id| (id.to_owned(), true)));
+        }
         self.begun.remove(name);
         self.hooks.retain(|key, _| key.name != name);
         self.probes.retain(|key, _| key.name != name);

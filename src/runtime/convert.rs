@@ -167,10 +167,9 @@ fn mount(mount: &Mount) -> EngineMount {
                 mode: Some(TMPFS_MODE),
                 ..MountTmpfsOptions::default()
             }),
-            MountSource::Bind(_)
-            | MountSource::Volume(_)
-            | MountSource::SubPath { .. }
-            | MountSource::Image { .. } => None,
+            MountSource::Bind(_) | MountSource::Volume(_) | MountSource::SubPath { .. } | MountSource::Image { .. } => {
+                None
+            }
         },
         ..EngineMount::default()
     }

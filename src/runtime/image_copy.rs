@@ -20,8 +20,7 @@ pub const COMPLETE: &str = "complete";
 /// Where the container that is exported has the volume.
 pub const PLACE: &str = ".jobdock";
 /// What the engine lays into every container that it makes, where the image does not have it.
-const LAID_FILES: [&str; 6] =
-    [".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf"];
+const LAID_FILES: [&str; 6] = [".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf"];
 const LAID_DIRECTORIES: [&str; 7] = ["dev", "dev/pts", "dev/shm", "etc", "proc", "sys", PLACE];
 
 /// Rewrites an exported file system.
@@ -42,7 +41,9 @@ pub fn rewrite(from: impl Read, to: impl Write) -> io::Result<()> {
         if path.as_os_str().is_empty() || is_laid_file(&path, &entry) {
             continue;
         }
-        if entry.header().entry_type() == EntryType::Directory && LAID_DIRECTORIES.iter().any(|laid| path == Path::new(laid)) {
+        if entry.header().entry_type() == EntryType::Directory
+            && LAID_DIRECTORIES.iter().any(|laid| path == Path::new(laid))
+        {
             held.insert(path, entry.header().clone());
             continue;
         }
@@ -140,7 +141,8 @@ mod tests {
             ("etc/mtab", Symlink, "/proc/mounts"),
             ("proc/", Directory, ""),
         ]);
-        let expected = ["files/ 0", "files/data/ 0", "files/data/x 3", "files/etc/ 0", "files/etc/hosts 3", "complete 0"];
+        let expected =
+            ["files/ 0", "files/data/ 0", "files/data/x 3", "files/etc/ 0", "files/etc/hosts 3", "complete 0"];
         assert_eq!(told, expected);
     }
 
@@ -154,15 +156,18 @@ mod tests {
             ("abs", EntryType::Symlink, "/usr/lib"),
             (&long, EntryType::Regular, "1"),
         ]);
-        assert_eq!(told, [
-            "files/ 0",
-            "files/bin/sh 2",
-            "files/bin/ash -> files/bin/sh 0",
-            "files/lib -> ../usr/lib 0",
-            "files/abs -> /usr/lib 0",
-            &format!("files/{long} 1"),
-            "complete 0",
-        ]);
+        assert_eq!(
+            told,
+            [
+                "files/ 0",
+                "files/bin/sh 2",
+                "files/bin/ash -> files/bin/sh 0",
+                "files/lib -> ../usr/lib 0",
+                "files/abs -> /usr/lib 0",
+                &format!("files/{long} 1"),
+                "complete 0",
+            ]
+        );
     }
 
     #[test]

@@ -45,7 +45,10 @@ async fn an_image_volume_shows_the_images_files_and_takes_none() {
             assert_eq!(printed(&house, &part, "part").await, "file\ndeep\n");
             let events = house.events("whole").join("\n");
             assert!(events.contains(&format!("Normal Pulling Pulling image \"{reference}\"")), "{events}");
-            assert!(events.contains(&format!("Normal Pulled Successfully pulled image \"{reference}\" in ")), "{events}");
+            assert!(
+                events.contains(&format!("Normal Pulled Successfully pulled image \"{reference}\" in ")),
+                "{events}"
+            );
             let present = format!("Normal Pulled Container image \"{reference}\" already present on machine");
             assert!(house.events("part").contains(&present), "{:?}", house.events("part"));
             for (name, path, words) in [
@@ -96,7 +99,10 @@ async fn pods_share_one_copy_which_lives_through_a_crash_and_ends_with_the_last_
             house.begin();
             // A third one has been through the new agent's first look at everything.
             let script = "cat /vol/data/hello";
-            assert_eq!(printed(&house, &mounting("three", &reference, "", script), "three").await, "hello from the image\n");
+            assert_eq!(
+                printed(&house, &mounting("three", &reference, "", script), "three").await,
+                "hello from the image\n"
+            );
             house.delete("three", Some(0)).await;
             house.until_gone("three").await;
             assert_eq!(copies().await, expected, "the pod that runs on still mounts it");

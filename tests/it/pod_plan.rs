@@ -821,13 +821,13 @@ fn an_image_volume_is_had_like_an_image_by_who_mounts_it() {
         event Pulled Container image "a" already present on machine
         create and start main-0"#]]);
     let apart = WITH_IMAGE.replace("volumeMounts: [{name: v, mountPath: /v}]", "args: [a]");
-    Case::new(&apart).with(|facts| drop(facts.image_volumes.insert("v".to_owned(), ImageFact::Wanted))).check(expect![[
-        r#"
+    Case::new(&apart).with(|facts| drop(facts.image_volumes.insert("v".to_owned(), ImageFact::Wanted))).check(expect![
+        [r#"
         Pending - -
         main #0: waiting ContainerCreating, last -
         event Pulled Container image "a" already present on machine
-        create and start main-0"#
-    ]]);
+        create and start main-0"#]
+    ]);
 }
 
 #[test]

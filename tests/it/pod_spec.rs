@@ -268,8 +268,7 @@ fn limits_become_the_engines_numbers() {
 
 #[test]
 fn volumes_are_mounted_where_asked() {
-    let volumes =
-        ", volumes: [{name: e, emptyDir: {}}, {name: h, hostPath: {path: /srv}}, {name: c, configMap: {name: map}}, \
+    let volumes = ", volumes: [{name: e, emptyDir: {}}, {name: h, hostPath: {path: /srv}}, {name: c, configMap: {name: map}}, \
          {name: i, image: {reference: a}}]";
     let at = |mount: &str| format!(", volumeMounts: [{mount}]");
     check(
@@ -630,7 +629,7 @@ fn volumes_hold_what_their_sources_say() {
         (
             "nfs: {server: s, path: /p}",
             expect![
-                "impossible v: volumes of type nfs are not supported by jobdock; supported are emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral"
+                "impossible v: volumes of type nfs are not supported by jobdock; supported are emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral, image, image"
             ],
         ),
         (

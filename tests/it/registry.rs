@@ -154,6 +154,11 @@ impl Registry {
         format!("{}/{reference}", self.host())
     }
 
+    /// Lets layers below `gated/` through, which stop half way before.
+    pub fn open(&self) {
+        self.0.open.send_replace(true);
+    }
+
     fn asked(&self, reference: &str) -> usize {
         self.0.asked.lock().unwrap().get(reference).copied().unwrap_or(0)
     }
@@ -345,7 +350,7 @@ async fn pods_that_want_one_image_share_one_pull_and_a_refusal_is_waited_out() {
 async fn a_pull_tells_how_far_it_is_and_at_its_end_how_large_the_image_is() {
     let registry = Registry::start().await.expect("a registry of the test's own");
     let image = registry.image("gated/busybox:1");
-    let gate = registry.0.open.clone();
+    let gate = registry.clone();
     with_house(|house, engine| {
         let image = image.clone();
         async move {
@@ -359,7 +364,7 @@ async fn a_pull_tells_how_far_it_is_and_at_its_end_how_large_the_image_is() {
             let (reason, message) = waits(&told).expect("it waits");
             assert_eq!(reason, "ContainerCreating");
             assert!(message.contains(" layers"), "{message}");
-            gate.send_replace(true);
+            gate.open();
             house.until_over("patient").await;
             let bytes = engine.image(&image).await.expect("the engine answers").expect("it is there").bytes;
             let events = house.events("patient").join("\n");

@@ -125,6 +125,18 @@ async fn a_pull_asks_for_one_tag_with_credentials_and_fails_by_what_its_stream_s
 }
 
 #[tokio::test]
+async fn an_engine_that_mounts_images_makes_no_copy_of_them() -> Result<()> {
+    let image = format!("sha256:{}", "a".repeat(64));
+    let (engine, docker) = connect("1.48", "1.24", vec![]).await?;
+    docker?.mountable_image(&image).await?;
+    assert_eq!(engine.asked().len(), 1, "{:?}", engine.asked());
+    let (engine, docker) = connect("1.47", "1.24", vec![]).await?;
+    docker?.mountable_image(&image).await.expect_err("this engine answers nothing");
+    assert!(engine.asked()[1].0.ends_with("/volumes/create"), "{:?}", engine.asked());
+    Ok(())
+}
+
+#[tokio::test]
 async fn logs_that_stop_inside_a_frame_are_an_error_not_an_end() -> Result<()> {
     let answers = vec![("GET /v1.44/containers/a/logs", 200, vec![1, 0, 0, 0, 0, 0, 0, 99, b'x'])];
     let (_engine, docker) = connect("1.44", "1.44", answers).await?;

@@ -173,7 +173,8 @@ fn quality_of_service_follows_cpu_and_memory() {
 
 #[test]
 fn image_volumes_are_kept_with_their_mounts() {
-    let text = "{volumes: [{name: v, image: {reference: a}}], containers: [{volumeMounts: [{name: v, mountPath: /v}]}]}";
+    let text =
+        "{volumes: [{name: v, image: {reference: a}}], containers: [{volumeMounts: [{name: v, mountPath: /v}]}]}";
     let spec: PodSpec = serde_saphyr::from_str(text).expect("a test's text is YAML");
     let mut kept = spec.clone();
     super::disabled::drop_disabled(&mut kept, None);

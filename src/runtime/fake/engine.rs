@@ -14,8 +14,8 @@ use super::{Call, Fault};
 use crate::runtime::sandbox::SANDBOX_IMAGE;
 use crate::runtime::session::{ExecSpec, SessionId};
 use crate::runtime::{
-    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageLine, ImageSeen, LABEL_IMAGE, LABEL_POD_UID, LABEL_STORE,
-    LogChunk, Network, Seen, VolumeSeen, VolumeSpec, convert,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageLine, ImageSeen, LABEL_IMAGE, LABEL_POD_UID,
+    LABEL_STORE, LogChunk, Network, Seen, VolumeSeen, VolumeSpec, convert,
 };
 
 /// The store that everything here belongs to.
