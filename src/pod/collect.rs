@@ -63,7 +63,7 @@ enum Failure {
 async fn list(core: &Core) -> Result<(), Error> {
     let images = core.heard(core.engine.images().await)?;
     let told = inventory::told(&images);
-    core.with_ground(|ground| ground.images = told);
+    core.with_ground(|ground| ground.images = Some(told));
     Ok(())
 }
 

@@ -57,8 +57,8 @@ pub struct Ground {
     pub pressure: Pressure,
     /// What was measured last.
     pub room: Readings,
-    /// What the node tells of the engine's images.
-    pub images: Vec<ContainerImage>,
+    /// What the node tells of the engine's images, once they were listed.
+    pub images: Option<Vec<ContainerImage>>,
     /// The sandbox image, once it was made sure of in this life.
     pub sandbox_image: Option<String>,
 }

@@ -181,7 +181,7 @@ fn node(mut node: Node, ground: &Ground, now: Timestamp) -> Node {
         status.capacity = Some(capacity(engine, ground.room.get(&Signal::Nodefs)));
         status.allocatable = Some(allocatable(engine, ground));
         status.node_info = Some(info(engine));
-        status.images = Some(ground.images.clone()).filter(|images| !images.is_empty()).or(status.images.take());
+        status.images = ground.images.clone().or(status.images.take());
         let labels = node.metadata.labels.get_or_insert_default();
         for (key, value) in [
             ("kubernetes.io/hostname", facts.name.as_str()),

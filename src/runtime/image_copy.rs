@@ -84,13 +84,33 @@ fn append(out: &mut Builder<impl Write>, path: &Path, entry: Entry<'_, impl Read
     let link = entry.link_name()?.map(|link| link.into_owned()).unwrap_or_default();
     match header.entry_type() {
         EntryType::Directory => directory(out, header, &target),
-        EntryType::Symlink => out.append_link(&mut header, target, link),
+        EntryType::Symlink => out.append_link(&mut header, target, within(path, &link)),
         EntryType::Link => out.append_link(&mut header, target, Path::new(FILES).join(plain(&link))),
         _file => {
             header.set_size(entry.size());
             out.append_data(&mut header, target, entry)
         }
     }
+}
+
+/// Where a link leads, without the steps that lead above the root: there they lead nowhere, but below the root of a copy
+/// they would lead out of it, and the engine refuses the whole archive for that.
+fn within(path: &Path, link: &Path) -> PathBuf {
+    let mut depth = path.components().count().saturating_sub(1);
+    let steps = link.components().filter(|step| match step {
+        Component::ParentDir if depth == 0 => false,
+        Component::ParentDir => {
+            depth -= 1;
+            true
+        }
+        Component::Normal(_) => {
+            depth += 1;
+            true
+        }
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => true,
+    });
+    let inside: PathBuf = steps.collect();
+    if inside.as_os_str().is_empty() { PathBuf::from(".") } else { inside }
 }
 
 #[cfg(test)]
@@ -154,6 +174,7 @@ mod tests {
             ("bin/ash", EntryType::Link, "bin/sh"),
             ("lib", EntryType::Symlink, "../usr/lib"),
             ("abs", EntryType::Symlink, "/usr/lib"),
+            ("bin/up", EntryType::Symlink, "../../../etc/x"),
             (&long, EntryType::Regular, "1"),
         ]);
         assert_eq!(
@@ -162,8 +183,9 @@ mod tests {
                 "files/ 0",
                 "files/bin/sh 2",
                 "files/bin/ash -> files/bin/sh 0",
-                "files/lib -> ../usr/lib 0",
+                "files/lib -> usr/lib 0",
                 "files/abs -> /usr/lib 0",
+                "files/bin/up -> ../etc/x 0",
                 &format!("files/{long} 1"),
                 "complete 0",
             ]

@@ -629,7 +629,7 @@ fn volumes_hold_what_their_sources_say() {
         (
             "nfs: {server: s, path: /p}",
             expect![
-                "impossible v: volumes of type nfs are not supported by jobdock; supported are emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral, image, image"
+                "impossible v: volumes of type nfs are not supported by jobdock; supported are emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral, image"
             ],
         ),
         (
