@@ -74,7 +74,9 @@ async fn collect(core: &Core) -> Result<(), Failure> {
     in_use.extend(wanted(core).await?);
     let now = Timestamp::now();
     let memory = change(core, |memory| memory.looked(&images, &in_use, now)).await?;
-    let Some(disk) = core.with_ground(|ground| ground.room.get(&Signal::Imagefs).copied()) else { return Ok(()) };
+    let Some(disk) = core.with_ground(|ground| ground.room.get(&Signal::Imagefs).copied()) else {
+        return Err(Failure::Disk("the disk of the engine's images cannot be seen from here".to_owned()));
+    };
     let excess = match image_gc::excess(&core.image_gc, disk) {
         Ok(excess) => excess,
         Err(message) => {
