@@ -16,6 +16,7 @@ use jobdock::pod::{Agent, run};
 use jobdock::runtime::Runtime;
 use jobdock::store::logs::{LogKey, LogQuery};
 use jobdock::store::{Expected, Owner, Query, Store, Write};
+use jobdock::token::Signer;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -34,13 +35,15 @@ pub struct House {
     agent: Option<(JoinHandle<()>, CancellationToken)>,
     thresholds: Vec<Threshold>,
     image_gc: Policy,
+    signer: Option<Signer>,
 }
 
 impl House {
     /// With an agent at work.
     pub fn open(store: Store, engine: Arc<dyn Runtime>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut house = Self { store, engine, dir, agent: None, thresholds: Vec::new(), image_gc: Policy::default() };
+        let (thresholds, image_gc) = Default::default();
+        let mut house = Self { store, engine, dir, agent: None, thresholds, image_gc, signer: None };
         house.begin();
         house
     }
@@ -59,6 +62,13 @@ impl House {
         self.begin();
     }
 
+    /// A new agent that gives pods tokens of this signer.
+    pub async fn sign(&mut self, signer: Signer) {
+        self.end().await;
+        self.signer = Some(signer);
+        self.begin();
+    }
+
     /// A new agent, as after a restart of the daemon.
     pub fn begin(&mut self) {
         let stop = CancellationToken::new();
@@ -69,7 +79,7 @@ impl House {
             thresholds: self.thresholds.clone(),
             image_gc: self.image_gc,
             node_name: NODE.to_owned(),
-            credentials: Credentials::default(),
+            credentials: Credentials { signer: self.signer.clone(), ..Credentials::default() },
         };
         let (store, token) = (self.store.clone(), stop.clone());
         let both = async move {
