@@ -14,6 +14,8 @@ mod control_plane;
 mod examples;
 mod gang_docker;
 mod gc;
+mod image_gc;
+mod image_volumes;
 mod job_controller;
 mod job_cron;
 mod job_policy;

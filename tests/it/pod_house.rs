@@ -10,6 +10,7 @@ use jobdock::model::deletion::{self, Deletion, Propagation};
 use jobdock::model::kind::Kind;
 use jobdock::model::object::{Key, Object, Resource};
 use jobdock::pod::core::Credentials;
+use jobdock::pod::image_gc::Policy;
 use jobdock::pod::pressure::{self, Threshold};
 use jobdock::pod::{Agent, run};
 use jobdock::runtime::Runtime;
@@ -33,6 +34,7 @@ pub struct House {
     dir: TempDir,
     agent: Option<(JoinHandle<()>, CancellationToken)>,
     thresholds: Vec<Threshold>,
+    image_gc: Policy,
     signer: Option<Signer>,
 }
 
@@ -40,7 +42,8 @@ impl House {
     /// With an agent at work.
     pub fn open(store: Store, engine: Arc<dyn Runtime>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut house = Self { store, engine, dir, agent: None, thresholds: Vec::new(), signer: None };
+        let (thresholds, image_gc) = Default::default();
+        let mut house = Self { store, engine, dir, agent: None, thresholds, image_gc, signer: None };
         house.begin();
         house
     }
@@ -49,6 +52,13 @@ impl House {
     pub async fn squeeze(&mut self, thresholds: &str) {
         self.end().await;
         self.thresholds = pressure::thresholds(thresholds).expect("thresholds can be read");
+        self.begin();
+    }
+
+    /// A new agent that removes pulled images by this policy.
+    pub async fn collect(&mut self, policy: Policy) {
+        self.end().await;
+        self.image_gc = policy;
         self.begin();
     }
 
@@ -67,6 +77,7 @@ impl House {
             runtime: Arc::clone(&self.engine),
             data_dir: self.dir.path().to_owned(),
             thresholds: self.thresholds.clone(),
+            image_gc: self.image_gc,
             node_name: NODE.to_owned(),
             credentials: Credentials { signer: self.signer.clone(), ..Credentials::default() },
         };

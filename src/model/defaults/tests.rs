@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
-    LimitRange, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, PodTemplate, ResourceQuota, Secret, Service,
+    LimitRange, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, PodTemplate, ResourceQuota, Secret,
+    Service,
 };
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -95,6 +96,8 @@ fn volumes_get_their_modes() {
             "/projected/sources/0/serviceAccountToken/expirationSeconds",
             json!(3600),
         ),
+        (", image: {reference: busybox}", "/image/pullPolicy", json!("Always")),
+        (", image: {reference: 'busybox:1'}", "/image/pullPolicy", json!("IfNotPresent")),
         (", iscsi: {iqn: i, lun: 0, targetPortal: t}", "/iscsi/iscsiInterface", json!("default")),
         (", azureDisk: {diskName: d, diskURI: u}", "/azureDisk/kind", json!("Shared")),
         (", scaleIO: {gateway: g, system: s, secretRef: {name: x}}", "/scaleIO/fsType", json!("xfs")),
@@ -171,6 +174,16 @@ fn quality_of_service_follows_cpu_and_memory() {
     assert_eq!(qos("{limits: {cpu: 1, memory: 1Gi}}"), "Guaranteed");
     assert_eq!(qos("{limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 500m}}"), "Burstable");
     assert_eq!(qos("{requests: {memory: 1Gi}}"), "Burstable");
+}
+
+#[test]
+fn image_volumes_are_kept_with_their_mounts() {
+    let text =
+        "{volumes: [{name: v, image: {reference: a}}], containers: [{volumeMounts: [{name: v, mountPath: /v}]}]}";
+    let spec: PodSpec = serde_saphyr::from_str(text).expect("a test's text is YAML");
+    let mut kept = spec.clone();
+    super::disabled::drop_disabled(&mut kept, None);
+    assert_eq!(kept, spec);
 }
 
 #[test]
