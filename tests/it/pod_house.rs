@@ -10,11 +10,13 @@ use jobdock::model::deletion::{self, Deletion, Propagation};
 use jobdock::model::kind::Kind;
 use jobdock::model::object::{Key, Object, Resource};
 use jobdock::pod::core::Credentials;
+use jobdock::pod::image_gc::Policy;
 use jobdock::pod::pressure::{self, Threshold};
 use jobdock::pod::{Agent, run};
 use jobdock::runtime::Runtime;
 use jobdock::store::logs::{LogKey, LogQuery};
 use jobdock::store::{Expected, Owner, Query, Store, Write};
+use jobdock::token::Signer;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -32,13 +34,16 @@ pub struct House {
     dir: TempDir,
     agent: Option<(JoinHandle<()>, CancellationToken)>,
     thresholds: Vec<Threshold>,
+    image_gc: Policy,
+    signer: Option<Signer>,
 }
 
 impl House {
     /// With an agent at work.
     pub fn open(store: Store, engine: Arc<dyn Runtime>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut house = Self { store, engine, dir, agent: None, thresholds: Vec::new() };
+        let (thresholds, image_gc) = Default::default();
+        let mut house = Self { store, engine, dir, agent: None, thresholds, image_gc, signer: None };
         house.begin();
         house
     }
@@ -50,6 +55,20 @@ impl House {
         self.begin();
     }
 
+    /// A new agent that removes pulled images by this policy.
+    pub async fn collect(&mut self, policy: Policy) {
+        self.end().await;
+        self.image_gc = policy;
+        self.begin();
+    }
+
+    /// A new agent that gives pods tokens of this signer.
+    pub async fn sign(&mut self, signer: Signer) {
+        self.end().await;
+        self.signer = Some(signer);
+        self.begin();
+    }
+
     /// A new agent, as after a restart of the daemon.
     pub fn begin(&mut self) {
         let stop = CancellationToken::new();
@@ -58,8 +77,9 @@ impl House {
             runtime: Arc::clone(&self.engine),
             data_dir: self.dir.path().to_owned(),
             thresholds: self.thresholds.clone(),
+            image_gc: self.image_gc,
             node_name: NODE.to_owned(),
-            credentials: Credentials::default(),
+            credentials: Credentials { signer: self.signer.clone(), ..Credentials::default() },
         };
         let (store, token) = (self.store.clone(), stop.clone());
         let both = async move {
