@@ -118,9 +118,9 @@ fn open_bracket(line: &str, column: usize) -> Inside {
     open.pop().unwrap_or(Inside::Block)
 }
 
-/// Whether a key on this line has its colon.
-fn has_colon(text: &str, line: usize) -> bool {
-    text.lines().nth(line.saturating_sub(1)).is_some_and(|line| line.contains(": ") || line.trim_end().ends_with(':'))
+/// Whether a line has a key with its colon.
+fn has_colon(line: &str) -> bool {
+    line.contains(": ") || line.trim_end().ends_with(':')
 }
 
 fn at_comma(text: &str, at: Mark) -> bool {
@@ -145,14 +145,13 @@ fn place(text: &str, kind: &ErrorKind, at: Mark) -> Mark {
         | K::UnexpectedEofFlowMapping
         | K::UnexpectedEofFlowSequence
         | K::UnexpectedEofImplicitFlowMapping => end_of(text, true),
-        // A key without a colon runs on into the lines below it, up to the colon of another.
-        K::SimpleKeyExpected | K::InvalidSimpleKey if has_colon(text, at.line) => at,
-        // It notices that a key has no colon when it comes to what follows.
+        // It notices that a key has no colon when it comes to what follows. The key runs on into deeper lines below it,
+        // up to the colon of another.
         K::SimpleKeyExpected | K::InvalidSimpleKey => after(at.line)
             .find(|(_, content)| {
                 let indent = content.len() - content.trim_start().len();
                 let shown = content.trim_start();
-                !shown.is_empty() && !shown.starts_with('#') && indent < at.column
+                !shown.is_empty() && !shown.starts_with('#') && (indent < at.column || has_colon(shown))
             })
             .map_or_else(|| end_of(text, true), |(line, _)| Mark { line, column: 1 }),
         K::TabInPlainScalar | K::TabAtBlockScalarStart => after(at.line)
