@@ -13,6 +13,7 @@ pub mod failure;
 pub mod fake;
 pub mod frames;
 pub mod mux;
+pub mod podman;
 pub mod reference;
 pub mod registry_auth;
 pub mod reply;
@@ -244,7 +245,7 @@ pub struct ContainerSpec {
     /// Capabilities dropped, without `CAP_`.
     pub cap_drop: Vec<String>,
     /// A seccomp profile of the administrator's, by its path below their directory; whoever creates the container reads
-    /// it into [`ContainerSpec::security_opts`].
+    /// it into [`ContainerSpec::security_opts`] and makes this the whole path.
     pub seccomp_file: Option<String>,
     /// Further `--security-opt` values (seccomp, AppArmor, SELinux).
     pub security_opts: Vec<String>,

@@ -326,9 +326,16 @@ struct ComponentReply {
     name: String,
 }
 
+impl VersionReply {
+    /// Podman behind Docker's API.
+    pub fn is_podman(&self) -> bool {
+        self.components.iter().any(|component| component.name.contains("Podman"))
+    }
+}
+
 /// What the engine says of itself.
 pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
-    let podman = version.components.iter().any(|component| component.name.contains("Podman"));
+    let podman = version.is_podman();
     let number = if version.version.is_empty() { &info.server_version } else { &version.version };
     let architecture = if version.arch.is_empty() { &info.architecture } else { &version.arch };
     EngineSeen {

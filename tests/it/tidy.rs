@@ -95,6 +95,7 @@ const RUNTIME_PURE: &[&str] = &[
     "runtime/fake/tokens.rs",
     "runtime/frames.rs",
     "runtime/mux.rs",
+    "runtime/podman.rs",
     "runtime/reference.rs",
     "runtime/reply.rs",
 ];

@@ -16,7 +16,7 @@ use super::wire::Ask;
 use super::{Docker, READ_LIMIT, files};
 use crate::runtime::failure::Act;
 use crate::runtime::reply::{ContainerLine, ContainerReply, container_seen};
-use crate::runtime::{ContainerSeen, ContainerSpec, Error, LABEL_STORE, Seen, convert};
+use crate::runtime::{ContainerSeen, ContainerSpec, Error, LABEL_STORE, Seen, convert, podman};
 
 /// Time to create: the engine lays out a file system and may have to fill it.
 const CREATE_LIMIT: Duration = Duration::from_secs(120);
@@ -120,6 +120,7 @@ async fn create_once(docker: &Docker, spec: &ContainerSpec) -> Result<(), Error>
     let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
     let spec = &files::mountable(docker, spec).await?;
     let body = convert::create_body(spec, &docker.inner.store_id);
+    let body = if docker.inner.version.is_podman() { podman::worded(body, spec.seccomp_file.as_deref()) } else { body };
     let call = async {
         match docker.inner.bollard.create_container(Some(options), body).await {
             Ok(_) => {

@@ -1,0 +1,89 @@
+//! PURE. Owns what podman reads otherwise than Docker in the body of a create, seen on podman 5.8: each wish is said in
+//! the words that it understands.
+//! Never adds a wish of its own.
+
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
+
+/// The same container, in podman's words.
+pub fn worded(mut body: ContainerCreateBody, seccomp_file: Option<&str>) -> ContainerCreateBody {
+    if let Some(host) = &mut body.host_config {
+        name_profile(host, seccomp_file);
+        share_hostname(host);
+        bind_volumes(host);
+    }
+    body
+}
+
+/// Docker is sent the profile, podman opens the file itself.
+fn name_profile(host: &mut HostConfig, file: Option<&str>) {
+    for option in host.security_opt.iter_mut().flatten() {
+        if let Some(file) = file.filter(|_| option.starts_with("seccomp=")) {
+            *option = format!("seccomp={file}");
+        }
+    }
+}
+
+/// Docker gives a container that joins another's network the other's hostname as well; podman gives it one of its own,
+/// unless it joins that namespace too (which Docker cannot).
+fn share_hostname(host: &mut HostConfig) {
+    if let Some(mode) = host.network_mode.as_ref().filter(|mode| mode.starts_with("container:")) {
+        host.uts_mode = Some(mode.clone());
+    }
+}
+
+/// Podman does not read `NoCopy` in a mount and fills an empty volume with the image's files; in a bind it does. A path
+/// in a container has no colon (the API server's own rule), so none is torn apart here.
+fn bind_volumes(host: &mut HostConfig) {
+    let mounts = host.mounts.take().unwrap_or_default();
+    let (whole, other): (Vec<Mount>, Vec<Mount>) = mounts.into_iter().partition(is_whole_volume);
+    host.mounts = (!other.is_empty()).then_some(other);
+    let binds: Vec<String> = whole.iter().map(bind).collect();
+    host.binds = (!binds.is_empty()).then_some(binds);
+}
+
+fn is_whole_volume(mount: &Mount) -> bool {
+    mount.typ == Some(MountType::VOLUME)
+        && mount.volume_options.as_ref().is_none_or(|options| options.subpath.is_none())
+}
+
+/// `NAME:/target:nocopy,ro`.
+fn bind(mount: &Mount) -> String {
+    let [source, target] = [&mount.source, &mount.target].map(|side| side.as_deref().unwrap_or_default());
+    let read_only = if mount.read_only == Some(true) { ",ro" } else { "" };
+    format!("{source}:{target}:nocopy{read_only}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::worded;
+    use crate::runtime::{ContainerSpec, Mount, MountSource, Network, convert};
+
+    #[test]
+    fn a_container_is_described_in_podmans_words() {
+        let mount = |source, target: &str, read_only| Mount {
+            source,
+            target: target.to_owned(),
+            read_only,
+            ..Mount::default()
+        };
+        let spec = ContainerSpec {
+            network: Network::Container("holder".to_owned()),
+            mounts: vec![
+                mount(MountSource::Volume("one".to_owned()), "/one", false),
+                mount(MountSource::Volume("two".to_owned()), "/two", true),
+                mount(MountSource::Bind("/dir".into()), "/three", true),
+            ],
+            security_opts: vec!["seccomp={}".to_owned(), "label=disable".to_owned()],
+            ..ContainerSpec::default()
+        };
+        let host = worded(convert::create_body(&spec, "store"), Some("/file")).host_config.expect("there is one");
+        assert_eq!(host.security_opt, Some(vec!["seccomp=/file".to_owned(), "label=disable".to_owned()]));
+        assert_eq!(host.uts_mode.as_deref(), Some("container:holder"));
+        assert_eq!(host.binds, Some(vec!["one:/one:nocopy".to_owned(), "two:/two:nocopy,ro".to_owned()]));
+        assert_eq!(host.mounts.map(|mounts| mounts.len()), Some(1), "binds of directories stay mounts");
+
+        let plain = convert::create_body(&ContainerSpec::default(), "store");
+        let host = worded(plain, None).host_config.expect("there is one");
+        assert_eq!((host.uts_mode, host.binds, host.mounts), (None, None, None));
+    }
+}
