@@ -1,8 +1,13 @@
-//! PURE. Owns what podman reads otherwise than Docker in the body of a create, seen on podman 5.8: each wish is said in
-//! the words that it understands.
+//! PURE. Owns what podman reads otherwise than Docker, seen on podman 5.8: each wish is said in the words that it
+//! understands.
 //! Never adds a wish of its own.
 
-use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, VolumeCreateRequest};
+use bytes::Bytes;
 
 /// The same container, in podman's words.
 pub fn worded(mut body: ContainerCreateBody, seccomp_file: Option<&str>) -> ContainerCreateBody {
@@ -53,9 +58,41 @@ fn bind(mount: &Mount) -> String {
     format!("{source}:{target}:nocopy{read_only}")
 }
 
+/// The same volume. Podman gives a volume to the user of the first container that runs with it, unless told whose it
+/// is; Docker leaves it to root, and so do we.
+pub fn worded_volume(mut body: VolumeCreateRequest) -> VolumeCreateRequest {
+    // One with options is a memory file system, and those options say what it is like.
+    let plain = || [("o".to_owned(), "uid=0,gid=0".to_owned())].into();
+    body.driver_opts = body.driver_opts.or_else(|| Some(plain()));
+    body
+}
+
+/// An archive that goes to `base`, by places: podman unpacks into one file system only, and does not see the volumes
+/// that are mounted below it. `mounts` are the paths of those.
+///
+/// # Errors
+/// The archive is none.
+pub fn by_mount(base: &str, archive: &[u8], mounts: &[String]) -> io::Result<Vec<(String, Bytes)>> {
+    let mut places: BTreeMap<String, tar::Builder<Vec<u8>>> = BTreeMap::new();
+    for entry in tar::Archive::new(archive).entries()? {
+        let mut entry = entry?;
+        let whole = Path::new(base).join(entry.path()?);
+        let holds = |mount: &&String| whole.starts_with(mount) && Path::new(mount).starts_with(base);
+        let place = mounts.iter().filter(holds).max_by_key(|mount| mount.len()).map_or(base, String::as_str);
+        let below = whole.strip_prefix(place).map_err(io::Error::other)?;
+        let below = if below.as_os_str().is_empty() { PathBuf::from("./") } else { below.to_owned() };
+        let builder = places.entry(place.to_owned()).or_insert_with(|| tar::Builder::new(Vec::new()));
+        match entry.link_name()? {
+            Some(link) => builder.append_link(&mut entry.header().clone(), below, link)?,
+            None => builder.append_data(&mut entry.header().clone(), below, &mut entry)?,
+        }
+    }
+    places.into_iter().map(|(place, builder)| Ok((place, builder.into_inner()?.into()))).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::worded;
+    use super::{by_mount, worded};
     use crate::runtime::{ContainerSpec, Mount, MountSource, Network, convert};
 
     #[test]
@@ -85,5 +122,32 @@ mod tests {
         let plain = convert::create_body(&ContainerSpec::default(), "store");
         let host = worded(plain, None).host_config.expect("there is one");
         assert_eq!((host.uts_mode, host.binds, host.mounts), (None, None, None));
+    }
+
+    #[test]
+    fn an_archive_is_divided_by_what_is_mounted() {
+        let mut archive = tar::Builder::new(Vec::new());
+        for path in ["v/one/", "v/one/sub/", "v/two/", "other/"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_size(0);
+            header.set_mode(0o777);
+            archive.append_data(&mut header, path, std::io::empty()).expect("an entry");
+        }
+        let archive = archive.into_inner().expect("an archive");
+        let mounts = ["/v/one".to_owned(), "/v/two".to_owned(), "/elsewhere".to_owned()];
+        let parts = by_mount("/", &archive, &mounts).expect("it is an archive");
+        let told: Vec<String> = parts
+            .iter()
+            .map(|(place, part)| {
+                let mut part = tar::Archive::new(&part[..]);
+                let paths = part
+                    .entries()
+                    .expect("entries")
+                    .map(|entry| entry.expect("one").path().expect("a path").display().to_string());
+                format!("{place}: {}", paths.collect::<Vec<_>>().join(" "))
+            })
+            .collect();
+        assert_eq!(told, ["/: other/", "/v/one: ./ sub/", "/v/two: ./"]);
     }
 }

@@ -97,6 +97,30 @@ struct EndpointReply {
     v6: String,
 }
 
+/// `GET /containers/NAME/json`, for what is mounted alone.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct MountsReply {
+    #[serde(deserialize_with = "lenient")]
+    mounts: Vec<MountReply>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct MountReply {
+    #[serde(rename = "Type", deserialize_with = "lenient")]
+    kind: String,
+    #[serde(deserialize_with = "lenient")]
+    destination: String,
+}
+
+impl MountsReply {
+    /// Where the container has volumes.
+    pub fn volumes(self) -> Vec<String> {
+        self.mounts.into_iter().filter(|mount| mount.kind == "volume").map(|mount| mount.destination).collect()
+    }
+}
+
 /// What an inspection says.
 pub fn container_seen(reply: ContainerReply) -> ContainerSeen {
     let state = state_seen(&reply.state, time(&reply.created));

@@ -75,7 +75,9 @@ pub(super) async fn attach(docker: &Docker, name: &str, streams: Streams) -> Res
     let path = format!(
         "/containers/{name}/attach?stream=true&stdin={stdin}&stdout={stdout}&stderr={stderr}&detachKeys={keys}"
     );
-    open(docker, SessionId::Attach(name.to_owned()), streams, post(name, path, &json!({}))).await
+    // Without a body: podman would give it to the process as its input.
+    let ask = Ask::post(Act::Session, name, path, "application/json", Bytes::new());
+    open(docker, SessionId::Attach(name.to_owned()), streams, ask).await
 }
 
 fn post<'a>(name: &'a str, path: String, body: &serde_json::Value) -> Ask<'a> {
