@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, VolumeCreateRequest};
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 
 /// The same container, in podman's words.
 pub fn worded(mut body: ContainerCreateBody, seccomp_file: Option<&str>) -> ContainerCreateBody {
@@ -67,6 +68,12 @@ pub fn worded_volume(mut body: VolumeCreateRequest) -> VolumeCreateRequest {
     body
 }
 
+/// A time as podman's `since` of a log reads it. Of seconds with a fraction it loses the last digits, and it gives what
+/// came after the time, where Docker begins with the time itself.
+pub fn since(at: Timestamp) -> String {
+    at.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(at).to_string()
+}
+
 /// An archive that goes to `base`, by places: podman unpacks into one file system only, and does not see the volumes
 /// that are mounted below it. `mounts` are the paths of those.
 ///
@@ -122,6 +129,12 @@ mod tests {
         let plain = convert::create_body(&ContainerSpec::default(), "store");
         let host = worded(plain, None).host_config.expect("there is one");
         assert_eq!((host.uts_mode, host.binds, host.mounts), (None, None, None));
+    }
+
+    #[test]
+    fn a_log_is_taken_up_at_its_last_instant() {
+        let at = jiff::Timestamp::new(1_700_000_000, 123_456_789).expect("a time");
+        assert_eq!(super::since(at), "2023-11-14T22:13:20.123456788Z");
     }
 
     #[test]

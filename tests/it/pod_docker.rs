@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jobdock::model::object::Object;
 use jobdock::runtime::docker::Docker;
+use jobdock::runtime::session::{ExecSpec, Streams};
 use jobdock::runtime::{Runtime, Seen};
 use jobdock::store::Store;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
@@ -348,7 +349,7 @@ async fn security_settings_reach_the_process() {
     with_house(|house, _| async move {
         let house = house.lock().await;
         let script =
-            "id; grep -E 'NoNewPrivs|CapEff' /proc/self/status | tr '\\t' ' '; touch /x 2>/dev/null || echo sealed";
+            "echo uid=$(id -u) gid=$(id -g) groups=$(id -G); grep -E 'NoNewPrivs|CapEff' /proc/self/status | tr '\\t' ' '; touch /x 2>/dev/null || echo sealed";
         let security = "    securityContext: {runAsUser: 7, runAsGroup: 8, readOnlyRootFilesystem: true, \
                         allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}\n  \
                         securityContext: {supplementalGroups: [9]}\n";
@@ -376,9 +377,11 @@ async fn a_container_that_somebody_renames_is_still_the_pods() {
         let docker = bollard::Docker::connect_with_defaults().unwrap();
         let options = bollard::query_parameters::RenameContainerOptionsBuilder::new().name(&new).build();
         docker.rename_container(&old, options).await.unwrap();
-        let spec = jobdock::runtime::session::ExecSpec {
+        let spec = ExecSpec {
             command: vec!["touch".to_owned(), "/tmp/end".to_owned()],
-            ..jobdock::runtime::session::ExecSpec::default()
+            // Podman wants one at least.
+            streams: Streams { stdout: true, ..Streams::default() },
+            ..ExecSpec::default()
         };
         drop(engine.exec(&new, &spec).await.unwrap());
         let pod = house.until_over("named").await;

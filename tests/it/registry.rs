@@ -16,6 +16,7 @@ use bollard::query_parameters::RemoveImageOptionsBuilder;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use http::{HeaderMap, StatusCode};
+use jobdock::runtime::Runtime as _;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use sha2::{Digest as _, Sha256};
 

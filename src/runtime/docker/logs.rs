@@ -24,7 +24,7 @@ use super::containers::{check_name, look};
 use super::wire::Ask;
 use crate::runtime::failure::Act;
 use crate::runtime::frames::LogDecoder;
-use crate::runtime::{ContainerSeen, Error, LogChunk, Seen, convert};
+use crate::runtime::{ContainerSeen, Error, LogChunk, Seen, convert, podman};
 
 /// Time without a byte after which reading a log that is not followed has failed: the engine hangs (D3). A followed
 /// log may be silent for as long as its container is, and podman holds even the headers back until the first line.
@@ -64,7 +64,8 @@ pub(super) async fn logs(
 }
 
 async fn open(docker: &Docker, name: &str, since: Option<Timestamp>, follow: bool) -> Result<Option<Incoming>, Error> {
-    let since = since.map(|at| format!("&since={}", convert::since(at))).unwrap_or_default();
+    let from = if docker.inner.version.is_podman() { podman::since } else { convert::since };
+    let since = since.map(|at| format!("&since={}", from(at))).unwrap_or_default();
     let path = format!("/containers/{name}/logs?stdout=true&stderr=true&timestamps=true&follow={follow}{since}");
     let call = docker.wire().open(Ask::get(Act::Logs, name, path));
     let reply = if follow { call.await } else { docker.wire().within(SILENCE_LIMIT, call).await };
