@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jobdock::model::object::Object;
 use jobdock::runtime::docker::Docker;
-use jobdock::runtime::session::{ExecSpec, Streams};
+use jobdock::runtime::session::{self, Ran};
 use jobdock::runtime::{Runtime, Seen};
 use jobdock::store::Store;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
@@ -377,13 +377,9 @@ async fn a_container_that_somebody_renames_is_still_the_pods() {
         let docker = bollard::Docker::connect_with_defaults().unwrap();
         let options = bollard::query_parameters::RenameContainerOptionsBuilder::new().name(&new).build();
         docker.rename_container(&old, options).await.unwrap();
-        let spec = ExecSpec {
-            command: vec!["touch".to_owned(), "/tmp/end".to_owned()],
-            // Podman wants one at least.
-            streams: Streams { stdout: true, ..Streams::default() },
-            ..ExecSpec::default()
-        };
-        drop(engine.exec(&new, &spec).await.unwrap());
+        let touch = ["touch", "/tmp/end"].map(str::to_owned);
+        let ran = session::run(&*engine, &new, &touch, std::time::Duration::from_secs(60), 100).await.unwrap();
+        assert_eq!(ran, Ran::Exited { code: 0, output: Vec::new().into() });
         let pod = house.until_over("named").await;
         assert_eq!(phase_of(&pod), "Succeeded", "{}", tell(Some(&pod)));
         assert_eq!(first(&pod), "main #0: Completed 0, last -");

@@ -9,6 +9,10 @@
 //! Following ──end──► still runs? ──yes──► Following (from the last line)
 //!                         └──no──► Rest (not followed, from the last line) ──end──► done
 //! ```
+//!
+//! Podman's followed streams lose lines in a flood: its reader drops a line that is only half written when it meets it.
+//! So there it is asked again and again for what there is, and the last line of each answer is held back until more
+//! comes or the next answer has the same.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -55,6 +59,7 @@ pub(super) async fn logs(
         body,
         decoder: LogDecoder::default(),
         ready: VecDeque::new(),
+        held: None,
         given: Given::default(),
         skip: 0,
         pause: PAUSE_FIRST,
@@ -66,6 +71,7 @@ pub(super) async fn logs(
 async fn open(docker: &Docker, name: &str, since: Option<Timestamp>, follow: bool) -> Result<Option<Incoming>, Error> {
     let from = if docker.inner.version.is_podman() { podman::since } else { convert::since };
     let since = since.map(|at| format!("&since={}", from(at))).unwrap_or_default();
+    let follow = follow && !docker.inner.version.is_podman();
     let path = format!("/containers/{name}/logs?stdout=true&stderr=true&timestamps=true&follow={follow}{since}");
     let call = docker.wire().open(Ask::get(Act::Logs, name, path));
     let reply = if follow { call.await } else { docker.wire().within(SILENCE_LIMIT, call).await };
@@ -83,6 +89,8 @@ struct Reading {
     body: Option<Incoming>,
     decoder: LogDecoder,
     ready: VecDeque<LogChunk>,
+    /// The last chunk of the request before, where it was not given.
+    held: Option<LogChunk>,
     given: Given,
     /// Chunks at the head of the current request that were given before.
     skip: u64,
@@ -93,18 +101,36 @@ impl Reading {
     async fn next(&mut self) -> Result<Option<LogChunk>, Error> {
         loop {
             while let Some(chunk) = self.ready.pop_front() {
-                if self.skip == 0 {
+                if self.skip > 0 {
+                    self.skip -= 1;
+                } else if self.may_be_half(&chunk) {
+                    self.hold_back(chunk);
+                    break;
+                } else {
                     self.given.add(chunk.at);
                     self.pause = PAUSE_FIRST;
                     return Ok(Some(chunk));
                 }
-                self.skip -= 1;
             }
             if self.body.is_some() {
                 self.read().await?;
             } else if !self.follow || !self.go_on().await? {
                 return Ok(None);
             }
+        }
+    }
+
+    /// A container that runs is asked again and again, and this is the last that there was.
+    fn may_be_half(&self, chunk: &LogChunk) -> bool {
+        let asked_again = self.follow && self.docker.inner.version.is_podman();
+        asked_again && self.ready.is_empty() && (self.body.is_some() || self.held.as_ref() != Some(chunk))
+    }
+
+    fn hold_back(&mut self, chunk: LogChunk) {
+        if self.body.is_some() {
+            self.ready.push_front(chunk);
+        } else {
+            self.held = Some(chunk);
         }
     }
 
