@@ -50,10 +50,13 @@ pub(super) async fn logs(
     follow: bool,
 ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error> {
     check_name(name)?;
-    let body = open(docker, name, since, follow).await?;
+    // By its id where it is asked for again and again: somebody may rename it meanwhile.
+    let found = if docker.inner.version.is_podman() { look(docker, name).await? } else { None };
+    let name = found.map_or_else(|| name.to_owned(), |seen| seen.id);
+    let body = open(docker, &name, since, follow).await?;
     let reading = Reading {
         docker: docker.clone(),
-        name: name.to_owned(),
+        name,
         since,
         follow,
         body,
