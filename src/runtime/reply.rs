@@ -139,8 +139,12 @@ pub fn container_seen(reply: ContainerReply) -> ContainerSeen {
     }
 }
 
+/// How Docker 28 notes a start that it gave up because its caller had gone (a daemon that was killed): nothing is wrong
+/// with the container, and it can be started again.
+const CALLER_GONE: &str = "context canceled";
+
 fn state_seen(state: &StateReply, created: Option<Timestamp>) -> Seen {
-    let error = (!state.error.is_empty()).then(|| state.error.clone());
+    let error = (!state.error.is_empty() && !state.error.contains(CALLER_GONE)).then(|| state.error.clone());
     let started = time(&state.started_at);
     let finished = time(&state.finished_at);
     // A container that has run has a start time; creation stands in for one that an engine lost.

@@ -217,8 +217,9 @@ async fn what_cannot_run_is_refused_and_says_why() -> Result<()> {
     }
     let no_image = ContainerSpec { image: "jobdock-test/none:1".to_owned(), ..base.clone() };
     assert!(matches!(bench.docker.create(&no_image).await, Err(Error::NoImage(_))));
+    let dir = tempfile::tempdir()?;
     let no_place = Mount {
-        source: MountSource::Bind("/no/such/place".into()),
+        source: MountSource::Bind(dir.path().join("none")),
         target: "/x".to_owned(),
         read_only: false,
         ..Mount::default()
