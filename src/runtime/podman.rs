@@ -3,7 +3,7 @@
 //! Never adds a wish of its own.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, VolumeCreateRequest};
@@ -74,19 +74,22 @@ pub fn since(at: Timestamp) -> String {
     at.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(at).to_string()
 }
 
+/// Archives and where each goes.
+pub type Parts = Result<Vec<(String, Bytes)>, Box<dyn Error + Send + Sync>>;
+
 /// An archive that goes to `base`, by places: podman unpacks into one file system only, and does not see the volumes
 /// that are mounted below it. `mounts` are the paths of those.
 ///
 /// # Errors
 /// The archive is none.
-pub fn by_mount(base: &str, archive: &[u8], mounts: &[String]) -> io::Result<Vec<(String, Bytes)>> {
+pub fn by_mount(base: &str, archive: &[u8], mounts: &[String]) -> Parts {
     let mut places: BTreeMap<String, tar::Builder<Vec<u8>>> = BTreeMap::new();
     for entry in tar::Archive::new(archive).entries()? {
         let mut entry = entry?;
         let whole = Path::new(base).join(entry.path()?);
         let holds = |mount: &&String| whole.starts_with(mount) && Path::new(mount).starts_with(base);
         let place = mounts.iter().filter(holds).max_by_key(|mount| mount.len()).map_or(base, String::as_str);
-        let below = whole.strip_prefix(place).map_err(io::Error::other)?;
+        let below = whole.strip_prefix(place)?;
         let below = if below.as_os_str().is_empty() { PathBuf::from("./") } else { below.to_owned() };
         let builder = places.entry(place.to_owned()).or_insert_with(|| tar::Builder::new(Vec::new()));
         match entry.link_name()? {
@@ -145,7 +148,7 @@ mod tests {
             header.set_entry_type(tar::EntryType::Directory);
             header.set_size(0);
             header.set_mode(0o777);
-            archive.append_data(&mut header, path, std::io::empty()).expect("an entry");
+            archive.append_data(&mut header, path, &b""[..]).expect("an entry");
         }
         let archive = archive.into_inner().expect("an archive");
         let mounts = ["/v/one".to_owned(), "/v/two".to_owned(), "/elsewhere".to_owned()];
