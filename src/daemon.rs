@@ -74,6 +74,8 @@ pub struct Config {
     pub backoff_cap: SignedDuration,
     /// When this machine is short of something.
     pub thresholds: Vec<Threshold>,
+    /// The most processes that a container may have; none for no bound.
+    pub pids_limit: Option<u64>,
     /// How much container output is kept.
     pub logs: LogLimits,
 }
@@ -171,8 +173,8 @@ impl Daemon {
             let credentials = Credentials { signer: Some(signer.clone()), api: reach(&listeners.tcp_addresses()) };
             let node_name = pod::node::default_name();
             controllers.spawn(|stop| scheduler::run(store.clone(), node_name.clone(), stop));
-            let thresholds = config.thresholds.clone();
-            let agent = Agent { store, runtime, data_dir, thresholds, node_name, credentials };
+            let (thresholds, pids_limit) = (config.thresholds.clone(), config.pids_limit);
+            let agent = Agent { store, runtime, data_dir, thresholds, pids_limit, node_name, credentials };
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);

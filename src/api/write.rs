@@ -64,11 +64,12 @@ pub async fn update(state: &ApiState, call: &Call, body: Bytes, part: Part) -> R
     let asked = options(call, WriteForm::Update)?;
     let options = admit_options(call, &asked);
     let (body, format) = call::text_body(&call.headers, body)?;
-    change(state, call, options.dry_run, |old| {
+    change(state, call, options.dry_run, part, |old| {
         Ok(match part {
             Part::Main => admit::update(old, &body, format, &options)?,
             Part::Status => admit::update_status(old, &body, format, &options)?,
             Part::Finalizers => admit::finalize(old, &body, format, &options)?,
+            Part::Resize => admit::resize(old, &body, format, &options)?,
         })
     })
     .await
@@ -87,7 +88,7 @@ pub async fn patch(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Re
         PatchKind::Json | PatchKind::Merge => Patched::Json { strict: &strict },
         PatchKind::Strategic => Patched::Strategic { patch: &patch, strict: &strict },
     };
-    change(state, call, options.dry_run, |old| {
+    change(state, call, options.dry_run, part, |old| {
         let mut value = old.to_value();
         patch::apply(call.kind(), how, &mut value, patch.clone())?;
         Ok(admit::update_value(old, &value, patched, &options, part)?)
@@ -124,7 +125,7 @@ async fn apply(state: &ApiState, call: &Call, body: &[u8], part: Part) -> Result
     loop {
         tries += 1;
         let old = state.store.get(&call.key())?;
-        if old.is_none() && part == Part::Status {
+        if old.is_none() && part != Part::Main {
             return Err(Problem::not_found(call.kind(), &call.target.name));
         }
         let minted = state.store.mint();
@@ -177,6 +178,7 @@ async fn change(
     state: &ApiState,
     call: &Call,
     dry: bool,
+    part: Part,
     decide: impl Fn(&Object) -> Result<Admitted, Problem>,
 ) -> Result<Response, Problem> {
     let encoder = call.encoder()?;
@@ -187,6 +189,9 @@ async fn change(
         let old = old.ok_or_else(|| Problem::not_found(call.kind(), &call.target.name))?;
         let Admitted { object, warnings } = decide(&call.kind().show(&old))?;
         admission::update(&state.store, &object).map_err(refusal)?;
+        if part == Part::Resize {
+            Admission::of(&state.store, call.kind(), &call.target.namespace)?.validate(&object).map_err(refusal)?;
+        }
         let object = call.kind().keep(&object);
         let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
         match commit(&state.store, write, dry).await {

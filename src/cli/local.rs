@@ -58,6 +58,10 @@ pub struct Local {
     #[arg(long, env = "JOBDOCK_EVICTION_HARD", value_name = "SIGNAL<QUANTITY,...", default_value = DEFAULT_THRESHOLDS, value_parser = eviction, help_heading = DAEMON)]
     pub eviction_hard: Thresholds,
 
+    /// Processes that each container may have, at most; 0 for no limit
+    #[arg(long, env = "JOBDOCK_POD_PIDS_LIMIT", value_name = "COUNT", default_value_t = 0, help_heading = DAEMON)]
+    pub pod_pids_limit: u64,
+
     /// Daemon messages to show: error, warn, info, debug, trace, or a filter such as jobdock::pod=debug
     #[arg(long, env = "JOBDOCK_LOG_LEVEL", value_name = "LEVEL", help_heading = DAEMON)]
     pub log_level: Option<String>,
@@ -104,6 +108,7 @@ impl Local {
             backoff_base: self.backoff_base,
             backoff_cap: self.backoff_cap,
             thresholds: self.eviction_hard.0.clone(),
+            pids_limit: Some(self.pod_pids_limit).filter(|most| *most > 0),
             logs: LogLimits { pod: self.log_limit_per_pod, total: self.log_limit, ..LogLimits::default() },
         })
     }

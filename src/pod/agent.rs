@@ -58,6 +58,8 @@ pub struct Agent {
     pub data_dir: PathBuf,
     /// When the node is short of something; `pressure::thresholds` reads them.
     pub thresholds: Vec<Threshold>,
+    /// The most processes that a container may have; none for no bound.
+    pub pids_limit: Option<u64>,
     /// Name of the Node; [`node::default_name`] is the machine's.
     pub node_name: String,
     /// What pods that call the API are given.
@@ -88,7 +90,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
 
 /// Registers the node, as soon as the engine answers.
 async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
-    let Agent { store, runtime, data_dir, thresholds, node_name, credentials } = agent;
+    let Agent { store, runtime, data_dir, thresholds, pids_limit, node_name, credentials } = agent;
     // Absolute, for the engine mounts from there.
     let pods_dir = std::path::absolute(data_dir.join(PODS_DIR)).unwrap_or_else(|_| data_dir.join(PODS_DIR));
     let lives = match node::remembered(&store, &node_name) {
@@ -99,7 +101,7 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
         }
     };
     let node = NodeFacts { name: node_name, ..NodeFacts::default() };
-    let ground = Ground { node, lives, thresholds, ..Ground::default() };
+    let ground = Ground { node, lives, thresholds, pids_limit, ..Ground::default() };
     let core = Arc::new(Core::new(store, runtime, pods_dir, ground, credentials, stop.clone()));
     // What the node has is told with its first registration.
     persist(stop, "the machine cannot be measured", || squeeze::look(&core)).await?;

@@ -58,6 +58,7 @@ impl House {
             runtime: Arc::clone(&self.engine),
             data_dir: self.dir.path().to_owned(),
             thresholds: self.thresholds.clone(),
+            pids_limit: None,
             node_name: NODE.to_owned(),
             credentials: Credentials::default(),
         };

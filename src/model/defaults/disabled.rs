@@ -1,8 +1,8 @@
 //! Owns which fields of pods are dropped because upstream ships their feature switched off.
 //! Never drops what a stored object has already.
 //!
-//! Parity: `pod.DropDisabledTemplateFields` of 1.32. Fields that came after 1.32 are kept: the pod room honours or
-//! refuses them by name.
+//! Parity: `pod.DropDisabledTemplateFields` of 1.32. Fields that came after 1.32, or were switched on since (resources
+//! of a whole pod, resizing), are kept: the pod room honours or refuses them by name.
 
 use std::collections::BTreeSet;
 
@@ -14,9 +14,6 @@ pub fn drop_disabled(spec: &mut PodSpec, old: Option<&PodSpec>) {
     if unused(|old| old.host_users.is_some()) {
         spec.host_users = None;
     }
-    if unused(|old| old.resources.is_some()) {
-        spec.resources = None;
-    }
     if let Some(security) = &mut spec.security_context {
         if unused(|old| old.security_context.as_ref().is_some_and(|old| old.supplemental_groups_policy.is_some())) {
             security.supplemental_groups_policy = None;
@@ -24,10 +21,6 @@ pub fn drop_disabled(spec: &mut PodSpec, old: Option<&PodSpec>) {
         if unused(|old| old.security_context.as_ref().is_some_and(|old| old.se_linux_change_policy.is_some())) {
             security.se_linux_change_policy = None;
         }
-    }
-    let resizes = |container: &Container| container.resize_policy.as_ref().is_some_and(|policy| !policy.is_empty());
-    if !old.is_some_and(|old| each(old).any(resizes)) {
-        each_mut(spec).for_each(|container| container.resize_policy = None);
     }
     proc_mounts(spec, old);
     resource_claims(spec, old);

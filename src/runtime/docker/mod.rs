@@ -39,8 +39,8 @@ use super::failure::Act;
 use super::reply::{self, BridgeReply, InfoReply, VersionReply};
 use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
-    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime,
-    VolumeSeen, VolumeSpec,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, Limits, LogChunk, RegistryAuth,
+    Runtime, VolumeSeen, VolumeSpec,
 };
 
 /// Time for a reply that only reads. An engine under load takes seconds; one that hangs on a broken container (D3)
@@ -134,6 +134,10 @@ impl Runtime for Docker {
 
     async fn start(&self, name: &str) -> Result<(), Error> {
         containers::start(self, name).await
+    }
+
+    async fn update(&self, name: &str, limits: &Limits) -> Result<(), Error> {
+        containers::update(self, name, limits).await
     }
 
     async fn kill(&self, name: &str, signal: &str) -> Result<(), Error> {

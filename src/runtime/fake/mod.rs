@@ -33,8 +33,8 @@ use self::engine::Engine;
 use super::sandbox::SANDBOX_IMAGE;
 use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
-    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime,
-    VolumeSeen, VolumeSpec,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, Limits, LogChunk, RegistryAuth,
+    Runtime, VolumeSeen, VolumeSpec,
 };
 
 /// The calls of [`Runtime`], to count them and to make one fail.
@@ -50,6 +50,8 @@ pub enum Call {
     Create,
     /// [`Runtime::start`].
     Start,
+    /// [`Runtime::update`].
+    Update,
     /// [`Runtime::kill`].
     Kill,
     /// [`Runtime::remove`].
@@ -301,6 +303,10 @@ impl Runtime for Fake {
 
     async fn start(&self, name: &str) -> Result<(), Error> {
         self.call(Call::Start, |engine, now| engine.start(name, now)).await
+    }
+
+    async fn update(&self, name: &str, limits: &Limits) -> Result<(), Error> {
+        self.call(Call::Update, |engine, _| engine.update(name, limits)).await
     }
 
     async fn kill(&self, name: &str, signal: &str) -> Result<(), Error> {
