@@ -91,6 +91,7 @@ fn a_pod_is_told_from_its_first_to_its_last_moment() {
               "lastState": {},
               "name": "main",
               "ready": false,
+              "resources": {},
               "restartCount": 0,
               "started": false,
               "state": {
@@ -151,6 +152,7 @@ fn a_pod_is_told_from_its_first_to_its_last_moment() {
               "lastState": {},
               "name": "main",
               "ready": true,
+              "resources": {},
               "restartCount": 0,
               "started": true,
               "state": {
@@ -220,6 +222,7 @@ fn a_pod_is_told_from_its_first_to_its_last_moment() {
               "lastState": {},
               "name": "main",
               "ready": false,
+              "resources": {},
               "restartCount": 0,
               "started": false,
               "state": {
