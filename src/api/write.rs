@@ -107,7 +107,7 @@ async fn charged(state: &ApiState, object: Object) -> Result<(Reservation, Vec<W
 /// Why an object is not admitted, as a refusal of its rules.
 fn refusal(error: admission::Error) -> Refusal {
     match error {
-        admission::Error::Forbidden { resource, name, why } => Refusal::Forbidden { resource, name, reason: why },
+        admission::Error::Refused(refusal) => refusal,
         admission::Error::Store(error) => Refusal::Internal(error.to_string()),
     }
 }
@@ -137,14 +137,14 @@ async fn apply(state: &ApiState, call: &Call, body: &[u8], part: Part) -> Result
         if old.is_none() {
             check_namespace(&state.store, call, &admitted)?;
         }
-        let Admitted { object, warnings } = admitted?;
+        let Admitted { object, mut warnings } = admitted?;
         let (code, _turn, writes) = match &old {
             None => {
                 let (turn, writes) = charged(state, object).await?;
                 (StatusCode::CREATED, Some(turn), writes)
             }
             Some(old) => {
-                admission::update(&state.store, &object).map_err(refusal)?;
+                warnings.extend(admission::update(&state.store, &object, old, part).map_err(refusal)?);
                 let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
                 (StatusCode::OK, None, vec![write])
             }
@@ -187,11 +187,8 @@ async fn change(
         tries += 1;
         let old = state.store.get(&call.key())?;
         let old = old.ok_or_else(|| Problem::not_found(call.kind(), &call.target.name))?;
-        let Admitted { object, warnings } = decide(&call.kind().show(&old))?;
-        admission::update(&state.store, &object).map_err(refusal)?;
-        if part == Part::Resize {
-            Admission::of(&state.store, call.kind(), &call.target.namespace)?.validate(&object).map_err(refusal)?;
-        }
+        let Admitted { object, mut warnings } = decide(&call.kind().show(&old))?;
+        warnings.extend(admission::update(&state.store, &object, &old, part).map_err(refusal)?);
         let object = call.kind().keep(&object);
         let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
         match commit(&state.store, write, dry).await {

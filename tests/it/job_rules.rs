@@ -13,7 +13,7 @@
 use jiff::ToSpan;
 use jobdock::job::case::Case;
 use jobdock::job::conditions::{self, Cause};
-use jobdock::job::facts::JobPlan;
+use jobdock::job::facts::{JobFacts, JobPlan, Options, Skip};
 use jobdock::job::plan::plan;
 use jobdock::job::{claim, orphan};
 use jobdock::model::object::Object;
@@ -455,6 +455,16 @@ fn jobs_that_are_nobodys_business_are_left_alone() {
         ("completionMode: Sideways", "", &["a F1"], "= !UnknownCompletionMode (unknown completion mode)"),
         ("managedBy: x/y, completionMode: Sideways", FAILED, &[], "= (managed by x/y)"),
     ]);
+}
+
+#[test]
+fn a_job_without_a_spec_is_left_alone_and_says_why() {
+    let job = Object::new(Job {
+        metadata: ObjectMeta { name: Some("j".to_owned()), ..ObjectMeta::default() },
+        ..Job::default()
+    });
+    let decided = plan(&JobFacts::assemble(job, Vec::new(), None, None, Options::default()), now());
+    assert_eq!((decided.skipped.as_ref(), decided.is_quiet()), (Some(&Skip::NoSpec), true));
 }
 
 #[test]

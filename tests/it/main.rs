@@ -63,4 +63,5 @@ mod streams;
 mod support;
 mod tenancy;
 mod tidy;
+mod token_docker;
 mod validation;

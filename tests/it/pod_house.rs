@@ -15,6 +15,7 @@ use jobdock::pod::{Agent, run};
 use jobdock::runtime::Runtime;
 use jobdock::store::logs::{LogKey, LogQuery};
 use jobdock::store::{Expected, Owner, Query, Store, Write};
+use jobdock::token::Signer;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -32,13 +33,14 @@ pub struct House {
     dir: TempDir,
     agent: Option<(JoinHandle<()>, CancellationToken)>,
     thresholds: Vec<Threshold>,
+    signer: Option<Signer>,
 }
 
 impl House {
     /// With an agent at work.
     pub fn open(store: Store, engine: Arc<dyn Runtime>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut house = Self { store, engine, dir, agent: None, thresholds: Vec::new() };
+        let mut house = Self { store, engine, dir, agent: None, thresholds: Vec::new(), signer: None };
         house.begin();
         house
     }
@@ -47,6 +49,13 @@ impl House {
     pub async fn squeeze(&mut self, thresholds: &str) {
         self.end().await;
         self.thresholds = pressure::thresholds(thresholds).expect("thresholds can be read");
+        self.begin();
+    }
+
+    /// A new agent that gives pods tokens of this signer.
+    pub async fn sign(&mut self, signer: Signer) {
+        self.end().await;
+        self.signer = Some(signer);
         self.begin();
     }
 
@@ -60,7 +69,7 @@ impl House {
             thresholds: self.thresholds.clone(),
             pids_limit: None,
             node_name: NODE.to_owned(),
-            credentials: Credentials::default(),
+            credentials: Credentials { signer: self.signer.clone(), ..Credentials::default() },
         };
         let (store, token) = (self.store.clone(), stop.clone());
         let both = async move {

@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("job", &["metrics", "model", "store", "reconcile", "feed", "admission"]),
     ("scheduler", &["model", "store", "reconcile"]),
     ("service", &["model", "store", "reconcile"]),
-    ("storage", &["model", "store", "reconcile", "feed", "runtime"]),
+    ("storage", &["model", "store", "reconcile", "feed", "runtime", "admission"]),
     ("pod", &["metrics", "model", "store", "reconcile", "runtime", "token"]),
     ("api", &["metrics", "model", "store", "runtime", "admission", "token"]),
     ("cli", &["model", "daemon", "job"]),
@@ -211,6 +211,7 @@ impl Source {
         match self.room.as_str() {
             "model" => true,
             "job" | "pod" | "scheduler" | "service" | "storage" => !IMPURE.contains(&self.name.as_str()),
+            "admission" => self.name.starts_with("admission/pod_security"),
             "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }

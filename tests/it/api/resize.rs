@@ -99,3 +99,13 @@ async fn a_resize_keeps_the_quality_of_service() {
                  resizing";
     reply.fails(422, "Invalid", words);
 }
+
+#[tokio::test]
+async fn a_resize_keeps_to_the_limits_of_its_namespace() {
+    let face = with_pod().await;
+    let range = json!({"metadata": {"name": "r"}, "spec": {"limits": [{"type": "Container", "max": {"cpu": "4"}}]}});
+    face.post("/api/v1/namespaces/default/limitranges", range).await.is(201);
+    let reply = face.patch(RESIZE, "strategic-merge-patch", of("a", json!({"limits": {"cpu": "5"}}))).await;
+    assert_eq!(reply.code, 403, "{}", reply.body);
+    assert!(reply.body.contains("maximum cpu usage per Container is 4, but limit is 5"), "{}", reply.body);
+}
