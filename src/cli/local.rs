@@ -53,8 +53,8 @@ pub struct Local {
     #[arg(long, env = "JOBDOCK_LOG_LIMIT", value_name = "QUANTITY", default_value = "10Gi", value_parser = bytes, help_heading = DAEMON)]
     pub log_limit: u64,
 
-    /// When this machine is short of memory, disk or processes: it takes no new pods then, and short of memory it evicts
-    /// one. Signals: memory.available, nodefs.available, nodefs.inodesFree, imagefs.available, pid.available; "" for none
+    /// When this machine is short of memory, disk or processes: it takes no new pods then and evicts, one by one, those that
+    /// take most. Signals: memory.available, nodefs.available, nodefs.inodesFree, imagefs.available, pid.available; "" for none
     #[arg(long, env = "JOBDOCK_EVICTION_HARD", value_name = "SIGNAL<QUANTITY,...", default_value = DEFAULT_THRESHOLDS, value_parser = eviction, help_heading = DAEMON)]
     pub eviction_hard: Thresholds,
 

@@ -81,11 +81,13 @@ pub fn granted(pod: &Pod) -> Demand {
 /// What is kept for a bound pod: what it has and what it asks for, whichever is more; what the node can never give is not
 /// kept. Parity: `determineContainerReqs` of component-helpers.
 pub fn kept(pod: &Pod) -> Demand {
-    let mut demand = granted(pod);
+    let asked = pod.spec.as_ref().map(Demand::of_pod).unwrap_or_default();
+    let Some(has) = resize::granted(pod) else { return asked };
+    let mut demand = Demand::of_pod(&has);
     let infeasible = resize::condition(pod, resize::PENDING)
         .is_some_and(|condition| condition.reason.as_deref() == Some(resize::INFEASIBLE));
-    if !infeasible && let Some(spec) = &pod.spec {
-        demand.raise(&Demand::of_pod(spec));
+    if !infeasible {
+        demand.raise(&asked);
     }
     demand
 }

@@ -3,10 +3,7 @@
 //!
 //! Parity: core's `ValidatePodResize` of the newest upstream.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::{metadata, pod, pod_update};
 use crate::model::defaults;
@@ -69,18 +66,17 @@ fn nothing_removed(
     path: &Path<'_>,
     concerned: impl Fn(&Container) -> bool,
 ) {
-    type List = BTreeMap<String, Quantity>;
-    let of = |container: &Container, pick: fn(&ResourceRequirements) -> &Option<List>| {
-        container.resources.as_ref().and_then(|resources| pick(resources).clone()).unwrap_or_default()
+    let empty = ResourceRequirements::default();
+    let of = |container: &Container| {
+        let all = container.resources.as_ref().unwrap_or(&empty).clone();
+        [("requests", all.requests), ("limits", all.limits)]
     };
-    let picks: [(&str, fn(&ResourceRequirements) -> &Option<List>); 2] =
-        [("requests", |all| &all.requests), ("limits", |all| &all.limits)];
     for (index, (new, old)) in new.iter().zip(old).enumerate().filter(|(_, (_, old))| concerned(old)) {
         let path = path.index(index);
         let path = path.child("resources");
-        for (name, pick) in picks {
-            let kept = of(new, pick);
-            if of(old, pick).keys().any(|resource| !kept.contains_key(resource)) {
+        for ((name, before), (_, kept)) in of(old).into_iter().zip(of(new)) {
+            let kept = kept.unwrap_or_default();
+            if before.iter().flatten().any(|(resource, _)| !kept.contains_key(resource)) {
                 errors.forbidden(&path.child(name), &format!("resource {name} cannot be removed"));
             }
         }
