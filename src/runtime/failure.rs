@@ -14,6 +14,8 @@ pub enum Act {
     Create,
     /// Start a container.
     Start,
+    /// Change a container's limits.
+    Update,
     /// Signal a container.
     Kill,
     /// Remove a container or volume.

@@ -78,6 +78,7 @@ impl House {
             data_dir: self.dir.path().to_owned(),
             thresholds: self.thresholds.clone(),
             image_gc: self.image_gc,
+            pids_limit: None,
             node_name: NODE.to_owned(),
             credentials: Credentials { signer: self.signer.clone(), ..Credentials::default() },
         };

@@ -14,8 +14,8 @@ use jobdock::runtime::docker::Docker;
 use jobdock::runtime::endpoint::Surroundings;
 use jobdock::runtime::sandbox::{self, SANDBOX_IMAGE};
 use jobdock::runtime::{
-    ContainerSeen, ContainerSpec, Error, Hint, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Mount,
-    MountSource, Network, Runtime, Seen, VolumeSpec,
+    ContainerSeen, ContainerSpec, Error, Hint, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Limits,
+    Mount, MountSource, Network, Runtime, Seen, VolumeSpec,
 };
 
 use crate::support::image;
@@ -190,7 +190,7 @@ async fn signals_reach_a_container_and_what_is_over_needs_none() -> Result<()> {
 async fn the_oom_killer_is_told_from_other_kills() -> Result<()> {
     let bench = Bench::new().await?;
     let greedy = bench.shell("greedy", "x=0123456789abcdef; while true; do x=$x$x; done");
-    let spec = ContainerSpec { memory_limit_bytes: 16 << 20, ..greedy };
+    let spec = ContainerSpec { limits: Limits { memory_bytes: 16 << 20, ..Limits::default() }, ..greedy };
     bench.run(&spec).await?;
     assert_eq!(bench.end(&spec.name).await?, (137, true));
     Ok(())
@@ -250,8 +250,7 @@ async fn a_spec_arrives_in_the_container() -> Result<()> {
         read_only_root: true,
         no_new_privileges: true,
         cap_drop: vec!["ALL".to_owned()],
-        cpu_limit_nanos: 500_000_000,
-        cpu_shares: 512,
+        limits: Limits { cpu_nanos: 500_000_000, cpu_shares: 512, ..Limits::default() },
         mounts: vec![Mount {
             source: MountSource::Tmpfs { size_bytes: 1 << 20 },
             target: "/mem".to_owned(),

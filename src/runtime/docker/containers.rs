@@ -16,12 +16,14 @@ use super::wire::Ask;
 use super::{Docker, READ_LIMIT, files};
 use crate::runtime::failure::Act;
 use crate::runtime::reply::{ContainerLine, ContainerReply, MountsReply, container_seen};
-use crate::runtime::{ContainerSeen, ContainerSpec, Error, LABEL_STORE, Seen, convert, podman};
+use crate::runtime::{ContainerSeen, ContainerSpec, Error, LABEL_STORE, Limits, Seen, convert, podman};
 
 /// Time to create: the engine lays out a file system and may have to fill it.
 const CREATE_LIMIT: Duration = Duration::from_secs(120);
 /// Time to start: network, runtime and mounts; volumes on a network file system take long.
 const START_LIMIT: Duration = Duration::from_secs(120);
+/// Time to change limits: the kernel may have to take memory back first.
+const UPDATE_LIMIT: Duration = Duration::from_secs(60);
 /// Time to send a signal, which waits for nothing.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
 /// Time to remove: the engine kills first, waits for the death (10 s), and deletes the files.
@@ -155,6 +157,18 @@ pub(super) async fn start(docker: &Docker, name: &str) -> Result<(), Error> {
         }
     };
     docker.wire().within(START_LIMIT, call).await
+}
+
+/// The engine takes it for a running container and for one that is not.
+pub(super) async fn update(docker: &Docker, name: &str, limits: &Limits) -> Result<(), Error> {
+    must_be_here(docker, name).await?;
+    let call = async {
+        match docker.inner.bollard.update_container(name, convert::update_body(limits)).await {
+            Ok(()) => Ok(()),
+            Err(error) => docker.wire().judged(Act::Update, name, error),
+        }
+    };
+    docker.wire().within(UPDATE_LIMIT, call).await
 }
 
 pub(super) async fn kill(docker: &Docker, name: &str, signal: &str) -> Result<(), Error> {
