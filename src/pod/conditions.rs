@@ -10,11 +10,10 @@ use super::names;
 use super::restart::{self, Role};
 use super::status::Outcome;
 use super::tracks::Track;
+use crate::model::condition::DISRUPTION_TARGET;
 use crate::model::time;
 use crate::runtime::Seen;
 
-/// Condition of a pod that was taken down by something other than itself.
-pub const DISRUPTION_TARGET: &str = "DisruptionTarget";
 /// Its reason where the node did it.
 pub const TERMINATION_BY_KUBELET: &str = "TerminationByKubelet";
 /// Its message, and the pod's.
@@ -68,7 +67,7 @@ pub fn conditions(
     ];
     let said: Vec<Said> = said.into_iter().flatten().collect();
     let others = before.iter().filter(|old| said.iter().all(|said| said.kind != old.type_)).cloned();
-    others.chain(said.iter().map(|said| timed(said, before, now))).collect()
+    others.chain(said.iter().map(|said| timed(said, before, facts.pod.metadata.generation, now))).collect()
 }
 
 /// Whether the scheduler has bound the pod, or let it in where it came with its node; or it was begun or is over.
@@ -80,7 +79,7 @@ pub fn admitted(status: Option<&PodStatus>) -> bool {
         || status.conditions.iter().flatten().any(scheduled)
 }
 
-fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
+fn timed(said: &Said, before: &[PodCondition], generation: Option<i64>, now: Timestamp) -> PodCondition {
     let status = if said.holds { "True" } else { "False" };
     let old = before.iter().find(|old| old.type_ == said.kind && old.status == status);
     PodCondition {
@@ -88,6 +87,7 @@ fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
         status: status.to_owned(),
         reason: said.reason.map(str::to_owned),
         message: said.message.clone(),
+        observed_generation: generation,
         last_transition_time: old.and_then(|old| old.last_transition_time.clone()).or(Some(time::seconds(now))),
         ..old.cloned().unwrap_or_default()
     }

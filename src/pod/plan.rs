@@ -21,6 +21,7 @@ use super::draft::Draft;
 use super::facts::{PodFacts, PodPlan};
 use super::restart::Role;
 use super::{anew, cleanup, conditions, health, phase, start, stop, unsupported};
+use crate::model::condition::DISRUPTION_TARGET;
 use crate::model::event::Severity;
 
 /// The grace of a pod that does not say. Parity: the API's default.
@@ -167,7 +168,7 @@ pub fn already_disrupted(draft: &Draft<'_>) -> bool {
 fn disruption<'a>(draft: &Draft<'a>) -> Option<&'a PodCondition> {
     let mut conditions = draft.pod().status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.find(|condition| {
-        condition.type_ == conditions::DISRUPTION_TARGET
+        condition.type_ == DISRUPTION_TARGET
             && condition.status == "True"
             && condition.reason.as_deref() == Some(conditions::TERMINATION_BY_KUBELET)
     })
