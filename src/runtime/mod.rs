@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use self::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 
@@ -174,6 +174,8 @@ pub struct EngineSeen {
     pub warnings: Vec<String>,
     /// Another one after each restart of the engine that may have ended containers; empty where it cannot tell.
     pub instance: String,
+    /// How far its clock, which stamps what containers do, is ahead of this machine's.
+    pub ahead: SignedDuration,
 }
 
 /// One container as we want it.
