@@ -58,7 +58,7 @@ pub struct Agent {
     pub data_dir: PathBuf,
     /// When the node is short of something; `pressure::thresholds` reads them.
     pub thresholds: Vec<Threshold>,
-    /// Name of the Node; [`node::default_name`] is the machine's.
+    /// Name of the Node; [`node::name`] knows it.
     pub node_name: String,
     /// What pods that call the API are given.
     pub credentials: Credentials,
@@ -91,6 +91,7 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
     let Agent { store, runtime, data_dir, thresholds, node_name, credentials } = agent;
     // Absolute, for the engine mounts from there.
     let pods_dir = std::path::absolute(data_dir.join(PODS_DIR)).unwrap_or_else(|_| data_dir.join(PODS_DIR));
+    persist(stop, "the node's former name stays", || async { Ok(node::succeed(&store, &node_name).await?) }).await?;
     let lives = match node::remembered(&store, &node_name) {
         Ok(lives) => lives,
         Err(error) => {

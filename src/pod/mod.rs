@@ -62,4 +62,3 @@ pub mod volumes;
 pub mod volumes_plan;
 
 pub use self::agent::{Agent, run};
-pub use self::node::default_name;

@@ -11,7 +11,7 @@ use jobdock::model::kind::Kind;
 use jobdock::model::object::{Key, Object, Resource};
 use jobdock::pod::core::Credentials;
 use jobdock::pod::pressure::{self, Threshold};
-use jobdock::pod::{Agent, run};
+use jobdock::pod::{Agent, node, run};
 use jobdock::runtime::Runtime;
 use jobdock::store::logs::{LogKey, LogQuery};
 use jobdock::store::{Expected, Owner, Query, Store, Write};
@@ -32,13 +32,15 @@ pub struct House {
     dir: TempDir,
     agent: Option<(JoinHandle<()>, CancellationToken)>,
     thresholds: Vec<Threshold>,
+    /// What the machine calls itself.
+    machine: String,
 }
 
 impl House {
     /// With an agent at work.
     pub fn open(store: Store, engine: Arc<dyn Runtime>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut house = Self { store, engine, dir, agent: None, thresholds: Vec::new() };
+        let mut house = Self { store, engine, dir, agent: None, thresholds: Vec::new(), machine: NODE.to_owned() };
         house.begin();
         house
     }
@@ -50,20 +52,32 @@ impl House {
         self.begin();
     }
 
+    /// The daemon ends, the machine gets another name, the daemon begins again, told a name for its node or not.
+    pub async fn rename(&mut self, machine: &str, asked: Option<&str>) {
+        self.end().await;
+        self.machine = machine.to_owned();
+        self.begin_as(asked);
+    }
+
     /// A new agent, as after a restart of the daemon.
     pub fn begin(&mut self) {
+        self.begin_as(None);
+    }
+
+    fn begin_as(&mut self, asked: Option<&str>) {
+        let node_name = node::name(&self.store, asked, &self.machine).expect("the store reads");
         let stop = CancellationToken::new();
         let agent = Agent {
             store: self.store.clone(),
             runtime: Arc::clone(&self.engine),
             data_dir: self.dir.path().to_owned(),
             thresholds: self.thresholds.clone(),
-            node_name: NODE.to_owned(),
+            node_name: node_name.clone(),
             credentials: Credentials::default(),
         };
         let (store, token) = (self.store.clone(), stop.clone());
         let both = async move {
-            let scheduler = jobdock::scheduler::run(store, NODE.to_owned(), token.clone());
+            let scheduler = jobdock::scheduler::run(store, node_name, token.clone());
             tokio::join!(run(agent, token), scheduler);
         };
         self.agent = Some((tokio::spawn(both), stop));
