@@ -4,7 +4,7 @@ CARGO ?= cargo
 IMAGE ?= busybox:1.36
 JOBDOCK = $(or $(CARGO_TARGET_DIR),target)/debug/jobdock
 
-.PHONY: help demo test lint parity clients build bench image need-docker need-kubectl
+.PHONY: help demo test lint parity clients fuzz build bench image need-docker need-kubectl
 
 help:
 	@echo 'make demo    run examples/hello.yaml with Docker, from a fresh clone to its end'
@@ -13,7 +13,8 @@ help:
 	@echo 'make lint    formatting, lints and documentation only'
 	@echo 'make parity  compare with the answers of a real API server and Job controller in tests/samples'
 	@echo 'make clients run workflow engines, unmodified, against it: Dagster, Prefect, Snakemake (some minutes)'
-	@echo 'make bench   measure against the bare engine and docker run'
+	@echo 'make fuzz    cargo-fuzz on all that reads what strangers send, FUZZ_SECONDS (60) each (needs nightly Rust)'
+	@echo 'make bench   measure against the bare engine, docker run and plain SQLite'
 	@echo 'make image   make sure that the engine has the image of the examples ($(IMAGE))'
 
 demo: need-docker image
@@ -34,6 +35,9 @@ parity:
 clients: need-docker
 	$(CARGO) build
 	tests/clients/engines
+
+fuzz:
+	tests/fuzz/run
 
 build:
 	$(CARGO) build --release

@@ -1,26 +1,32 @@
 //! Owns what stands between an object's making and its being stored that only the store can tell: the account that a
-//! pod runs as, its priority, the limits of its namespace, the room that its quotas leave. Clients' pods and those of
-//! Jobs pass here alike.
+//! pod runs as, its priority, the limits and the security standard of its namespace, the class of a claim, the room that quotas leave.
+//! Clients' pods and those of Jobs pass here alike.
 //! Never writes anything, and never judges an object by itself: validation does.
 //!
 //! ```text
-//!  defaults -> mutate (account, default requests and limits, priority) -> the server's own fields -> rules -> validate (limits) -> reserve (quotas)
+//!  defaults -> mutate (account, default requests and limits, priority) -> the server's own fields -> rules -> validate (limits, security) -> reserve (quotas)
 //! ```
 //!
-//! Parity: the admission plugins ServiceAccount, LimitRanger, Priority and ResourceQuota, in upstream's order.
+//! Parity: the admission plugins ServiceAccount, LimitRanger, PodSecurity, Priority, DefaultStorageClass,
+//! PersistentVolumeClaimResize and ResourceQuota, in upstream's order.
 
 mod account;
 mod limits;
+mod pod_security;
 mod priority;
 mod quota;
+mod security;
+mod storage;
 
 use std::fmt;
 
-use k8s_openapi::api::core::v1::{LimitRange, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{LimitRange, PersistentVolumeClaim, Pod, ServiceAccount};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use self::pod_security::Policy;
 pub use self::quota::Reservation;
+use crate::model::admit::{Part, Refusal};
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
 use crate::store::{self, Query, Store};
@@ -32,14 +38,7 @@ const MAX_RANGES: usize = 100;
 #[derive(Debug)]
 pub enum Error {
     /// It may not be: change it, or what it was measured by.
-    Forbidden {
-        /// As error messages name the resource: `pods`.
-        resource: String,
-        /// The object's name, or what its name would begin with.
-        name: String,
-        /// Why, in upstream's words.
-        why: String,
-    },
+    Refused(Refusal),
     /// What it is measured by could not be read.
     Store(store::Error),
 }
@@ -50,11 +49,17 @@ impl From<store::Error> for Error {
     }
 }
 
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// As a client is told: `pods "x" is forbidden: …`.
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Forbidden { resource, name, why } => write!(out, "{resource} \"{name}\" is forbidden: {why}"),
+            Self::Refused(refusal) => refusal.fmt(out),
             Self::Store(error) => error.fmt(out),
         }
     }
@@ -66,24 +71,25 @@ pub struct Admission<'a> {
     namespace: String,
     ranges: Vec<LimitRange>,
     classes: Vec<PriorityClass>,
+    policy: Policy,
 }
 
 impl<'a> Admission<'a> {
-    /// Reads what stands in the namespace; nothing for kinds other than pods, which nothing there measures.
+    /// Reads what stands in the namespace, as far as it measures the kind.
     pub fn of(store: &'a Store, kind: &Kind, namespace: &str) -> Result<Self, store::Error> {
-        let namespace = namespace.to_owned();
-        if *kind != *Kind::of::<Pod>() {
-            return Ok(Self { store, namespace, ranges: Vec::new(), classes: Vec::new() });
-        }
-        let kind = Kind::of::<LimitRange>();
-        let query = Query { namespace: Some(&namespace), limit: Some(MAX_RANGES), ..Query::all(kind) };
-        let ranges = store.list(&query)?.objects;
-        let ranges = ranges.iter().filter_map(|object| object.typed::<LimitRange>().cloned()).collect();
-        Ok(Self { store, namespace, ranges, classes: priority::classes(store)? })
+        let policy = security::policy_for(store, kind, namespace)?;
+        let is_pod = *kind == *Kind::of::<Pod>();
+        let is_limited = is_pod || *kind == *Kind::of::<PersistentVolumeClaim>();
+        let ranges = if is_limited { ranges(store, namespace)? } else { Vec::new() };
+        let classes = if is_pod { priority::classes(store)? } else { Vec::new() };
+        Ok(Self { store, namespace: namespace.to_owned(), ranges, classes, policy })
     }
 
-    /// The pod with what its namespace gives it; anything else as it is.
+    /// The pod with what its namespace gives it, the claim with a class; anything else as it is.
     pub fn mutate(&self, object: &Object) -> Result<Object, Error> {
+        if let Some(claim) = object.typed::<PersistentVolumeClaim>() {
+            return Ok(Object::new(storage::assign(self.store, claim)?));
+        }
         let Some(pod) = object.typed::<Pod>() else { return Ok(object.clone()) };
         let mut pod = pod.clone();
         let name = account::name(&pod);
@@ -98,24 +104,52 @@ impl<'a> Admission<'a> {
         Ok(Object::new(pod))
     }
 
-    /// Whether a new pod keeps to the limits of its namespace; anything else as [`update`] has it.
-    pub fn validate(&self, object: &Object) -> Result<(), Error> {
-        let Some(pod) = object.typed::<Pod>() else { return update(self.store, object) };
-        for range in &self.ranges {
-            let broken = limits::broken(pod, range);
-            match &broken[..] {
-                [] => {}
-                [one] => return Err(forbidden(pod, one.clone())),
-                several => return Err(forbidden(pod, format!("[{}]", several.join(", ")))),
-            }
-        }
-        Ok(())
+    /// Whether a new object may stand beside the others, and a pod keeps to the limits and the security standard of its
+    /// namespace; what its maker is to be warned of.
+    pub fn validate(&self, object: &Object) -> Result<Vec<String>, Error> {
+        within(&self.ranges, object)?;
+        priority::one_default(self.store, object)?;
+        security::create(&self.policy, object)
     }
 }
 
-/// Whether an object may stand beside the others.
-pub fn update(store: &Store, object: &Object) -> Result<(), Error> {
-    priority::one_default(store, object)
+/// The limits of a namespace.
+fn ranges(store: &Store, namespace: &str) -> Result<Vec<LimitRange>, store::Error> {
+    let kind = Kind::of::<LimitRange>();
+    let query = Query { namespace: Some(namespace), limit: Some(MAX_RANGES), ..Query::all(kind) };
+    let ranges = store.list(&query)?.objects;
+    Ok(ranges.iter().filter_map(|object| object.typed::<LimitRange>().cloned()).collect())
+}
+
+/// Whether a pod or a claim keeps to limits.
+fn within(ranges: &[LimitRange], object: &Object) -> Result<(), Error> {
+    for range in ranges {
+        let pod = object.typed::<Pod>().map(|pod| limits::broken(pod, range));
+        let claim = || object.typed::<PersistentVolumeClaim>().map(|claim| limits::broken_by_claim(claim, range));
+        let broken = pod.or_else(claim).unwrap_or_default();
+        let why = match &broken[..] {
+            [] => continue,
+            [one] => one.clone(),
+            several => format!("[{}]", several.join(", ")),
+        };
+        return Err(refused(object.kind().resource(), object.meta(), why));
+    }
+    Ok(())
+}
+
+/// Whether an object may become another, and what its writer is to be warned of.
+pub fn update(store: &Store, new: &Object, old: &Object, part: Part) -> Result<Vec<String>, Error> {
+    priority::one_default(store, new)?;
+    if part != Part::Main {
+        return Ok(Vec::new());
+    }
+    if let (Some(claim), Some(before)) = (new.typed::<PersistentVolumeClaim>(), old.typed()) {
+        within(&ranges(store, &new.key().namespace)?, new)?;
+        if let Some(why) = storage::too_large(store, claim, before)? {
+            return Err(refused(new.kind().resource(), new.meta(), why.to_owned()));
+        }
+    }
+    security::update(store, new, old)
 }
 
 fn forbidden(pod: &Pod, why: String) -> Error {
@@ -125,5 +159,5 @@ fn forbidden(pod: &Pod, why: String) -> Error {
 /// Parity: an object without a name yet is told of by what its name will begin with.
 fn refused(resource: String, meta: &ObjectMeta, why: String) -> Error {
     let name = meta.name.clone().filter(|name| !name.is_empty()).or_else(|| meta.generate_name.clone());
-    Error::Forbidden { resource, name: name.unwrap_or_default(), why }
+    Error::Refused(Refusal::Forbidden { resource, name: name.unwrap_or_default(), reason: why })
 }

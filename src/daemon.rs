@@ -30,6 +30,7 @@ use crate::model::object::Object;
 use crate::model::priority;
 use crate::pod::agent::Agent;
 use crate::pod::core::{Credentials, reach};
+pub use crate::pod::image_gc::{OFF as IMAGE_GC_OFF, Policy as ImagePolicy};
 pub use crate::pod::pressure::{DEFAULT as DEFAULT_THRESHOLDS, Threshold, thresholds};
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
@@ -76,6 +77,8 @@ pub struct Config {
     pub backoff_cap: SignedDuration,
     /// When this machine is short of something.
     pub thresholds: Vec<Threshold>,
+    /// When images that were pulled for pods go.
+    pub image_gc: ImagePolicy,
     /// How much container output is kept.
     pub logs: LogLimits,
 }
@@ -174,8 +177,8 @@ impl Daemon {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
             let credentials = Credentials { signer: Some(signer.clone()), api: reach(&listeners.tcp_addresses()) };
             controllers.spawn(|stop| scheduler::run(store.clone(), node_name.clone(), stop));
-            let thresholds = config.thresholds.clone();
-            let agent = Agent { store, runtime, data_dir, thresholds, node_name, credentials };
+            let (thresholds, image_gc) = (config.thresholds.clone(), config.image_gc);
+            let agent = Agent { store, runtime, data_dir, thresholds, image_gc, node_name, credentials };
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);

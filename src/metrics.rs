@@ -7,6 +7,8 @@
 //! Differs: the text is OpenMetrics 1.0 for everybody, which Prometheus has read since 2018; upstream answers the older
 //! form to those who do not ask.
 
+mod process;
+
 use std::sync::LazyLock;
 
 use prometheus_client::encoding::{self, EncodeLabelSet};
@@ -216,6 +218,7 @@ impl Metrics {
         self.register_queues(registry);
         self.register_jobs(registry);
         registry.register("kubelet_running_pods", "Pods of this node that run", self.running_pods.clone());
+        registry.register_collector(Box::new(process::Process));
     }
 
     fn register_queues(&self, registry: &mut Registry) {
@@ -250,6 +253,20 @@ mod tests {
         assert!(text.contains("# TYPE workqueue_adds counter\n"), "{text}");
         assert!(text.contains("workqueue_adds_total{name=\"a-test\"} 1\n"), "{text}");
         assert!(text.contains("workqueue_queue_duration_seconds_bucket{le=\"1.0\",name=\"a-test\"} 1\n"), "{text}");
+        #[cfg(target_os = "linux")]
+        for name in [
+            "cpu_seconds_total",
+            "open_fds",
+            "max_fds",
+            "resident_memory_bytes",
+            "virtual_memory_bytes",
+            "virtual_memory_max_bytes",
+            "start_time_seconds",
+        ] {
+            let line = text.lines().find_map(|line| line.strip_prefix(&format!("process_{name} ")));
+            let value: f64 = line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name}: {text}"));
+            assert!(value > 0.0, "{name}: {value}");
+        }
         assert!(text.ends_with("# EOF\n"), "{text}");
     }
 }

@@ -1,11 +1,11 @@
-//! PURE. Owns what a LimitRange does to a pod: default requests and limits, and what of it is broken.
+//! PURE. Owns what a LimitRange does to a pod, default requests and limits, and what a pod or a claim breaks of it.
 //!
 //! Parity: the LimitRanger admission plugin at 1.32, its texts included. Resources are walked in the order of their
 //! names, where upstream's order is random.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, LimitRange, LimitRangeItem, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 use crate::model::quantity::Quantity;
@@ -78,6 +78,33 @@ pub(super) fn broken(pod: &Pod, range: &LimitRange) -> Vec<String> {
     out
 }
 
+/// Everything that a claim breaks of a range. Parity: what limits it names itself is nobody's matter.
+pub(super) fn broken_by_claim(claim: &PersistentVolumeClaim, range: &LimitRange) -> Vec<String> {
+    let resources = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+    let requests = resources.and_then(|resources| resources.requests.clone()).unwrap_or_default();
+    let mut out = Vec::new();
+    let items = range.spec.iter().flat_map(|spec| &spec.limits);
+    for item in items.filter(|item| item.type_ == "PersistentVolumeClaim") {
+        let of = &item.type_;
+        for (name, least) in item.min.iter().flatten() {
+            let what = below(least, requests.get(name), None);
+            out.extend(what.map(|what| format!("minimum {name} usage per {of} is {}{what}", least.0)));
+        }
+        for (name, most) in item.max.iter().flatten() {
+            let what = match requests.get(name) {
+                None => Some(".  No request is specified".to_owned()),
+                Some(request) => asks_too_much(most, request),
+            };
+            out.extend(what.map(|what| format!("maximum {name} usage per {of} is {}{what}", most.0)));
+        }
+    }
+    out
+}
+
+fn asks_too_much(most: &Text, request: &Text) -> Option<String> {
+    read(request).compare(&read(most)).is_gt().then(|| format!(", but request is {}", request.0))
+}
+
 fn amounts(container: &Container, limits: bool) -> Amounts {
     let resources = container.resources.as_ref();
     let list = resources.and_then(|given| if limits { given.limits.clone() } else { given.requests.clone() });
@@ -140,8 +167,7 @@ fn above(most: &Text, request: Option<&Text>, limit: Option<&Text>) -> Option<St
     if read(limit).compare(&read(most)).is_gt() {
         return Some(format!(", but limit is {}", limit.0));
     }
-    let request = request.filter(|request| read(request).compare(&read(most)).is_gt())?;
-    Some(format!(", but request is {}", request.0))
+    asks_too_much(most, request?)
 }
 
 fn apart(most: &Text, request: Option<&Text>, limit: Option<&Text>) -> Option<String> {

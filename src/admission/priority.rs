@@ -6,7 +6,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 
-use super::Error;
+use super::{Error, refused};
 use crate::model::kind::Kind;
 use crate::model::object::Object;
 use crate::model::priority;
@@ -34,7 +34,7 @@ pub fn one_default(store: &Store, object: &Object) -> Result<(), Error> {
     match other.filter(|other| *other != name) {
         Some(other) => {
             let why = format!("PriorityClass {other} is already marked as default. Only one default can exist");
-            Err(Error::Forbidden { resource: object.kind().resource(), name, why })
+            Err(refused(object.kind().resource(), object.meta(), why))
         }
         None => Ok(()),
     }

@@ -32,10 +32,15 @@ struct Charged {
 }
 
 impl Reservation {
+    /// For nothing.
+    pub fn none() -> Self {
+        Self { quotas: Vec::new(), _turn: None }
+    }
+
     /// Waits for its turn, where the namespace has quotas. Nothing is charged yet.
     pub async fn of(store: &Store, namespace: &str) -> Result<Self, store::Error> {
         if quotas(store, namespace)?.is_empty() {
-            return Ok(Self { quotas: Vec::new(), _turn: None });
+            return Ok(Self::none());
         }
         let turn = TURN.lock().await;
         Ok(Self { quotas: quotas(store, namespace)?, _turn: Some(turn) })

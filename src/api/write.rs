@@ -64,7 +64,7 @@ pub async fn update(state: &ApiState, call: &Call, body: Bytes, part: Part) -> R
     let asked = options(call, WriteForm::Update)?;
     let options = admit_options(call, &asked);
     let (body, format) = call::text_body(&call.headers, body)?;
-    change(state, call, options.dry_run, |old| {
+    change(state, call, options.dry_run, part, |old| {
         Ok(match part {
             Part::Main => admit::update(old, &body, format, &options)?,
             Part::Status => admit::update_status(old, &body, format, &options)?,
@@ -87,7 +87,7 @@ pub async fn patch(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Re
         PatchKind::Json | PatchKind::Merge => Patched::Json { strict: &strict },
         PatchKind::Strategic => Patched::Strategic { patch: &patch, strict: &strict },
     };
-    change(state, call, options.dry_run, |old| {
+    change(state, call, options.dry_run, part, |old| {
         let mut value = old.to_value();
         patch::apply(call.kind(), how, &mut value, patch.clone())?;
         Ok(admit::update_value(old, &value, patched, &options, part)?)
@@ -106,7 +106,7 @@ async fn charged(state: &ApiState, object: Object) -> Result<(Reservation, Vec<W
 /// Why an object is not admitted, as a refusal of its rules.
 fn refusal(error: admission::Error) -> Refusal {
     match error {
-        admission::Error::Forbidden { resource, name, why } => Refusal::Forbidden { resource, name, reason: why },
+        admission::Error::Refused(refusal) => refusal,
         admission::Error::Store(error) => Refusal::Internal(error.to_string()),
     }
 }
@@ -136,14 +136,14 @@ async fn apply(state: &ApiState, call: &Call, body: &[u8], part: Part) -> Result
         if old.is_none() {
             check_namespace(&state.store, call, &admitted)?;
         }
-        let Admitted { object, warnings } = admitted?;
+        let Admitted { object, mut warnings } = admitted?;
         let (code, _turn, writes) = match &old {
             None => {
                 let (turn, writes) = charged(state, object).await?;
                 (StatusCode::CREATED, Some(turn), writes)
             }
             Some(old) => {
-                admission::update(&state.store, &object).map_err(refusal)?;
+                warnings.extend(admission::update(&state.store, &object, old, part).map_err(refusal)?);
                 let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
                 (StatusCode::OK, None, vec![write])
             }
@@ -177,6 +177,7 @@ async fn change(
     state: &ApiState,
     call: &Call,
     dry: bool,
+    part: Part,
     decide: impl Fn(&Object) -> Result<Admitted, Problem>,
 ) -> Result<Response, Problem> {
     let encoder = call.encoder()?;
@@ -185,8 +186,8 @@ async fn change(
         tries += 1;
         let old = state.store.get(&call.key())?;
         let old = old.ok_or_else(|| Problem::not_found(call.kind(), &call.target.name))?;
-        let Admitted { object, warnings } = decide(&call.kind().show(&old))?;
-        admission::update(&state.store, &object).map_err(refusal)?;
+        let Admitted { object, mut warnings } = decide(&call.kind().show(&old))?;
+        warnings.extend(admission::update(&state.store, &object, &old, part).map_err(refusal)?);
         let object = call.kind().keep(&object);
         let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
         match commit(&state.store, write, dry).await {

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::exit::Failure;
 use super::log::Format;
-use crate::daemon::{Config, DEFAULT_THRESHOLDS, Limits, LogLimits, Runtime, Threshold, thresholds};
+use crate::daemon::{Config, DEFAULT_THRESHOLDS, ImagePolicy, Limits, LogLimits, Runtime, Threshold, thresholds};
 use crate::model::quantity::Quantity;
 
 /// Where root's daemon keeps its data.
@@ -105,6 +105,7 @@ impl Local {
             backoff_base: self.backoff_base,
             backoff_cap: self.backoff_cap,
             thresholds: self.eviction_hard.0.clone(),
+            image_gc: ImagePolicy::default(),
             logs: LogLimits { pod: self.log_limit_per_pod, total: self.log_limit, ..LogLimits::default() },
         })
     }

@@ -5,6 +5,7 @@
 mod connect;
 pub mod exit;
 mod home;
+mod images;
 mod kubeconfig;
 mod limits;
 mod local;

@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::connect;
 use super::exit::{self, Failure};
+use super::images;
 use super::limits;
 use super::local::Local;
 use super::log::{self, Format};
@@ -48,6 +49,9 @@ pub struct Args {
     local: Local,
 
     #[command(flatten)]
+    images: images::Args,
+
+    #[command(flatten)]
     limits: limits::Args,
 }
 
@@ -80,6 +84,7 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
         stop_pods_on_exit: args.stop_pods_on_exit,
         account_access: !args.no_service_account_access,
         limits: args.limits.limits(),
+        image_gc: args.images.policy()?,
         ..args.local.config()?
     };
     let daemon = Daemon::start(config).await.map_err(|error| connect::failure(error.into()))?;

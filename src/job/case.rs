@@ -2,7 +2,7 @@
 //! `jobdock plan CASE.yaml` reads and prints, and what the parity samples are compared with.
 //! Never decides: it calls the plan that the controller calls.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -15,6 +15,7 @@ use super::conditions::{self, FAILURE_TARGET, SUCCESS_CRITERIA_MET};
 use super::facts::{JobFacts, JobPlan, Options, PodJudged, PodWrite, Said, Skip, Wait};
 use super::plan::plan;
 use super::pods::TRACKING_FINALIZER;
+use crate::model::go_text;
 use crate::model::object::Object;
 use crate::model::strategy::Strategy;
 use crate::model::time;
@@ -181,7 +182,7 @@ fn answer(facts: &JobFacts, first: &JobPlan, second: Option<&JobPlan>, now: Time
             json!({
                 "failuresAfterLastSuccess": why.backoff.failures,
                 "lastFailureTime": last,
-                "remaining": go_duration(remaining),
+                "remaining": go_text::duration(remaining),
             })
         }),
     );
@@ -243,33 +244,5 @@ fn waiting(wait: Wait, now: Timestamp) -> String {
         Wait::Backoff(_) => "backoff",
         Wait::Deadline(_) => "deadline",
     };
-    format!("{what} {}", go_duration(wait.at().duration_since(now)))
-}
-
-/// A duration as Go prints it: `9m55s`, `1h0m0s`, `1.5s`, `0s`.
-fn go_duration(duration: SignedDuration) -> String {
-    let sign = if duration.is_negative() { "-" } else { "" };
-    let duration = duration.abs();
-    let (total, nanos) = (duration.as_secs(), duration.subsec_nanos());
-    if total == 0 && nanos > 0 {
-        let (unit, scale) = if nanos < 1_000 {
-            ("ns", 1.0)
-        } else if nanos < 1_000_000 {
-            ("µs", 1e3)
-        } else {
-            ("ms", 1e6)
-        };
-        return format!("{sign}{}{unit}", f64::from(nanos) / scale);
-    }
-    let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
-    let fraction = format!("{:09}", nanos);
-    let fraction = match fraction.trim_end_matches('0') {
-        "" => String::new(),
-        digits => format!(".{digits}"),
-    };
-    match (hours, minutes) {
-        (0, 0) => format!("{sign}{seconds}{fraction}s"),
-        (0, minutes) => format!("{sign}{minutes}m{seconds}{fraction}s"),
-        (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}{fraction}s"),
-    }
+    format!("{what} {}", go_text::duration(wait.at().duration_since(now)))
 }

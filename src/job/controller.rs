@@ -35,7 +35,7 @@ const WORKERS: usize = 8;
 /// long; after these the queue's back-off takes over.
 const TRIES: usize = 5;
 /// Pause of a Job whose pods are refused by their namespace: nobody tells when that changes.
-const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs until `stop`. Returns once no decision is under way.
 pub async fn run(store: Store, options: Options, stop: CancellationToken) {

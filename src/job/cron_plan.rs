@@ -29,6 +29,8 @@ use crate::model::time;
 
 /// Annotation of a Job: the instant for which it was scheduled.
 const SCHEDULED_AT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
+/// Why an Event tells of a Job that was made.
+const CREATED: &str = "SuccessfulCreate";
 
 /// What one look at a CronJob knows.
 #[derive(Clone, Debug)]
@@ -76,6 +78,21 @@ pub fn plan(facts: &CronFacts, now: Timestamp) -> CronPlan {
     status.active = status.active.filter(|active| !active.is_empty());
     plan.status = (status != stored).then_some(status);
     plan
+}
+
+/// Takes back the start that a plan holds, and says why it cannot be. What else was planned stays.
+/// Parity: upstream deletes what the new Job would replace before it is refused.
+pub fn refuse(facts: &CronFacts, plan: &mut CronPlan, why: &str) {
+    let Some(job) = plan.create.take() else { return };
+    let stored = facts.cron_job.typed::<CronJob>().and_then(|cron_job| cron_job.status.clone()).unwrap_or_default();
+    if let Some(mut status) = plan.status.take() {
+        status.last_schedule_time.clone_from(&stored.last_schedule_time);
+        let others = status.active.into_iter().flatten().filter(|reference| reference.name != job.metadata.name);
+        status.active = Some(others.collect::<Vec<_>>()).filter(|active| !active.is_empty());
+        plan.status = (status != stored).then_some(status);
+    }
+    plan.events.retain(|said| said.reason != CREATED);
+    plan.events.push(Said::warning("FailedCreate", &format!("Error creating job: {why}")));
 }
 
 struct Look<'p, 'a> {
@@ -257,7 +274,7 @@ impl Look<'_, '_> {
             ..ObjectReference::default()
         };
         if known.is_none() {
-            self.say(Said::normal("SuccessfulCreate", &format!("Created job {job_name}")));
+            self.say(Said::normal(CREATED, &format!("Created job {job_name}")));
             self.plan.create = Some(self.job(at, job_name));
         }
         self.status.active.get_or_insert_with(Vec::new).push(reference);

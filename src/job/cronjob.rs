@@ -9,7 +9,9 @@ use jiff::tz::TimeZone;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job};
 use tokio_util::sync::CancellationToken;
 
+use super::controller::REFUSED_PAUSE;
 use super::cron_plan::{self, CronFacts, CronPlan};
+use crate::admission::{self, Reservation};
 use crate::feed;
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event;
@@ -65,8 +67,11 @@ async fn sync(store: Store, key: Key) -> Result<Option<Duration>, Error> {
     let Some(cron_job) = store.get(&key)? else { return Ok(None) };
     let facts = observe(&store, cron_job)?;
     let now = Timestamp::now();
-    let plan = cron_plan::plan(&facts, now);
-    let writes = writes(&facts, &plan, &store.mint(), now);
+    let mut plan = cron_plan::plan(&facts, now);
+    let identity = store.mint();
+    let admitted = admit(&store, &key.namespace, &mut plan, &facts, &identity).await?;
+    let mut writes = writes(&facts, &plan, &identity, now);
+    writes.extend(admitted.iter().flat_map(Reservation::writes));
     if !writes.is_empty() {
         match store.commit(writes).await {
             Ok(_) => tracing::debug!(%key, status = ?plan.status, "commit"),
@@ -78,7 +83,30 @@ async fn sync(store: Store, key: Key) -> Result<Option<Duration>, Error> {
             Err(error) => return Err(error),
         }
     }
-    Ok(plan.wake_at.map(|at| feed::nap(at, now)))
+    let nap = plan.wake_at.map(|at| feed::nap(at, now));
+    Ok(if admitted.is_some() { nap } else { Some(nap.map_or(REFUSED_PAUSE, |nap| nap.min(REFUSED_PAUSE))) })
+}
+
+/// Charges the quotas of the namespace for the Job that the plan would make, or takes it back and says why; none then.
+async fn admit(
+    store: &Store,
+    namespace: &str,
+    plan: &mut CronPlan,
+    facts: &CronFacts,
+    identity: &Identity,
+) -> Result<Option<Reservation>, Error> {
+    let Some(job) = plan.create.as_ref().map(|job| newborn(job, identity)) else {
+        return Ok(Some(Reservation::none()));
+    };
+    let mut reservation = Reservation::of(store, namespace).await?;
+    match reservation.charge(&job) {
+        Ok(()) => Ok(Some(reservation)),
+        Err(admission::Error::Store(error)) => Err(error),
+        Err(refusal) => {
+            cron_plan::refuse(facts, plan, &refusal.to_string());
+            Ok(None)
+        }
+    }
 }
 
 fn observe(store: &Store, cron_job: Object) -> Result<CronFacts, Error> {

@@ -62,13 +62,13 @@ pub struct Options<'a> {
 pub struct Measure<'a> {
     /// Changes it, or refuses it, before the server sets its fields.
     pub mutate: &'a (dyn Fn(&Object) -> Result<Object, Refusal> + Sync),
-    /// Refuses it, once its kind's rules are met.
-    pub validate: &'a (dyn Fn(&Object) -> Result<(), Refusal> + Sync),
+    /// Refuses it, once its kind's rules are met, or says what its maker is to be warned of.
+    pub validate: &'a (dyn Fn(&Object) -> Result<Vec<String>, Refusal> + Sync),
 }
 
 impl Measure<'_> {
     /// By nothing.
-    pub const NONE: Self = Self { mutate: &|object| Ok(object.clone()), validate: &|_| Ok(()) };
+    pub const NONE: Self = Self { mutate: &|object| Ok(object.clone()), validate: &|_| Ok(Vec::new()) };
 }
 
 impl fmt::Debug for Measure<'_> {
@@ -128,10 +128,11 @@ fn make(
     let object = (kind.ops.prepare_create)(&object);
     let errors = (kind.ops.validate_create)(&object);
     if !errors.is_empty() {
-        return Err(Refusal::invalid(kind, &object, errors));
+        return Err(Refusal::invalid(&object, errors));
     }
-    (options.measure.validate)(&object)?;
+    let measured = (options.measure.validate)(&object)?;
     warnings.extend((kind.ops.warnings)(&object, None));
+    warnings.extend(measured);
     // Parity: what upstream answers with was read back from its store, and defaulted again by that.
     Ok(Admitted { object: (kind.ops.default)(&object), warnings })
 }
@@ -254,7 +255,7 @@ fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) ->
     let new = metadata::kept(&prepare(&new, old), old);
     let errors = validate(&new, old);
     if !errors.is_empty() {
-        return Err(Refusal::invalid(kind, &new, errors));
+        return Err(Refusal::invalid(&new, errors));
     }
     if part == Part::Main {
         warnings.extend((kind.ops.warnings)(&new, Some(old)));

@@ -4,6 +4,8 @@
 //! Parity: `podHasPVCs` and `PreFilter` of the scheduler's `volumebinding`, `pkg/controller/volume/persistentvolume/util`.
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Who makes volumes of the container engine; the `provisioner` of a class, and the driver of the volumes it made.
@@ -50,6 +52,24 @@ pub fn of_pod(pod: &Pod) -> Vec<(String, bool)> {
 /// Whether the claim is bound for good.
 pub fn is_bound(claim: &PersistentVolumeClaim) -> bool {
     volume_name(claim).is_some() && annotation(&claim.metadata, BIND_COMPLETED).is_some()
+}
+
+/// The storage class of a claim; empty for none.
+pub fn class_of(claim: &PersistentVolumeClaim) -> &str {
+    claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or_default()
+}
+
+/// How much the claim asks for.
+pub fn size(claim: &PersistentVolumeClaim) -> Option<&Quantity> {
+    claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")
+}
+
+/// The class of claims that name none. Of several defaults the newest counts, and among those of an age the first by
+/// name. Parity: `GetDefaultClass`.
+pub fn default_class<'a>(classes: impl IntoIterator<Item = &'a StorageClass>) -> Option<&'a StorageClass> {
+    let made = |class: &StorageClass| class.metadata.creation_timestamp.as_ref().map(|at| at.0);
+    let defaults = classes.into_iter().filter(|class| annotation(&class.metadata, DEFAULT_CLASS) == Some("true"));
+    defaults.min_by(|one, other| made(other).cmp(&made(one)).then(one.metadata.name.cmp(&other.metadata.name)))
 }
 
 /// The volume that the claim is bound to, or asks for.

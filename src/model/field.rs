@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Serialize;
 
@@ -451,6 +452,13 @@ impl GoValue for [i32] {
     fn go(&self, out: &mut String) {
         let items: Vec<String> = self.iter().map(i32::to_string).collect();
         out.push_str(&format!("[]int32{{{}}}", items.join(", ")));
+    }
+}
+
+/// A quantity that is given as it is, not as its text: `1Gi` without quotes.
+impl GoValue for Quantity {
+    fn go(&self, out: &mut String) {
+        out.push_str(&self.0);
     }
 }
 

@@ -1,9 +1,9 @@
-//! Owns how Go writes values into messages and JSON: quoted strings, floats, times.
+//! Owns how Go writes values into messages and JSON: quoted strings, floats, times, durations.
 //! Never decides anything: pure formatting and parsing, with Go's error texts.
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// `strconv.Quote`, and `%q` of a string.
@@ -15,6 +15,34 @@ pub fn quote(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// A duration as Go prints it: `9m55s`, `1h0m0s`, `1.5s`, `0s`.
+pub fn duration(duration: SignedDuration) -> String {
+    let sign = if duration.is_negative() { "-" } else { "" };
+    let duration = duration.abs();
+    let (total, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    if total == 0 && nanos > 0 {
+        let (unit, scale) = if nanos < 1_000 {
+            ("ns", 1.0)
+        } else if nanos < 1_000_000 {
+            ("µs", 1e3)
+        } else {
+            ("ms", 1e6)
+        };
+        return format!("{sign}{}{unit}", f64::from(nanos) / scale);
+    }
+    let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
+    let fraction = format!("{:09}", nanos);
+    let fraction = match fraction.trim_end_matches('0') {
+        "" => String::new(),
+        digits => format!(".{digits}"),
+    };
+    match (hours, minutes) {
+        (0, 0) => format!("{sign}{seconds}{fraction}s"),
+        (0, minutes) => format!("{sign}{minutes}m{seconds}{fraction}s"),
+        (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}{fraction}s"),
+    }
 }
 
 /// One byte of broken JSON as Go's syntax errors show it: `'x'`.

@@ -107,6 +107,13 @@ impl Object {
         (kind.ops.from_json)(json)
     }
 
+    /// Reads what [`Object::json`] wrote, which is then not made again.
+    pub fn from_own_json(kind: &'static Kind, json: Bytes) -> Result<Self, serde_json::Error> {
+        let object = Self::from_json(kind, &json)?;
+        object.0.json.get_or_init(|| json);
+        Ok(object)
+    }
+
     /// [`Object::from_json`] of a value already parsed.
     pub fn from_value(kind: &'static Kind, value: serde_json::Value) -> Result<Self, serde_json::Error> {
         (kind.ops.from_value)(value)

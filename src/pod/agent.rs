@@ -22,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 use super::apply::{self, Commit};
 use super::core::{Core, Credentials, Error, Ground};
 use super::facts::{NodeFacts, VolumesFact};
+use super::image_gc::Policy;
 use super::observe::{Observed, observe};
 use super::plan::plan;
 use super::pressure::Threshold;
-use super::{hosts_files, measure, node, phase, squeeze, sweep, volumes_plan};
+use super::{collect, hosts_files, measure, node, phase, squeeze, sweep, volumes_plan};
 use crate::model::kind::Kind;
 use crate::model::object::Object;
 use crate::runtime::{Hint, Runtime};
@@ -58,6 +59,8 @@ pub struct Agent {
     pub data_dir: PathBuf,
     /// When the node is short of something; `pressure::thresholds` reads them.
     pub thresholds: Vec<Threshold>,
+    /// When images that jobdock pulled go.
+    pub image_gc: Policy,
     /// Name of the Node; [`node::name`] knows it.
     pub node_name: String,
     /// What pods that call the API are given.
@@ -78,6 +81,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
         stop.run_until_cancelled(follow_hints(&core, hints)),
         stop.run_until_cancelled(follow_store(&core, revision)),
         stop.run_until_cancelled(hosts_files::keep(&core)),
+        stop.run_until_cancelled(collect::keep(&core)),
         stop.run_until_cancelled(every(HEARTBEAT, || heartbeat(&core))),
         stop.run_until_cancelled(every(SWEEP, || sweep::everything(&core))),
         stop.run_until_cancelled(every(MEASURE, || measure::everything(&core))),
@@ -88,7 +92,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
 
 /// Registers the node, as soon as the engine answers.
 async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
-    let Agent { store, runtime, data_dir, thresholds, node_name, credentials } = agent;
+    let Agent { store, runtime, data_dir, thresholds, image_gc, node_name, credentials } = agent;
     // Absolute, for the engine mounts from there.
     let pods_dir = std::path::absolute(data_dir.join(PODS_DIR)).unwrap_or_else(|_| data_dir.join(PODS_DIR));
     persist(stop, "the node's former name stays", || async { Ok(node::succeed(&store, &node_name).await?) }).await?;
@@ -101,7 +105,7 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
     };
     let node = NodeFacts { name: node_name, ..NodeFacts::default() };
     let ground = Ground { node, lives, thresholds, ..Ground::default() };
-    let core = Arc::new(Core::new(store, runtime, pods_dir, ground, credentials, stop.clone()));
+    let core = Arc::new(Core::new(store, runtime, pods_dir, ground, image_gc, credentials, stop.clone()));
     // What the node has is told with its first registration.
     persist(stop, "the machine cannot be measured", || squeeze::look(&core)).await?;
     persist(stop, "the engine cannot be asked", || async { core.ask_life().await.map(drop) }).await?;

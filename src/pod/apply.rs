@@ -12,7 +12,7 @@ use super::draft::KUBELET;
 use super::facts::{Action, Attempt, Note, PodPlan, StartFailure, StartStep, VolumesFact};
 use super::observe::{Observed, RESTARTS};
 use super::volumes_plan::VolumeWork;
-use super::{hooks, hosts_files, logs, names, prober, sub_paths, tokens, volumes};
+use super::{collect, hooks, hosts_files, image_mounts, logs, names, prober, sub_paths, tokens, volumes};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event::{self, Severity};
 use crate::model::object::{Key, Object};
@@ -24,7 +24,7 @@ use crate::store::logs::LogKey;
 use crate::store::{self, Expected, Write};
 
 /// Pause before something that the engine refused is tried again. Parity: the kubelet's sync period under errors.
-const RETRY: SignedDuration = SignedDuration::from_secs(10);
+pub const RETRY: SignedDuration = SignedDuration::from_secs(10);
 /// Directory of seccomp profiles in the data directory, where an administrator puts them.
 const SECCOMP_DIR: &str = "seccomp";
 const SIGTERM: &str = "SIGTERM";
@@ -115,13 +115,21 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
             }
             Err(error) => sandbox_failed(core, uid, error),
         },
-        Action::Pull { attempt, image } => {
+        Action::Pull { user, image } => {
             let auth = credentials(core, seen, &image).await;
             let audience = Arc::clone(core);
-            if let Some(pull) = core.images.pull(uid, &attempt, &image, auth, audience) {
-                let stop = core.stop.clone();
-                core.tasks.spawn(async move { stop.run_until_cancelled(pull).await });
+            if let Some(pull) = core.images.pull(uid, &user, &image, auth, audience) {
+                let core_of_task = Arc::clone(core);
+                core.tasks.spawn(async move {
+                    if let Some(Some(brought)) = core_of_task.stop.run_until_cancelled(pull).await {
+                        collect::remember(&core_of_task, brought).await;
+                    }
+                });
             }
+            Ok(())
+        }
+        Action::MountImage { container, image } => {
+            image_mounts::begin(core, uid, container, image);
             Ok(())
         }
         Action::WriteHosts { head } => {
@@ -345,7 +353,14 @@ fn with_seccomp<'a>(core: &Core, spec: &'a ContainerSpec) -> Result<Cow<'a, Cont
     Ok(Cow::Owned(spec))
 }
 
-fn start_failed(core: &Core, uid: &str, container: &str, step: StartStep, error: runtime::Error) -> Result<(), Error> {
+/// Enters that a container did not get to run. An engine that does not answer is waited for instead.
+pub fn start_failed(
+    core: &Core,
+    uid: &str,
+    container: &str,
+    step: StartStep,
+    error: runtime::Error,
+) -> Result<(), Error> {
     if let runtime::Error::Unreachable { .. } = error {
         // The reply may be lost: what there is now is found by its name.
         core.memories.with(uid, |memory| memory.stale = true);
@@ -441,6 +456,7 @@ async fn remove_data(core: &Core, uid: &str, engine_volumes: Vec<String>) -> Res
     for name in engine_volumes {
         core.heard(core.engine.remove_volume(&name).await)?;
     }
+    image_mounts::release(core, uid).await?;
     volumes::remove_all(&core.pods_dir.join(uid))?;
     core.memories.known(uid, |memory| {
         memory.volumes = VolumesFact::Unknown;

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::PodStatus;
+use k8s_openapi::api::core::v1::{ContainerImage, PodStatus};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::facts::{NodeFacts, Note, Outage};
+use super::image_gc::Policy;
 use super::images::{Audience, Images};
 use super::memory::Memories;
 use super::mentions::Mentions;
@@ -56,6 +57,8 @@ pub struct Ground {
     pub pressure: Pressure,
     /// What was measured last.
     pub room: Readings,
+    /// What the node tells of the engine's images, once they were listed.
+    pub images: Option<Vec<ContainerImage>>,
     /// The sandbox image, once it was made sure of in this life.
     pub sandbox_image: Option<String>,
 }
@@ -113,6 +116,12 @@ pub struct Core {
     pub names_changed: Notify,
     /// Hosts files are written by one at a time, each from what the store says then.
     pub hosts_turn: tokio::sync::Mutex<()>,
+    /// When images go.
+    pub image_gc: Policy,
+    /// What is remembered of pulled images is changed by one at a time.
+    pub images_turn: tokio::sync::Mutex<()>,
+    /// Copies of images are made and removed by one at a time.
+    pub copies_turn: tokio::sync::Mutex<()>,
     ground: Mutex<Ground>,
     mentions: Mutex<Mentions>,
     /// Uids of the pods that run, for the count of them.
@@ -128,6 +137,7 @@ impl Core {
         engine: Arc<dyn Runtime>,
         pods_dir: PathBuf,
         ground: Ground,
+        image_gc: Policy,
         credentials: Credentials,
         stop: CancellationToken,
     ) -> Self {
@@ -145,6 +155,9 @@ impl Core {
             credentials,
             names_changed: Notify::new(),
             hosts_turn: tokio::sync::Mutex::default(),
+            image_gc,
+            images_turn: tokio::sync::Mutex::default(),
+            copies_turn: tokio::sync::Mutex::default(),
             ground: Mutex::new(ground),
             mentions: Mutex::default(),
             running: Mutex::default(),

@@ -14,6 +14,7 @@ use super::probe::{self, Check, Watch};
 use super::tokens::{Reach, Wanted};
 use super::volumes_plan::VolumeWork;
 use crate::model::event::Severity;
+use crate::runtime::progress::PullSeen;
 use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen};
 
 /// Everything that decides what becomes of one pod.
@@ -27,6 +28,10 @@ pub struct PodFacts {
     pub containers: Vec<ContainerSeen>,
     /// What is known of the image of each container that may have to start, by container name.
     pub images: BTreeMap<String, ImageFact>,
+    /// What is known of the images of the pod's image volumes, by volume name; where a container may have to start.
+    pub image_volumes: BTreeMap<String, ImageFact>,
+    /// Images (by id) that are being made mountable for the pod, and whether they are.
+    pub mountable: BTreeMap<String, bool>,
     /// The ConfigMaps and Secrets that the pod names.
     pub sources: Sources,
     /// How far the pod's volumes are.
@@ -87,8 +92,27 @@ pub struct ProbeFact {
     pub result: Option<bool>,
 }
 
+/// Who in a pod needs an image.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ImageUser {
+    /// A run of a container.
+    Container(Attempt),
+    /// A volume, by its name in the pod.
+    Volume(String),
+}
+
+impl ImageUser {
+    /// The container that Events about the image are about; none where they are about the pod.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::Container(run) => Some(&run.container),
+            Self::Volume(_) => None,
+        }
+    }
+}
+
 /// One run of one container of the pod.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Attempt {
     /// The container's name in the pod.
     pub container: String,
@@ -103,6 +127,10 @@ pub struct NodeFacts {
     pub name: String,
     /// Its internal address.
     pub ip: String,
+    /// Its operating system, as Go names it; empty where that is not known.
+    pub os: String,
+    /// Its processor, likewise.
+    pub architecture: String,
     /// CPU that pods may use, in billionths of a core.
     pub cpu_nanos: i128,
     /// Memory that pods may use, in bytes.
@@ -130,13 +158,15 @@ pub struct Sources {
     pub claims: BTreeMap<String, PersistentVolumeClaim>,
     /// Those that the claims are bound to, by name.
     pub volumes: BTreeMap<String, PersistentVolume>,
+    /// Ids of the images of the pod's image volumes that are here, by volume name.
+    pub images: BTreeMap<String, String>,
     /// Fresh tokens of the pod's account.
     pub tokens: BTreeMap<Wanted, String>,
     /// All of the pod's namespace, for a pod that wants to be told of them.
     pub services: Vec<Service>,
 }
 
-/// The state of an image for one start of one container.
+/// The state of an image for one of its users.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ImageFact {
     /// The reference is malformed, with the reason.
@@ -145,7 +175,7 @@ pub enum ImageFact {
     Ready {
         /// What it is.
         image: ImageSeen,
-        /// It was pulled for this very start.
+        /// It was pulled for this very user.
         pulled: bool,
     },
     /// The engine does not have it, or the policy asks for a fresh one.
@@ -153,7 +183,10 @@ pub enum ImageFact {
     /// The policy is Never and the engine does not have it.
     NeverPulled,
     /// It is being fetched.
-    Pulling,
+    Pulling {
+        /// How far that is, as it was last told; none in its first seconds.
+        told: Option<PullSeen>,
+    },
     /// The last fetch failed.
     Failed {
         /// The engine's words.
@@ -252,11 +285,18 @@ pub enum Action {
     RefreshFiles(Vec<VolumeWork>),
     /// Finds or makes the sandbox image.
     PrepareSandboxImage,
-    /// Fetches an image for one start of a container.
+    /// Fetches an image.
     Pull {
-        /// The container that waits for it.
-        attempt: Attempt,
+        /// Who waits for it.
+        user: ImageUser,
         /// The image's reference.
+        image: String,
+    },
+    /// Makes an image mountable.
+    MountImage {
+        /// The container that waits for it.
+        container: String,
+        /// The image's id.
         image: String,
     },
     /// Writes the pod's hosts file and keeps it up to date from then on.

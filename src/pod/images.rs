@@ -10,17 +10,20 @@
 //! What is lost when the agent ends is only time: a pull starts again.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Container;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 
 use super::backoff;
 use super::draft::KUBELET;
-use super::facts::{Attempt, ImageFact, Note};
+use super::facts::{ImageFact, ImageUser, Note};
+use crate::model::defaults::image as defaults;
 use crate::model::event::Severity;
+use crate::model::go_text;
+use crate::runtime::progress::PullSeen;
 use crate::runtime::reference::Reference;
 use crate::runtime::{self, ImageSeen, RegistryAuth, Runtime};
 
@@ -29,20 +32,54 @@ const PARALLEL_PULLS: usize = 4;
 /// How long it is believed that an image is still there. Somebody who removes one by hand meets a failed create, which
 /// forgets it at once.
 const BELIEVED: Duration = Duration::from_secs(30);
+/// How often those who wait are told how far a pull is: each telling is a write of their status.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+/// Where many wait for one image, it is told so much more seldom: ten writes a second for an image, at most.
+const PROGRESS_WRITE: Duration = Duration::from_millis(100);
 /// Failed pulls that nobody asks for any more are forgotten after this long. Parity: `flowcontrol.Backoff.GC`.
 const FORGET_FAILURE: jiff::SignedDuration = jiff::SignedDuration::from_secs(600);
 
-/// One start of one container of one pod.
+/// Somebody in one pod who needs an image.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Waiter {
     uid: String,
-    container: String,
-    attempt: u32,
+    user: ImageUser,
 }
 
 impl Waiter {
-    fn new(uid: &str, attempt: &Attempt) -> Self {
-        Self { uid: uid.to_owned(), container: attempt.container.clone(), attempt: attempt.number }
+    fn new(uid: &str, user: &ImageUser) -> Self {
+        Self { uid: uid.to_owned(), user: user.clone() }
+    }
+}
+
+/// A fetch under way.
+struct Fetch {
+    /// Who waits for it, with the image as each has written it.
+    waiters: HashMap<Waiter, String>,
+    /// How far it is.
+    seen: PullSeen,
+    /// How far it was when that was last told.
+    told: Option<PullSeen>,
+}
+
+impl Fetch {
+    fn new(waiter: Waiter, reference: &str) -> Self {
+        let waiters = HashMap::from([(waiter, reference.to_owned())]);
+        Self { waiters, seen: PullSeen::default(), told: None }
+    }
+
+    /// Tells how far it is; returns the pods that should look.
+    fn tell(&mut self) -> Vec<String> {
+        let news = self.seen != PullSeen::default() && self.told != Some(self.seen);
+        self.told = Some(self.seen).filter(|_| news).or(self.told);
+        let waiters = self.waiters.keys().filter(|_| news);
+        waiters.map(|waiter| waiter.uid.clone()).collect()
+    }
+
+    /// How long until it is told again.
+    fn pause(&self) -> Duration {
+        let waiters = u32::try_from(self.waiters.len()).unwrap_or(u32::MAX);
+        PROGRESS_EVERY.max(PROGRESS_WRITE.saturating_mul(waiters))
     }
 }
 
@@ -50,10 +87,9 @@ impl Waiter {
 struct State {
     /// What the engine has, and when it said so.
     present: HashMap<String, (ImageSeen, Instant)>,
-    /// Who waits for which image.
-    pulling: HashMap<String, HashSet<Waiter>>,
+    pulling: HashMap<String, Fetch>,
     failed: HashMap<String, Failure>,
-    /// Starts whose image was pulled for them.
+    /// Users whose image was pulled for them.
     pulled: HashSet<Waiter>,
 }
 
@@ -63,6 +99,17 @@ struct Failure {
     message: String,
     at: Timestamp,
     retry_at: Timestamp,
+}
+
+/// What a pull has brought.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// The image's id.
+    pub id: String,
+    /// The name under which it was pulled.
+    pub name: String,
+    /// The images that were there before; none where the engine did not tell.
+    pub before: Option<HashSet<String>>,
 }
 
 /// What a pull tells its waiters.
@@ -87,20 +134,23 @@ impl Images {
         Self { engine, state: Arc::default(), permits: Arc::new(Semaphore::new(PARALLEL_PULLS)) }
     }
 
-    /// The image of one start of a container. Asks the engine only where it was not asked lately, a registry never.
+    /// The image of one user. Asks the engine only where it was not asked lately, a registry never.
     pub async fn fact(
         &self,
         uid: &str,
-        container: &Container,
-        attempt: &Attempt,
+        user: &ImageUser,
+        reference: &str,
+        policy: Option<&str>,
         now: Timestamp,
     ) -> Result<ImageFact, runtime::Error> {
-        let image = match normalized(container.image.as_deref().unwrap_or_default()) {
+        let image = match normalized(reference) {
             Ok(image) => image,
             Err(fault) => return Ok(ImageFact::Invalid(fault)),
         };
-        let pulled = self.state().pulled.contains(&Waiter::new(uid, attempt));
-        let policy = policy(container, &image);
+        let waiter = Waiter::new(uid, user);
+        let pulled = self.state().pulled.contains(&waiter);
+        // Upstream's default, where the object was not defaulted.
+        let policy = policy.filter(|policy| !policy.is_empty()).unwrap_or_else(|| defaults::pull_policy(&image));
         if pulled || policy != "Always" {
             if let Some(image) = self.present(&image).await? {
                 return Ok(ImageFact::Ready { image, pulled });
@@ -110,9 +160,9 @@ impl Images {
             }
         }
         let mut state = self.state();
-        if let Some(waiters) = state.pulling.get_mut(&image) {
-            waiters.insert(Waiter::new(uid, attempt));
-            return Ok(ImageFact::Pulling);
+        if let Some(fetch) = state.pulling.get_mut(&image) {
+            fetch.waiters.insert(waiter, reference.to_owned());
+            return Ok(ImageFact::Pulling { told: fetch.told });
         }
         state.failed.retain(|_, failure| now.duration_since(failure.retry_at) < FORGET_FAILURE);
         Ok(match state.failed.get(&image) {
@@ -149,12 +199,15 @@ impl Images {
     pub fn forget(&self, uid: &str) {
         let mut state = self.state();
         state.pulled.retain(|waiter| waiter.uid != uid);
-        for waiters in state.pulling.values_mut() {
-            waiters.retain(|waiter| waiter.uid != uid);
+        for fetch in state.pulling.values_mut() {
+            fetch.waiters.retain(|waiter, _| waiter.uid != uid);
         }
     }
 
-    async fn present(&self, image: &str) -> Result<Option<ImageSeen>, runtime::Error> {
+    /// The image of this name, as the engine has it or had it lately.
+    pub async fn present(&self, reference: &str) -> Result<Option<ImageSeen>, runtime::Error> {
+        let Ok(image) = normalized(reference) else { return Ok(None) };
+        let image = image.as_str();
         if let Some((seen, at)) = self.state().present.get(image)
             && at.elapsed() < BELIEVED
         {
@@ -169,63 +222,89 @@ impl Images {
         Ok(seen)
     }
 
-    /// Fetches an image for one start, or joins a fetch that is under way. The caller runs what is returned.
+    /// Fetches an image for one user, or joins a fetch that is under way. The caller runs what is returned.
     pub fn pull(
         &self,
         uid: &str,
-        attempt: &Attempt,
+        user: &ImageUser,
         reference: &str,
         auth: Option<RegistryAuth>,
         audience: Arc<dyn Audience>,
-    ) -> Option<impl Future<Output = ()> + Send + 'static> {
+    ) -> Option<impl Future<Output = Option<Brought>> + Send + 'static> {
         let image = normalized(reference).ok()?;
-        let waiter = Waiter::new(uid, attempt);
+        let waiter = Waiter::new(uid, user);
         let text = format!("Pulling image \"{reference}\"");
-        audience.note(uid, note(Severity::Normal, "Pulling", text, &attempt.container));
+        audience.note(uid, note(Severity::Normal, "Pulling", text, user));
         let mut state = self.state();
-        if let Some(waiters) = state.pulling.get_mut(&image) {
-            waiters.insert(waiter);
+        if let Some(fetch) = state.pulling.get_mut(&image) {
+            fetch.waiters.insert(waiter, reference.to_owned());
             return None;
         }
-        state.pulling.insert(image.clone(), HashSet::from([waiter]));
+        state.pulling.insert(image.clone(), Fetch::new(waiter, reference));
         drop(state);
         let this = self.clone();
         Some(async move { this.fetch(image, auth, audience).await })
     }
 
-    async fn fetch(self, image: String, auth: Option<RegistryAuth>, audience: Arc<dyn Audience>) {
+    async fn fetch(self, image: String, auth: Option<RegistryAuth>, audience: Arc<dyn Audience>) -> Option<Brought> {
         let asked = Instant::now();
         // The semaphore is never closed; without a permit the pull would only be less bounded.
         let _permit = self.permits.acquire().await.ok();
+        let before = self.engine.images().await.ok();
         let begun = Instant::now();
-        let outcome = self.engine.pull(&image, auth.as_ref()).await;
-        let waiters = self.settle(&image, &outcome);
-        for waiter in waiters {
+        let heard = |seen: PullSeen| {
+            if let Some(fetch) = self.state().pulling.get_mut(&image) {
+                fetch.seen = seen;
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = self.engine.pull(&image, auth.as_ref(), &heard) => outcome,
+            never = self.tell(&image, audience.as_ref()) => match never {},
+        };
+        let (took, waited) = (begun.elapsed(), asked.elapsed());
+        self.state().present.remove(&image);
+        let brought = match &outcome {
+            // Its waiters ask for it anyway.
+            Ok(()) => self.present(&image).await.ok().flatten(),
+            Err(_) => None,
+        };
+        let bytes = brought.as_ref().map_or(0, |seen| seen.bytes);
+        for (waiter, reference) in self.settle(&image, &outcome) {
             let said = match &outcome {
                 Ok(()) => {
-                    let (took, waited) = (go_seconds(begun.elapsed()), go_seconds(asked.elapsed()));
-                    let text = format!("Successfully pulled image \"{image}\" in {took} ({waited} including waiting)");
-                    note(Severity::Normal, "Pulled", text, &waiter.container)
+                    let text = pulled(&reference, took, waited, bytes);
+                    note(Severity::Normal, "Pulled", text, &waiter.user)
                 }
                 Err(error) => {
-                    let text = format!("Failed to pull image \"{image}\": {error}");
-                    note(Severity::Warning, "Failed", text, &waiter.container)
+                    let text = format!("Failed to pull image \"{reference}\": {error}");
+                    note(Severity::Warning, "Failed", text, &waiter.user)
                 }
             };
             audience.note(&waiter.uid, said);
             audience.wake(&waiter.uid);
         }
+        let before = before.map(|images| images.into_iter().map(|image| image.id).collect());
+        brought.map(|seen| Brought { id: seen.id, name: image, before })
+    }
+
+    /// Tells those who wait how far the pull is, now and then.
+    async fn tell(&self, image: &str, audience: &dyn Audience) -> Infallible {
+        loop {
+            let pause = self.state().pulling.get(image).map_or(PROGRESS_EVERY, Fetch::pause);
+            tokio::time::sleep(pause).await;
+            let due = self.state().pulling.get_mut(image).map(Fetch::tell);
+            due.into_iter().flatten().for_each(|uid| audience.wake(&uid));
+        }
     }
 
     /// Enters how a pull ended; returns who waited for it.
-    fn settle(&self, image: &str, outcome: &Result<(), runtime::Error>) -> HashSet<Waiter> {
+    fn settle(&self, image: &str, outcome: &Result<(), runtime::Error>) -> HashMap<Waiter, String> {
         let mut state = self.state();
-        let waiters = state.pulling.remove(image).unwrap_or_default();
-        state.present.remove(image);
+        let waiters = state.pulling.remove(image).map(|fetch| fetch.waiters).unwrap_or_default();
         match outcome {
             Ok(()) => {
                 state.failed.remove(image);
-                state.pulled.extend(waiters.iter().cloned());
+                state.pulled.extend(waiters.keys().cloned());
             }
             Err(error) => {
                 let now = Timestamp::now();
@@ -246,25 +325,22 @@ impl Images {
 /// The reference with `:latest` where it has neither tag nor digest, or the kubelet's words for what is wrong with it.
 fn normalized(image: &str) -> Result<String, String> {
     let reference =
-        Reference::parse(image).map_err(|error| format!("couldn't parse image reference \"{image}\": {error}"))?;
+        Reference::parse(image).map_err(|error| format!("couldn't parse image name \"{image}\": {error}"))?;
     let bare = reference.tag.is_none() && reference.digest.is_none();
     Ok(if bare { format!("{image}:latest") } else { image.to_owned() })
 }
 
-/// The container's pull policy, with upstream's default where the object was not defaulted.
-fn policy<'a>(container: &'a Container, image: &str) -> &'a str {
-    let default = if image.ends_with(":latest") { "Always" } else { "IfNotPresent" };
-    container.image_pull_policy.as_deref().filter(|policy| !policy.is_empty()).unwrap_or(default)
+fn note(severity: Severity, reason: &'static str, message: String, user: &ImageUser) -> Note {
+    let container = user.container().map(str::to_owned);
+    Note { component: KUBELET, severity, reason, message, container }
 }
 
-fn note(severity: Severity, reason: &'static str, message: String, container: &str) -> Note {
-    Note { component: KUBELET, severity, reason, message, container: Some(container.to_owned()) }
-}
-
-/// A duration as the kubelet prints it: `412ms`, `1.5s`.
-fn go_seconds(duration: Duration) -> String {
-    match duration.as_millis() {
-        millis if millis < 1000 => format!("{millis}ms"),
-        millis => format!("{}.{:03}s", millis / 1000, millis % 1000),
-    }
+/// Parity: the kubelet's text, in whole milliseconds.
+fn pulled(image: &str, took: Duration, waited: Duration, bytes: u64) -> String {
+    let text = |duration: Duration| {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        go_text::duration(SignedDuration::from_millis(millis))
+    };
+    let (took, waited) = (text(took), text(waited));
+    format!("Successfully pulled image \"{image}\" in {took} ({waited} including waiting). Image size: {bytes} bytes.")
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::facts::{Attempt, Note, ProbeFact, StartFailure, VolumesFact};
 use super::{hook, probe};
 use crate::model::object::Key;
-use crate::runtime::ContainerSeen;
+use crate::runtime::{ContainerSeen, LABEL_IMAGE};
 
 /// Events that may wait for a pod's next commit; more would mean that nothing is ever committed.
 const MAX_NOTES: usize = 64;
@@ -27,6 +27,8 @@ pub struct PodMemory {
     pub volumes: VolumesFact,
     /// The files of its volumes are as the objects are that they were made from.
     pub files_fresh: bool,
+    /// Images (by id) that it mounts: whether they can be mounted already.
+    pub mountable: BTreeMap<String, bool>,
     /// It uses more storage than it may.
     pub exceeded: Option<String>,
     /// When its tokens are to be replaced.
@@ -67,7 +69,10 @@ pub struct HostsMemory {
 impl PodMemory {
     /// Forgets a container that is gone.
     pub fn forget_container(&mut self, name: &str) {
-        self.containers.remove(name);
+        if let Some(ids) = self.containers.remove(name).and_then(|mut gone| gone.labels.remove(LABEL_IMAGE)) {
+            // It may have been made by an earlier agent: what it mounted is still the pod's.
+            self.mountable.extend(ids.split(',').map(|id| (id.to_owned(), true)));
+        }
         self.begun.remove(name);
         self.hooks.retain(|key, _| key.name != name);
         self.probes.retain(|key, _| key.name != name);
@@ -106,6 +111,16 @@ impl Memories {
     /// The uids of pods for which `holds`.
     pub fn uids(&self, holds: impl Fn(&PodMemory) -> bool) -> Vec<String> {
         self.lock().iter().filter(|(_, memory)| holds(memory)).map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// Images (by id) that pods mount, or are about to.
+    pub fn mounted_images(&self) -> BTreeSet<String> {
+        let pods = self.lock();
+        let labels = |memory: &PodMemory| {
+            let labels = memory.containers.values().filter_map(|seen| seen.labels.get(LABEL_IMAGE));
+            labels.flat_map(|ids| ids.split(',').map(str::to_owned)).collect::<Vec<_>>()
+        };
+        pods.values().flat_map(|memory| memory.mountable.keys().cloned().chain(labels(memory))).collect()
     }
 
     /// The hosts files that are kept, by uid.

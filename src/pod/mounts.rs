@@ -10,10 +10,10 @@ use super::environment::{Context, Environment};
 use super::expand::expand;
 use super::volumes_plan::{Backing, backing, in_memory};
 use super::{names, restart, spec};
-use crate::runtime::{Mount, MountSource, Propagation};
+use crate::runtime::{ContainerSpec, Mount, MountSource, Propagation};
 
 /// A part of a volume that a container mounts: it must be there, and lead through no link out of the volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SubPath {
     /// The volume's name in the pod.
     pub volume: String,
@@ -24,7 +24,7 @@ pub struct SubPath {
 }
 
 /// Where a volume is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Root {
     /// In the host's files.
     Host(PathBuf),
@@ -32,6 +32,8 @@ pub enum Root {
     Engine(String),
     /// In the running sandbox: container and path. A memory volume is nowhere else.
     Sandbox(String, String),
+    /// In an image, through a container of it that is never started. Nothing is made there.
+    Image(Box<ContainerSpec>),
 }
 
 /// Mounts that show only a part of their volume.
@@ -98,6 +100,11 @@ fn one(
             (in_engine(name.clone(), part.as_deref()), Root::Engine(name), asked)
         }
         Backing::Host(path) => (on_host(&path, part.as_deref()), Root::Host(path), asked),
+        Backing::Image(image) => {
+            let holder = image_holder(context.pod, &volume.name, &image);
+            // Differs: programs in it may be run; upstream's runtimes mount it `noexec`.
+            (MountSource::Image { image, path: part.clone().unwrap_or_default() }, Root::Image(Box::new(holder)), true)
+        }
         // Files made from objects are never written from inside, as on a node.
         Backing::Files(path) => (on_host(&path, part.as_deref()), Root::Host(path), true),
     };
@@ -111,6 +118,18 @@ fn one(
     let shown = Mount { source, target, read_only, propagation, recursive_read_only };
     let part = part.filter(|_| !made_from_objects);
     Ok((shown, part.map(|path| SubPath { volume: volume.name.clone(), path, root })))
+}
+
+/// A container of an image, to look into it.
+fn image_holder(pod: &Pod, volume: &str, image: &str) -> ContainerSpec {
+    let owner = names::volume(pod.metadata.uid.as_deref().unwrap_or_default(), volume);
+    ContainerSpec {
+        name: format!("{owner}-_image"),
+        labels: names::pod_labels(&pod.metadata),
+        image: image.to_owned(),
+        command: Some(vec!["-".to_owned()]),
+        ..ContainerSpec::default()
+    }
 }
 
 fn in_engine(volume: String, part: Option<&Path>) -> MountSource {

@@ -129,6 +129,8 @@ pub fn facts(name: &str, engine: &EngineSeen, pods_dir: &Path) -> NodeFacts {
     NodeFacts {
         name: name.to_owned(),
         ip: address(),
+        os: engine.os.clone(),
+        architecture: engine.architecture.clone(),
         cpu_nanos: i128::from(engine.cpus) * 1_000_000_000,
         memory_bytes: i128::from(engine.memory_bytes),
         pod_dir: pods_dir.to_string_lossy().into_owned(),
@@ -215,6 +217,7 @@ fn node(mut node: Node, ground: &Ground, now: Timestamp) -> Node {
         status.capacity = Some(capacity(engine, ground.room.get(&Signal::Nodefs)));
         status.allocatable = Some(allocatable(engine, ground));
         status.node_info = Some(info(engine));
+        status.images = ground.images.clone().or(status.images.take());
         let labels = node.metadata.labels.get_or_insert_default();
         for (key, value) in [
             ("kubernetes.io/hostname", facts.name.as_str()),

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{
 
 use super::backoff::Restarts;
 use super::core::{Core, Error};
-use super::facts::{Attempt, ImageFact, NodeFacts, PodFacts, Sources, VolumesFact};
+use super::facts::{Attempt, ImageFact, ImageUser, NodeFacts, PodFacts, Sources, VolumesFact};
 use super::restart::{self, Role};
 use super::tokens::{self, Wanted};
 use super::{environment, hosts_files, logs, mentions, names, phase, termination, volumes, volumes_plan};
@@ -71,6 +71,7 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
         memory.key = Some(object.key());
         facts.volumes = memory.volumes;
         facts.files_fresh = memory.files_fresh || !spec.volumes.iter().flatten().any(volumes_plan::is_files);
+        facts.mountable = memory.mountable.clone();
         facts.exceeded = memory.exceeded.clone();
         facts.tokens_due = memory.tokens_due;
         facts.failures = memory.failures.clone();
@@ -100,6 +101,7 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
             core.with_mentions(|mentions| mentions.enter(uid, mentions::of_pod(&facts.pod)));
             facts.sources = sources(core, &facts.pod)?;
             facts.sources.tokens = issue(core, &facts.pod, &spec, now)?;
+            facts.sources.images = facts.image_volumes.iter().filter_map(here).collect();
         }
     }
     Ok(Some(Observed { object, facts }))
@@ -303,7 +305,10 @@ async fn images(core: &Core, uid: &str, spec: &PodSpec, facts: &mut PodFacts, no
             Some(number) => {
                 any = true;
                 let run = Attempt { container: container.name.clone(), number };
-                Some(core.heard(core.images.fact(uid, container, &run, now).await)?)
+                let (image, policy) = (container.image.as_deref(), container.image_pull_policy.as_deref());
+                let user = ImageUser::Container(run);
+                let asked = core.images.fact(uid, &user, image.unwrap_or_default(), policy, now).await;
+                Some(core.heard(asked)?)
             }
             None => core
                 .images
@@ -314,7 +319,39 @@ async fn images(core: &Core, uid: &str, spec: &PodSpec, facts: &mut PodFacts, no
             facts.images.insert(container.name.clone(), fact);
         }
     }
+    if any {
+        image_volumes(core, uid, spec, facts, now).await?;
+    }
     Ok(any)
+}
+
+/// The images of volumes.
+async fn image_volumes(
+    core: &Core,
+    uid: &str,
+    spec: &PodSpec,
+    facts: &mut PodFacts,
+    now: Timestamp,
+) -> Result<(), Error> {
+    for (volume, source) in spec.volumes.iter().flatten().filter_map(|volume| Some((volume, volume.image.as_ref()?))) {
+        let (image, policy) = (source.reference.as_deref().unwrap_or_default(), source.pull_policy.as_deref());
+        let user = ImageUser::Volume(volume.name.clone());
+        let fact = core.heard(core.images.fact(uid, &user, image, policy, now).await)?;
+        facts.image_volumes.insert(volume.name.clone(), fact);
+    }
+    Ok(())
+}
+
+/// The id of a volume's image, where the engine has it.
+fn here((volume, fact): (&String, &ImageFact)) -> Option<(String, String)> {
+    match fact {
+        ImageFact::Ready { image, .. } => Some((volume.clone(), image.id.clone())),
+        ImageFact::Invalid(_)
+        | ImageFact::Wanted
+        | ImageFact::NeverPulled
+        | ImageFact::Pulling { .. }
+        | ImageFact::Failed { .. } => None,
+    }
 }
 
 fn told<'a>(facts: &'a PodFacts, role: Role, name: &str) -> Option<&'a ContainerStatus> {

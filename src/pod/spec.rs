@@ -10,7 +10,7 @@ use super::facts::{Attempt, NodeFacts};
 use super::mounts::{self, SubPath};
 use super::restart::{self, Role};
 use super::{dns, environment, hosts, names, quantity, termination, volumes_plan};
-use crate::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network, PortSpec};
+use crate::runtime::{ContainerSpec, ImageSeen, LABEL_IMAGE, Mount, MountSource, Network, PortSpec};
 
 /// The resource that the engine's own GPU support hands out.
 pub const GPU: &str = "nvidia.com/gpu";
@@ -145,9 +145,11 @@ pub fn container(
         ..Mount::default()
     });
     mounts.extend(hosts_mount(context.node, container));
+    let mut labels = names::container_labels(&context.pod.metadata, &container.name, run.number);
+    labels.extend(mounted_images(&mounts));
     let mut out = ContainerSpec {
         name: names::container(uid, &container.name, run.number),
-        labels: names::container_labels(&context.pod.metadata, &container.name, run.number),
+        labels,
         image: container.image.clone().unwrap_or_default(),
         entrypoint: expanded(&container.command),
         command: expanded(&container.args),
@@ -173,6 +175,17 @@ pub fn container(
         own_network(&mut out, context.pod, spec, context.node);
     }
     Ok((out, parts))
+}
+
+/// The label that tells which images must stay mountable while the container is there, however often the agent begins
+/// anew.
+fn mounted_images(mounts: &[Mount]) -> Option<(String, String)> {
+    let ids = mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Image { image, .. } => Some(image.as_str()),
+        MountSource::Bind(_) | MountSource::Volume(_) | MountSource::SubPath { .. } | MountSource::Tmpfs { .. } => None,
+    });
+    let ids: Vec<&str> = ids.collect();
+    (!ids.is_empty()).then(|| (LABEL_IMAGE.to_owned(), ids.join(",")))
 }
 
 /// The pod's hosts file, unless the container mounts one of its own. Parity: `mountEtcHostsFile`.

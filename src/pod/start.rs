@@ -15,16 +15,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::draft::{Draft, Novelty};
 use super::environment::environment;
-use super::facts::{Action, Attempt, ImageFact, StartStep, VolumesFact};
+use super::facts::{Action, Attempt, StartStep, VolumesFact};
 use super::mounts::{Root, SubPath};
 use super::restart::Role;
 use super::tracks::State;
-use super::{backoff, health, hosts, plan, spec, status, tokens, volumes_plan};
+use super::{backoff, health, hosts, plan, pulls, spec, status, tokens, volumes_plan};
 use crate::model::event::Severity;
-use crate::runtime::{ImageSeen, Seen};
+use crate::model::go_text;
+use crate::runtime::Seen;
 
-/// How long a failed pull shows as ErrImagePull before it shows as ImagePullBackOff.
-const PULL_ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(2);
 /// How often something that nobody announces is looked for: an image that is never pulled, a mended configuration.
 const RETRY: SignedDuration = SignedDuration::from_secs(10);
 
@@ -77,7 +76,7 @@ fn refresh(draft: &mut Draft<'_>) {
 fn sub_path_volumes(parts: &[SubPath]) -> BTreeSet<&str> {
     let names = parts.iter().filter_map(|part| match &part.root {
         Root::Engine(name) => Some(name.as_str()),
-        Root::Host(_) | Root::Sandbox(..) => None,
+        Root::Host(_) | Root::Sandbox(..) | Root::Image(_) => None,
     });
     names.collect()
 }
@@ -130,20 +129,12 @@ fn step(draft: &mut Draft<'_>, index: usize) -> bool {
 fn crash_loop(draft: &mut Draft<'_>, index: usize, delay: SignedDuration, at: Timestamp) {
     let name = draft.tracks[index].spec.name.clone();
     let pod = spec::pod_text(draft.pod());
-    let message = format!("back-off {} restarting failed container={name} pod={pod}", go_duration(delay));
+    let message = format!("back-off {} restarting failed container={name} pod={pod}", go_text::duration(delay));
     if draft.wait(index, "CrashLoopBackOff", Some(message)) == Novelty::New {
         let text = format!("Back-off restarting failed container {name} in pod {pod}");
         draft.note(Severity::Warning, "BackOff", text, Some(&name));
     }
     draft.wake(at);
-}
-
-/// A delay as Go prints it: `10s`, `1m20s`, `5m0s`.
-fn go_duration(delay: SignedDuration) -> String {
-    match (delay.as_secs() / 60, delay.as_secs() % 60) {
-        (0, seconds) => format!("{seconds}s"),
-        (minutes, seconds) => format!("{minutes}m{seconds}s"),
-    }
 }
 
 /// Takes one run as far as the facts allow.
@@ -165,10 +156,15 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
         Ok(env) => env,
         Err(message) => return misconfigured(draft, index, message),
     };
-    let Some((image, pulled)) = image(draft, index, &run) else { return };
+    // Both, so that they are pulled side by side.
+    let volumes = pulls::of_volumes(draft, index);
+    let Some((image, pulled)) = pulls::of_container(draft, index, &run) else { return };
+    let Some(present) = volumes else { return };
     let context = draft.context(&ip);
     match spec::container(context, draft.spec, draft.tracks[index].spec, &run, &env, &image) {
         Ok((create, parts)) => {
+            pulls::tell_platform(draft, index, &image);
+            present.into_iter().for_each(|image| draft.note(Severity::Normal, "Pulled", pulls::present(&image), None));
             let volumes = sub_path_volumes(&parts);
             let image = draft.facts.sandbox_image.as_deref().unwrap_or_default();
             let holder = (!volumes.is_empty()).then(|| volumes_plan::holder(draft.pod(), image, volumes));
@@ -178,8 +174,7 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
                 draft.enter_restart(&run.container, attempt);
             }
             if !pulled {
-                let text = format!("Container image \"{}\" already present on machine", create.image);
-                draft.note(Severity::Normal, "Pulled", text, Some(&run.container));
+                draft.note(Severity::Normal, "Pulled", pulls::present(&create.image), Some(&run.container));
             }
             draft.act(Action::Start { attempt: run, create: Some(Box::new(create)), name, message_file, parts });
         }
@@ -296,59 +291,4 @@ fn misconfigured(draft: &mut Draft<'_>, index: usize, message: String) {
         draft.note(Severity::Warning, "Failed", format!("Error: {message}"), Some(&name));
     }
     draft.wake(draft.now + RETRY);
-}
-
-/// The image, once it is there, and whether it was pulled for this run.
-fn image(draft: &mut Draft<'_>, index: usize, run: &Attempt) -> Option<(ImageSeen, bool)> {
-    let container = draft.tracks[index].spec;
-    let image = container.image.clone().unwrap_or_default();
-    let name = Some(container.name.as_str());
-    match draft.facts.images.get(&container.name) {
-        Some(ImageFact::Ready { image, pulled }) => return Some((image.clone(), *pulled)),
-        Some(ImageFact::Wanted) | None => draft.act(Action::Pull { attempt: run.clone(), image }),
-        Some(ImageFact::Pulling) => {}
-        Some(ImageFact::Invalid(fault)) => {
-            let message = format!("Failed to apply default image tag \"{image}\": {fault}");
-            if draft.wait(index, "InvalidImageName", Some(message.clone())) == Novelty::New {
-                draft.note(Severity::Warning, "InspectFailed", message, name);
-                draft.note(Severity::Warning, "Failed", "Error: InvalidImageName".to_owned(), name);
-            }
-        }
-        Some(ImageFact::NeverPulled) => {
-            let message = format!("Container image \"{image}\" is not present with pull policy of Never");
-            if draft.wait(index, "ErrImageNeverPull", Some(message.clone())) == Novelty::New {
-                draft.note(Severity::Warning, "ErrImageNeverPull", message, name);
-                draft.note(Severity::Warning, "Failed", "Error: ErrImageNeverPull".to_owned(), name);
-            }
-            draft.wake(draft.now + RETRY);
-        }
-        Some(ImageFact::Failed { message, at, retry_at }) => {
-            pull_failed(draft, index, &image, message.clone(), (*at, *retry_at));
-            if *retry_at <= draft.now {
-                draft.act(Action::Pull { attempt: run.clone(), image });
-            }
-        }
-    }
-    None
-}
-
-fn pull_failed(draft: &mut Draft<'_>, index: usize, image: &str, message: String, times: (Timestamp, Timestamp)) {
-    let (failed_at, retry_at) = times;
-    let name = Some(draft.tracks[index].spec.name.as_str());
-    let shown_until = failed_at + PULL_ERROR_SHOWN;
-    if draft.now < shown_until {
-        if draft.wait(index, "ErrImagePull", Some(message)) == Novelty::New {
-            draft.note(Severity::Warning, "Failed", "Error: ErrImagePull".to_owned(), name);
-        }
-        draft.wake(shown_until);
-    } else {
-        let text = format!("Back-off pulling image \"{image}\"");
-        // Parity: since 1.32 the message carries the error of the last pull.
-        let shown = format!("{text}: ErrImagePull: {message}");
-        if draft.wait(index, "ImagePullBackOff", Some(shown)) == Novelty::New {
-            draft.note(Severity::Normal, "BackOff", text, name);
-            draft.note(Severity::Warning, "Failed", "Error: ImagePullBackOff".to_owned(), name);
-        }
-        draft.wake(retry_at);
-    }
 }

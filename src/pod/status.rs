@@ -54,10 +54,9 @@ pub struct Outcome {
 /// The pod's status.
 pub fn status(facts: &PodFacts, spec: &PodSpec, tracks: &[Track<'_>], outcome: &Outcome, now: Timestamp) -> PodStatus {
     let mut status = facts.pod.status.clone().unwrap_or_default();
-    let has_init = spec.init_containers.as_ref().is_some_and(|list| !list.is_empty());
     let (init, main): (Vec<_>, Vec<_>) = tracks
         .iter()
-        .map(|track| (track.role, container_status(facts, track, outcome, has_init)))
+        .map(|track| (track.role, container_status(facts, spec, track, outcome)))
         .partition(|(role, _)| matches!(role, Role::Init | Role::Sidecar));
     let plain = |list: Vec<(Role, ContainerStatus)>| list.into_iter().map(|(_, status)| status).collect::<Vec<_>>();
     let (init, mut main) = (plain(init), plain(main));
@@ -115,8 +114,14 @@ pub fn pod_ip(facts: &PodFacts, spec: &PodSpec) -> Option<String> {
     sandbox.into_iter().chain(others).find_map(|seen| seen.ip.clone().filter(|ip| !ip.is_empty()))
 }
 
-fn container_status(facts: &PodFacts, track: &Track<'_>, outcome: &Outcome, has_init: bool) -> ContainerStatus {
-    let ordinary = if has_init { "PodInitializing" } else { "ContainerCreating" };
+/// Why a container waits where nothing is wrong.
+pub fn ordinary_wait(spec: &PodSpec) -> &'static str {
+    let has_init = spec.init_containers.as_ref().is_some_and(|list| !list.is_empty());
+    if has_init { "PodInitializing" } else { "ContainerCreating" }
+}
+
+fn container_status(facts: &PodFacts, spec: &PodSpec, track: &Track<'_>, outcome: &Outcome) -> ContainerStatus {
+    let ordinary = ordinary_wait(spec);
     let wait = outcome.waits.get(&track.spec.name);
     let waiting = || ContainerState { waiting: Some(waiting(wait, ordinary)), ..ContainerState::default() };
     let ended =

@@ -1,7 +1,8 @@
 //! Owns the parts of volumes that containers mount: they are looked for and made, and none may lead out of its volume.
 //! Never decides which: `mounts` did.
 //!
-//! Where the volume is the host's, a link may lead anywhere inside it. In the engine's volumes no link is followed at all.
+//! Where the volume is the host's, a link may lead anywhere inside it. In the engine's volumes and in images no link is
+//! followed at all.
 //! Parity: `SafeMakeDir` of the kubelet: what is made has the mode of the volume's root.
 //! Differs: the kubelet holds the directory open until it is mounted. An engine before API 1.45 mounts by path, so a
 //! process that swaps a directory for a link in that instant is not caught there.
@@ -42,6 +43,11 @@ async fn each(engine: &dyn Runtime, holder: Option<&ContainerSpec>, parts: &[Sub
                 in_engine(engine, &holder.name, &format!("/{}", directories::place(name)), part).await?;
             }
             (Root::Sandbox(container, root), _) => in_engine(engine, container, root, part).await?,
+            (Root::Image(holder), _) => {
+                engine.create(holder).await?;
+                let outcome = in_image(engine, &holder.name, part).await;
+                outcome.and(engine.remove(&holder.name).await)?;
+            }
             (Root::Engine(_), None) => {}
         }
     }
@@ -72,6 +78,21 @@ async fn in_engine(engine: &dyn Runtime, container: &str, root: &str, part: &Sub
         }
     }
     if missing.is_empty() { Ok(()) } else { directories::put(engine, container, root, &missing).await }
+}
+
+/// Looks at each step of the way. An image is as it is: what it does not have cannot be mounted.
+async fn in_image(engine: &dyn Runtime, container: &str, part: &SubPath) -> Result<(), Error> {
+    let mut way = String::new();
+    for name in part.path.components() {
+        way = format!("{way}/{}", name.as_os_str().to_string_lossy());
+        let problem = match engine.entry(container, &way).await?.map(|seen| seen.kind) {
+            None => format!("{way} is not in the image"),
+            Some(EntryKind::Link) => format!("{way} is a link, and may lead out of the volume"),
+            Some(EntryKind::Directory | EntryKind::Other) => continue,
+        };
+        return Err(Error::Refused(worded(part, &problem)));
+    }
+    Ok(())
 }
 
 /// Steps from name to name, so that nothing is made beyond a link that leads out.

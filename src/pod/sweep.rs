@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::core::{Core, Error};
-use super::phase;
+use super::{image_mounts, phase};
 use crate::model::kind::Kind;
 use crate::runtime::LABEL_POD_UID;
 use crate::store::Query;
@@ -33,6 +33,7 @@ pub async fn everything(core: &Core) -> Result<(), Error> {
             wake.insert(uid.clone());
         }
     }
+    image_mounts::tidy(core).await?;
     wake.extend(directories(core).await?);
     wake.extend(core.memories.uids(|_| true));
     for uid in wake {

@@ -23,7 +23,7 @@ const EMPTY_DIR_MODE: u32 = 0o777;
 const GROUP_DIR_MODE: u32 = 0o2770;
 /// What jobdock can mount, for messages.
 const SUPPORTED: &str =
-    "emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral";
+    "emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral, image";
 
 /// One thing to make before the pod's containers.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,11 +112,13 @@ pub enum Backing {
     Host(PathBuf),
     /// Files that are made from objects.
     Files(PathBuf),
+    /// The files of an image, by its id.
+    Image(String),
 }
 
-/// Everything to make for the pod. The sandbox image serves to reach into the engine's volumes.
+/// Everything to make for the pod, but for images: those are had like the containers' own. The sandbox image serves to reach into the engine's volumes.
 pub fn work(context: Context<'_>, sandbox_image: &str) -> Vec<VolumeWork> {
-    let each = volumes(context.pod).map(|volume| {
+    let each = volumes(context.pod).filter(|volume| volume.image.is_none()).map(|volume| {
         let name = volume.name.clone();
         one(context, volume).unwrap_or_else(|message| VolumeWork::Impossible { volume: name, message })
     });
@@ -240,6 +242,10 @@ pub fn backing(context: Context<'_>, volume: &Volume) -> Result<Backing, String>
     }
     if let Some(source) = &volume.host_path {
         return Ok(Backing::Host(PathBuf::from(&source.path)));
+    }
+    if volume.image.is_some() {
+        let image = context.sources.images.get(&volume.name).cloned();
+        return image.map(Backing::Image).ok_or_else(|| missing("image volume", &volume.name));
     }
     let Some(found) = claimed(context, volume)? else {
         return Ok(Backing::Files(files_dir(&context.node.pod_dir, &volume.name)));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
     ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions, PortBinding,
+    MountBindOptionsPropagationEnum, MountImageOptions, MountTmpfsOptions, MountType, MountVolumeOptions, PortBinding,
     VolumeCreateRequest,
 };
 use jiff::Timestamp;
@@ -136,6 +136,7 @@ fn mount(mount: &Mount) -> EngineMount {
         MountSource::Volume(name) | MountSource::SubPath { volume: name, .. } => {
             (MountType::VOLUME, Some(name.clone()))
         }
+        MountSource::Image { image, .. } => (MountType::IMAGE, Some(image.clone())),
         MountSource::Tmpfs { .. } => (MountType::TMPFS, None),
     };
     EngineMount {
@@ -152,7 +153,13 @@ fn mount(mount: &Mount) -> EngineMount {
                 subpath: Some(path.to_string_lossy().into_owned()),
                 ..MountVolumeOptions::default()
             }),
-            MountSource::Bind(_) | MountSource::Tmpfs { .. } => None,
+            MountSource::Bind(_) | MountSource::Image { .. } | MountSource::Tmpfs { .. } => None,
+        },
+        image_options: match &mount.source {
+            MountSource::Image { path, .. } if !path.as_os_str().is_empty() => {
+                Some(MountImageOptions { subpath: Some(path.to_string_lossy().into_owned()) })
+            }
+            _other => None,
         },
         tmpfs_options: match mount.source {
             MountSource::Tmpfs { size_bytes } => Some(MountTmpfsOptions {
@@ -160,7 +167,9 @@ fn mount(mount: &Mount) -> EngineMount {
                 mode: Some(TMPFS_MODE),
                 ..MountTmpfsOptions::default()
             }),
-            MountSource::Bind(_) | MountSource::Volume(_) | MountSource::SubPath { .. } => None,
+            MountSource::Bind(_) | MountSource::Volume(_) | MountSource::SubPath { .. } | MountSource::Image { .. } => {
+                None
+            }
         },
         ..EngineMount::default()
     }

@@ -24,6 +24,8 @@ pub enum Act {
     Logs,
     /// Fetch or load an image.
     Image,
+    /// Take a name from an image.
+    RemoveImage,
     /// Unpack an archive into a container.
     Upload,
     /// Create a volume.
@@ -59,7 +61,7 @@ pub fn judge(act: Act, subject: &str, status: u16, message: &str) -> Result<(), 
     let own = message.to_owned();
     match (act, status) {
         // Already running; already stopped; already gone (D9).
-        (Act::Start, 304) | (Act::Kill | Act::Remove, 404) => Ok(()),
+        (Act::Start, 304) | (Act::Kill | Act::Remove | Act::RemoveImage, 404) => Ok(()),
         (Act::Kill, 409 | 500) if NOT_RUNNING.iter().any(|sign| words.contains(sign)) => Ok(()),
         (Act::Remove, 409) if words.contains("already in progress") => Ok(()),
 

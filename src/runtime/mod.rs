@@ -12,14 +12,16 @@ pub mod endpoint;
 pub mod failure;
 pub mod fake;
 pub mod frames;
+pub mod image_copy;
 pub mod mux;
+pub mod progress;
 pub mod reference;
 pub mod registry_auth;
 pub mod reply;
 pub mod sandbox;
 pub mod session;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -28,6 +30,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 
+use self::progress::PullSeen;
 use self::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 
 /// Label: id of the store that the container belongs to.
@@ -46,6 +49,12 @@ pub const LABEL_ATTEMPT: &str = "io.jobdock.attempt";
 pub const LABEL_VOLUME: &str = "io.jobdock.volume";
 /// Label of a volume that outlives pods: namespace and name of the claim that it was made for.
 pub const LABEL_VOLUME_CLAIM: &str = "io.jobdock.volume.claim";
+
+/// Told of a pull's progress, many times a second; it must return at once.
+pub type Heard<'a> = &'a (dyn Fn(PullSeen) + Send + Sync);
+
+/// Label of a copy of an image's files: the image's id. On a container: ids of the images that it mounts, with commas.
+pub const LABEL_IMAGE: &str = "io.jobdock.image";
 
 /// A container engine.
 #[async_trait]
@@ -107,8 +116,23 @@ pub trait Runtime: Send + Sync + 'static {
     /// An image that the engine has.
     async fn image(&self, reference: &str) -> Result<Option<ImageSeen>, Error>;
 
-    /// Fetches an image from its registry. Never called where it is here and the pull policy does not ask for it.
-    async fn pull(&self, reference: &str, auth: Option<&RegistryAuth>) -> Result<(), Error>;
+    /// Fetches an image from its registry, and tells `heard` as often as the engine says how far it is. Never called
+    /// where it is here and the pull policy does not ask for it.
+    async fn pull(&self, reference: &str, auth: Option<&RegistryAuth>, heard: Heard<'_>) -> Result<(), Error>;
+
+    /// Every image that the engine has, whoever brought it.
+    async fn images(&self) -> Result<Vec<ImageLine>, Error>;
+
+    /// Ids of the images that containers use, whosever they are and whether or not they run.
+    async fn images_in_use(&self) -> Result<BTreeSet<String>, Error>;
+
+    /// Takes one name from an image, and with its last name its layers; an id stands for an image without names.
+    /// Success where it is gone. Never forced: an image that a container uses stays, with [`Error::Engine`].
+    async fn remove_image(&self, reference: &str) -> Result<(), Error>;
+
+    /// Makes sure that an image that the engine has can be mounted, which may take a copy of its files: a labelled
+    /// volume, which stays until [`Runtime::remove_volume`]. A copy that was broken off is made again.
+    async fn mountable_image(&self, image: &str) -> Result<(), Error>;
 
     /// Makes sure that the image of the sandbox (which jobdock carries itself) is there; returns its reference.
     async fn sandbox_image(&self) -> Result<String, Error>;
@@ -333,6 +357,14 @@ pub enum MountSource {
         /// The path in it.
         path: PathBuf,
     },
+    /// The files of an image, or a part of them, which is there and leads through no link. Never writable; made sure of
+    /// by [`Runtime::mountable_image`].
+    Image {
+        /// The image's id.
+        image: String,
+        /// The part; empty for all.
+        path: PathBuf,
+    },
     /// A fresh memory file system with this many bytes; 0 is the engine's default.
     Tmpfs {
         /// Size limit in bytes.
@@ -449,6 +481,25 @@ pub struct ImageSeen {
     pub user: Option<String>,
     /// Signal of a graceful stop.
     pub stop_signal: Option<String>,
+    /// Bytes of its layers, unpacked.
+    pub bytes: u64,
+    /// `linux`; empty where it does not say.
+    pub os: String,
+    /// `amd64`, as Go names it; empty where it does not say.
+    pub architecture: String,
+}
+
+/// One image of all that the engine has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageLine {
+    /// `sha256:…` of its configuration.
+    pub id: String,
+    /// `repository@sha256:…`.
+    pub digests: Vec<String>,
+    /// `repository:tag`.
+    pub tags: Vec<String>,
+    /// Bytes of its layers, unpacked.
+    pub bytes: u64,
 }
 
 /// Credentials for a registry.

@@ -18,7 +18,9 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use super::{ContainerSeen, EngineSeen, EntryKind, EntrySeen, Hint, ImageSeen, LABEL_POD_UID, Seen, VolumeSeen};
+use super::{
+    ContainerSeen, EngineSeen, EntryKind, EntrySeen, Hint, ImageLine, ImageSeen, LABEL_POD_UID, Seen, VolumeSeen,
+};
 
 /// A field that may be missing or null; both mean the default.
 fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -160,6 +162,13 @@ pub struct ContainerLine {
     /// The engine's id.
     #[serde(deserialize_with = "lenient")]
     pub id: String,
+    #[serde(rename = "ImageID", deserialize_with = "lenient")]
+    image: String,
+}
+
+/// The image that a listed container was made from.
+pub fn image_used(line: ContainerLine) -> String {
+    with_algorithm(line.image)
 }
 
 /// `GET /images/NAME/json`.
@@ -172,18 +181,55 @@ pub struct ImageReply {
     repo_digests: Vec<String>,
     #[serde(deserialize_with = "lenient")]
     config: ConfigReply,
+    #[serde(deserialize_with = "lenient")]
+    size: i64,
+    #[serde(deserialize_with = "lenient")]
+    os: String,
+    #[serde(deserialize_with = "lenient")]
+    architecture: String,
 }
 
 /// What an image's inspection says.
 pub fn image_seen(reply: ImageReply) -> ImageSeen {
-    // Podman leaves the algorithm away.
-    let id = if reply.id.contains(':') { reply.id } else { format!("sha256:{}", reply.id) };
     ImageSeen {
-        id,
+        id: with_algorithm(reply.id),
         repo_digests: reply.repo_digests,
         user: Some(reply.config.user).filter(|user| !user.is_empty()),
         stop_signal: Some(reply.config.stop_signal).filter(|signal| !signal.is_empty()),
+        bytes: u64::try_from(reply.size).unwrap_or(0),
+        os: reply.os,
+        architecture: go_architecture(&reply.architecture).to_owned(),
     }
+}
+
+/// One line of `GET /images/json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ImageLineReply {
+    #[serde(deserialize_with = "lenient")]
+    id: String,
+    #[serde(deserialize_with = "lenient")]
+    repo_digests: Vec<String>,
+    #[serde(deserialize_with = "lenient")]
+    repo_tags: Vec<String>,
+    #[serde(deserialize_with = "lenient")]
+    size: i64,
+}
+
+/// What a listing says of an image. Docker writes `<none>` for a part that is not there.
+pub fn image_line(reply: ImageLineReply) -> ImageLine {
+    let named = |names: Vec<String>| names.into_iter().filter(|name| !name.contains("<none>")).collect();
+    ImageLine {
+        id: with_algorithm(reply.id),
+        digests: named(reply.repo_digests),
+        tags: named(reply.repo_tags),
+        bytes: u64::try_from(reply.size).unwrap_or(0),
+    }
+}
+
+/// Podman leaves the algorithm away.
+fn with_algorithm(id: String) -> String {
+    if id.contains(':') { id } else { format!("sha256:{id}") }
 }
 
 /// `GET /volumes`.
@@ -468,10 +514,31 @@ pub fn hint(event: EventReply) -> (Hint, i64) {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ProgressReply {
+    /// What is said, of a layer or of all.
+    #[serde(deserialize_with = "lenient")]
+    pub status: String,
+    /// The layer; or the tag, in the first line.
+    #[serde(deserialize_with = "lenient")]
+    pub id: String,
+    /// How far it is with that.
+    #[serde(rename = "progressDetail", deserialize_with = "lenient")]
+    pub amount: AmountReply,
     #[serde(deserialize_with = "lenient")]
     error: String,
     #[serde(rename = "errorDetail", deserialize_with = "lenient")]
     detail: ErrorDetailReply,
+}
+
+/// Bytes done, and of how many; zero where it does not say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AmountReply {
+    /// Done.
+    #[serde(deserialize_with = "lenient")]
+    pub current: i64,
+    /// In all.
+    #[serde(deserialize_with = "lenient")]
+    pub total: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -482,6 +549,6 @@ struct ErrorDetailReply {
 }
 
 /// The failure that a line of progress tells, if it does (D24: under a status of 200).
-pub fn progress_failure(line: ProgressReply) -> Option<String> {
-    [line.detail.message, line.error].into_iter().find(|message| !message.is_empty())
+pub fn progress_failure(line: &ProgressReply) -> Option<String> {
+    [&line.detail.message, &line.error].into_iter().find(|message| !message.is_empty()).cloned()
 }

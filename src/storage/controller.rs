@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{Facts, Said};
 use super::users::Users;
-use super::{ephemeral, fit, plan, reclaim};
+use super::{ephemeral, plan, reclaim};
+use crate::admission::{self, Admission, Reservation};
 use crate::feed;
 use crate::model::claims;
 use crate::model::event;
@@ -31,6 +32,10 @@ const OPEN: u32 = 0o777;
 /// What waits for something that nobody announces (a class, a volume of somebody else's) is looked at again after this.
 /// Parity: the controller's resync.
 const RECHECK: Duration = Duration::from_secs(300);
+/// Pause of a pod whose claim is refused by its namespace: nobody tells when that changes.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+/// Who says what becomes of the claims of pods. Parity: upstream's component.
+const EPHEMERAL: &str = "ephemeral_volume";
 
 /// Why a look did not succeed: the queue tries again later.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +97,7 @@ async fn sync(core: Arc<Core>, key: Key) -> Result<Option<Duration>, Error> {
     } else if let Some(volume) = object.typed::<PersistentVolume>() {
         sync_volume(&core, &object, volume).await
     } else if let Some(pod) = object.typed::<Pod>() {
-        make_claims(&core, pod).await
+        make_claims(&core, &object, pod).await
     } else {
         Ok(None)
     };
@@ -120,7 +125,7 @@ async fn sync_claim(core: &Core, object: &Object, claim: &PersistentVolumeClaim)
     if let Some(spec) = &plan.make
         && let Err(error) = core.make(spec).await
     {
-        let said = Said::failed(fit::class_of(claim), &error.to_string());
+        let said = Said::failed(claims::class_of(claim), &error.to_string());
         core.store.commit(vec![record(object, &said, now)]).await?;
         return Err(error.into());
     }
@@ -167,16 +172,45 @@ async fn sync_volume(core: &Core, object: &Object, volume: &PersistentVolume) ->
 }
 
 /// Makes the claims of a pod's ephemeral volumes. One of that name that is somebody else's is left alone: the pod waits.
-async fn make_claims(core: &Core, pod: &Pod) -> Result<Option<Duration>, Error> {
-    for mut claim in ephemeral::wanted(pod) {
-        Strategy::default(&mut claim);
-        claim.prepare_create();
-        match core.store.commit(vec![Write::Create(Object::new(claim))]).await {
-            Ok(_) | Err(store::Error::AlreadyExists(_)) => {}
-            Err(error) => return Err(error.into()),
+/// Parity: a refusal is told of the pod, by upstream's controller and in its words.
+async fn make_claims(core: &Core, object: &Object, pod: &Pod) -> Result<Option<Duration>, Error> {
+    let mut again = None;
+    for claim in ephemeral::wanted(pod) {
+        let name = claim.metadata.name.clone().unwrap_or_default();
+        match make_claim(core, claim).await {
+            Ok(()) | Err(admission::Error::Store(store::Error::AlreadyExists(_))) => {}
+            Err(admission::Error::Store(error)) => return Err(error.into()),
+            Err(admission::Error::Refused(why)) => {
+                let pod = format!("{}-", object.key().name);
+                let volume = name.strip_prefix(&pod).unwrap_or(&name);
+                let text = format!("ephemeral volume {volume}: create PVC {name}: {why}");
+                let severity = event::Severity::Warning;
+                let said = event::about(object, EPHEMERAL, severity, "FailedBinding", &text, Timestamp::now());
+                core.store.commit(vec![Write::Record(said)]).await?;
+                again = Some(REFUSED_PAUSE);
+            }
         }
     }
-    Ok(None)
+    Ok(again)
+}
+
+/// Makes a claim as a client would, under the limits and quotas of its namespace.
+async fn make_claim(core: &Core, mut claim: PersistentVolumeClaim) -> Result<(), admission::Error> {
+    Strategy::default(&mut claim);
+    let object = Object::new(claim);
+    let key = object.key();
+    if core.store.get(&key)?.is_some() {
+        return Ok(());
+    }
+    let admission = Admission::of(&core.store, key.kind, &key.namespace)?;
+    let object = admission.mutate(&object)?;
+    let object = (object.kind().ops.prepare_create)(&object);
+    admission.validate(&object)?;
+    let mut reservation = Reservation::of(&core.store, &key.namespace).await?;
+    reservation.charge(&object)?;
+    let writes = [Write::Create(object)].into_iter().chain(reservation.writes()).collect();
+    core.store.commit(writes).await?;
+    Ok(())
 }
 
 fn update<T: Resource>(value: T, before: &Object) -> Write {

@@ -7,13 +7,9 @@ use k8s_openapi::api::core::v1::{
     PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeSpec,
 };
 
+use crate::model::claims::class_of;
 use crate::model::quantity::Quantity;
 use crate::model::selector::Selector;
-
-/// The storage class of a claim; empty for none.
-pub fn class_of(claim: &PersistentVolumeClaim) -> &str {
-    claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or_default()
-}
 
 /// Whether the volume is kept for this claim, by name and, where it says one, by uid.
 pub fn is_kept_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {

@@ -17,8 +17,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::users::Use;
 use super::{fit, provision};
 use crate::model::claims::{
-    BIND_COMPLETED, BOUND_BY_CONTROLLER, DEFAULT_CLASS, PROVISIONER, SELECTED_NODE, STORAGE_PROVISIONER, annotation,
-    engine_volume, is_bound, volume_name,
+    BIND_COMPLETED, BOUND_BY_CONTROLLER, PROVISIONER, SELECTED_NODE, STORAGE_PROVISIONER, annotation, class_of,
+    default_class, engine_volume, is_bound, volume_name,
 };
 use crate::model::defaults::storage::CLAIM_PROTECTION;
 use crate::model::event::Severity;
@@ -148,7 +148,7 @@ fn unbound(facts: &Facts<'_>, now: Timestamp) -> Plan {
     if let Some(claim) = with_default_class(facts) {
         return changed_claim(facts, claim);
     }
-    let class = fit::class_of(facts.claim);
+    let class = class_of(facts.claim);
     let chosen = annotation(&facts.claim.metadata, SELECTED_NODE).is_some();
     let wait = waits(facts.classes, class) && !chosen;
     if let Some(volume) = fit::find(facts.claim, facts.volumes, wait) {
@@ -166,19 +166,15 @@ fn unbound(facts: &Facts<'_>, now: Timestamp) -> Plan {
     Plan { events: vec![Said::new(Severity::Normal, "WaitForFirstConsumer", text)], ..Plan::default() }
 }
 
-/// The claim with the default class, where it names none (not even the empty one) and there is a default. Of several
-/// the newest counts, and among those of an age the first by name. Parity: `GetDefaultClass`.
+/// The claim with the default class, where it names none (not even the empty one) and there is a default by now.
 fn with_default_class(facts: &Facts<'_>) -> Option<PersistentVolumeClaim> {
     let spec = facts.claim.spec.as_ref()?;
     if spec.storage_class_name.is_some() {
         return None;
     }
-    let defaults = facts.classes.iter().filter(|class| annotation(&class.metadata, DEFAULT_CLASS) == Some("true"));
-    let made = |class: &StorageClass| class.metadata.creation_timestamp.as_ref().map(|at| at.0);
-    let mut defaults: Vec<&StorageClass> = defaults.collect();
-    defaults.sort_by(|one, other| made(other).cmp(&made(one)).then(one.metadata.name.cmp(&other.metadata.name)));
+    let default = default_class(facts.classes)?;
     let mut claim = facts.claim.clone();
-    claim.spec.get_or_insert_default().storage_class_name.clone_from(&defaults.first()?.metadata.name);
+    claim.spec.get_or_insert_default().storage_class_name.clone_from(&default.metadata.name);
     Some(claim)
 }
 
@@ -237,7 +233,7 @@ fn bind(facts: &Facts<'_>, found: &PersistentVolume, now: Timestamp) -> Plan {
 
 /// No volume suits: one is made, or somebody is told who should.
 fn without_volume(facts: &Facts<'_>) -> Plan {
-    let name = fit::class_of(facts.claim);
+    let name = class_of(facts.claim);
     let say = |severity, reason, text| Plan { events: vec![Said::new(severity, reason, text)], ..Plan::default() };
     if name.is_empty() {
         let text = "no persistent volumes available for this claim and no storage class is set".to_owned();

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 use serde::de::Error as _;
 
@@ -50,7 +51,7 @@ pub(super) fn state(conn: &Connection, cache: &Cache, kind: &'static Kind, revis
 
 /// Reads stored JSON.
 pub(super) fn decode(kind: &'static Kind, revision: u64, json: &[u8]) -> Result<Object, Error> {
-    Object::from_json(kind, json)
+    Object::from_own_json(kind, Bytes::copy_from_slice(json))
         .map_err(|source| Error::Damaged(format!("{} at revision {revision}", kind.resource()), source))
 }
 

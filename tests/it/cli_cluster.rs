@@ -1,10 +1,13 @@
 //! `jobdock run --kubeconfig`: the same command against another API server; here a second jobdock stands in for it.
 
+use k8s_openapi::api::batch::v1::Job;
+use kube::Api;
+
 use crate::support::cli::{Place, job};
 use crate::support::daemon::Daemon;
 
-#[test]
-fn a_run_works_against_any_kubeconfig() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_works_against_any_kubeconfig() {
     let cluster = Place::fake();
     let daemon = Daemon::start(&cluster.data(), &["--runtime", "fake"]).unwrap();
     let place = Place::fake();
@@ -14,6 +17,9 @@ fn a_run_works_against_any_kubeconfig() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stdout.ends_with("| from elsewhere\n"), "{ended:?}");
     assert!(!place.data().exists(), "no daemon was started here");
+    let jobs: Api<Job> = Api::default_namespaced(daemon.client().await.unwrap());
+    let made = jobs.get("away").await.unwrap().metadata.managed_fields.unwrap_or_default();
+    assert!(made.iter().any(|entry| entry.manager.as_deref() == Some("jobdock")), "{made:?}");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use std::process::{Command, Stdio};
 
+use crate::registry::{Registry, forget};
 use crate::support::cli::{Place, Running, job};
 
-/// What `jobdock ARGUMENTS` writes to a terminal, with its escape sequences.
-fn on_terminal(place: &Place, arguments: &str, environment: &[(&str, &str)]) -> String {
+/// `jobdock ARGUMENTS` on a terminal.
+fn terminal(place: &Place, arguments: &str, environment: &[(&str, &str)]) -> Running {
     let inner = place.command(&[]);
     let line = format!("{} {arguments}", env!("CARGO_BIN_EXE_jobdock"));
     let mut command = Command::new("script");
@@ -18,7 +19,12 @@ fn on_terminal(place: &Place, arguments: &str, environment: &[(&str, &str)]) -> 
     }
     command.env("TERM", "xterm").envs(environment.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let ended = Running::of(command).end();
+    Running::of(command)
+}
+
+/// What `jobdock ARGUMENTS` writes to a terminal, with its escape sequences.
+fn on_terminal(place: &Place, arguments: &str, environment: &[(&str, &str)]) -> String {
+    let ended = terminal(place, arguments, environment).end();
     assert_eq!(ended.code, 0, "{ended:?}");
     ended.stdout
 }
@@ -61,4 +67,20 @@ fn no_progress_leaves_the_cursor_alone() {
     for sequence in ["\x1b[2K", "\x1b[1A", "\x1b[?25"] {
         assert!(!text.contains(sequence), "{text:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_is_a_line_that_goes_when_the_image_is_there() {
+    let registry = Registry::start().await.expect("a registry of the test's own");
+    let image = registry.image("gated/busybox:1");
+    let place = Place::docker();
+    place.file("job.yaml", &job("pull", "completions: 1", "echo pulled").replace("busybox:1.36", &image));
+    let running = terminal(&place, "run job.yaml", &[]);
+    running.says(&format!("pulling {image}: "));
+    registry.open();
+    let ended = running.end();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let (_, after) = ended.stdout.rsplit_once("\x1b[2K").unwrap();
+    assert!(!after.contains("pulling "), "{after:?}");
+    forget(&[image]).await;
 }

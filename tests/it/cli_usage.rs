@@ -144,3 +144,16 @@ fn an_unknown_flag_is_a_usage_error() {
     assert_eq!(Place::fake().jobdock(&["run", "--no-such-flag"]).code, 2);
     assert_eq!(Place::fake().jobdock(&["run"]).code, 2);
 }
+
+#[test]
+fn thresholds_of_images_that_make_no_sense() {
+    let place = Place::fake();
+    let ended = place.jobdock(&["serve", "--image-gc-high-threshold", "70"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    expect![[r#"
+        error: --image-gc-low-threshold 80 must be less than --image-gc-high-threshold 70
+    "#]]
+    .assert_eq(&ended.stderr);
+    let ended = place.jobdock(&["serve", "--image-gc-high-threshold", "101"]);
+    assert!(ended.code == 2 && ended.stderr.contains("101 is not in 0..=100"), "{ended:?}");
+}

@@ -80,6 +80,11 @@ async fn kubernetes_asyncio_works() {
 }
 
 #[tokio::test]
-async fn kubectl_1_20_and_1_24_work() {
-    passes("old_kubectl.py").await.unwrap();
+async fn kubectl_from_1_20_to_the_newest_works() {
+    passes("kubectls.py").await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_made_from_the_openapi_document_blame_nobody_and_are_answered_as_it_says() {
+    passes("schema.py").await.unwrap();
 }

@@ -393,3 +393,27 @@ async fn pods_have_the_priority_of_the_class_that_the_template_names_once_it_is_
     let spec = pods[0].typed::<Pod>().and_then(|pod| pod.spec.as_ref()).expect("a spec");
     assert_eq!(spec.priority, Some(7));
 }
+
+#[tokio::test]
+async fn pods_that_break_the_security_standard_of_their_namespace_are_made_once_it_is_lifted() {
+    let house = House::open();
+    let mut namespace = k8s_openapi::api::core::v1::Namespace::default();
+    namespace.metadata.name = Some("n".to_owned());
+    let enforce = ("pod-security.kubernetes.io/enforce".to_owned(), "baseline".to_owned());
+    namespace.metadata.labels = Some([enforce].into());
+    let made = house.store.commit(vec![Write::Create(Object::new(namespace))]).await.expect("it is made");
+    let template = json!({
+        "metadata": {"labels": {"batch.kubernetes.io/controller-uid": "uid-j", "batch.kubernetes.io/job-name": "j"}},
+        "spec": {"restartPolicy": "Never", "hostNetwork": true, "containers": [{"name": "main", "image": "busybox"}]},
+    });
+    house.create("j", json!({"template": template})).await;
+    let refused = "FailedCreate Error creating: pods \"j-\" is forbidden: violates PodSecurity \"baseline:latest\": \
+                   host namespaces (hostNetwork=true)";
+    house.until("told why there is no pod", |house| house.events().iter().any(|line| line == refused)).await;
+    assert!(house.pods().is_empty());
+    let namespace = made.objects[0].as_ref().expect("the namespace");
+    let expected = Expected::Revision(namespace.revision());
+    let object = namespace.with_meta(|meta| meta.labels = None);
+    house.store.commit(vec![Write::Update { object, expected }]).await.expect("its labels go");
+    house.until("a pod", |house| !house.pods().is_empty()).await;
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use jobdock::job::cron_plan::{CronFacts, CronPlan, plan};
+use jobdock::job::cron_plan::{CronFacts, CronPlan, plan, refuse};
 use jobdock::job::missed::{self, Missed};
 use jobdock::job::{cronjob, expiry, ttl};
 use jobdock::model::kind::Kind;
@@ -13,6 +13,7 @@ use jobdock::model::object::{Key, Object};
 use jobdock::model::schedule::{Schedule, time_zone};
 use jobdock::store::{Expected, Owner, Query, Store, Write};
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job};
+use k8s_openapi::api::core::v1::{Event, ResourceQuota};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -149,6 +150,10 @@ impl Default for Look {
 
 impl Look {
     fn plan(&self) -> CronPlan {
+        plan(&self.facts(), at(self.now))
+    }
+
+    fn facts(&self) -> CronFacts {
         let mut cron_job = json!({
             "metadata": {"name": "c", "namespace": "n", "uid": "c-uid", "creationTimestamp": "2025-01-01T10:30:00Z"},
             "spec": {
@@ -168,13 +173,12 @@ impl Look {
         }
         let cron_job: CronJob = serde_json::from_value(cron_job).expect("a CronJob");
         let job = |job: &Value| Object::new(serde_json::from_value::<Job>(job.clone()).expect("a Job"));
-        let facts = CronFacts {
+        CronFacts {
             cron_job: Object::new(cron_job),
             jobs: self.jobs.iter().map(job).collect(),
             strangers: BTreeSet::new(),
             zone: TimeZone::UTC,
-        };
-        plan(&facts, at(self.now))
+        }
     }
 }
 
@@ -225,6 +229,22 @@ fn a_run_that_is_due_starts_and_is_remembered() {
     assert_eq!(status.last_schedule_time.map(|time| time.0), Some(at("2025-01-01T11:00:00Z")));
     assert_eq!(status.active.expect("active")[0].name.as_deref(), Some(ELEVEN));
     assert_eq!(plan.wake_at, Some(at("2025-01-01T12:00:00.1Z")));
+}
+
+#[test]
+fn a_start_that_is_refused_is_taken_back_and_nothing_else_is() {
+    let look = Look::default();
+    let mut plan = look.plan();
+    refuse(&look.facts(), &mut plan, "no room");
+    assert_eq!((created(&plan), reasons(&plan), plan.status.clone()), (None, vec!["FailedCreate"], None));
+    assert_eq!(plan.events[0].message, "Error creating job: no room");
+    let spec = json!({"concurrencyPolicy": "Replace"});
+    let look = Look { spec, status: active("c-1"), jobs: vec![job("c-1", None)], ..Look::default() };
+    let mut plan = look.plan();
+    refuse(&look.facts(), &mut plan, "no room");
+    assert_eq!((created(&plan), reasons(&plan)), (None, vec!["SuccessfulDelete", "FailedCreate"]));
+    assert_eq!(deleted(&plan), ["c-1"]);
+    assert_eq!(plan.status, Some(CronJobStatus::default()), "the replaced Job is no longer active");
 }
 
 #[test]
@@ -417,6 +437,49 @@ async fn a_cron_job_starts_its_job_and_lists_it_as_active() {
     let cron_job = store.get(&Key::of::<CronJob>("n", "c")).expect("readable").expect("there");
     let status = cron_job.typed::<CronJob>().and_then(|cron_job| cron_job.status.clone()).expect("a status");
     assert_eq!(status.active.expect("active")[0].uid.as_deref(), Some(started.uid()));
+    stop.cancel();
+    running.await.expect("the loop ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_a_quota_has_no_room_for_is_told_and_starts_once_there_is() {
+    let store = Store::in_memory().expect("a store");
+    let (hard, none) = (json!({"count/jobs.batch": "0"}), json!({"count/jobs.batch": "0"}));
+    let quota: ResourceQuota = serde_json::from_value(json!({
+        "metadata": {"name": "q", "namespace": "n"}, "spec": {"hard": hard}, "status": {"hard": hard, "used": none},
+    }))
+    .expect("a quota");
+    let last = Timestamp::now() - SignedDuration::from_mins(5);
+    let cron_job: CronJob = serde_json::from_value(json!({
+        "metadata": {"name": "c", "namespace": "n"},
+        "spec": {
+            "schedule": "* * * * *",
+            "jobTemplate": {"spec": {"template": {"spec": {"containers": [{"name": "main"}]}}}},
+        },
+        "status": {"lastScheduleTime": last},
+    }))
+    .expect("a CronJob");
+    let writes = vec![Write::Create(Object::new(quota)), Write::Create(Object::new(cron_job))];
+    store.commit(writes).await.expect("created");
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(cronjob::run(store.clone(), stop.clone()));
+    let told = || {
+        let events = store.list(&Query::all(Kind::of::<Event>())).expect("readable").objects;
+        let failed = events.iter().filter_map(|event| event.typed::<Event>());
+        failed.filter(|event| event.reason.as_deref() == Some("FailedCreate")).find_map(|event| event.message.clone())
+    };
+    until("told why there is no Job", || told().is_some()).await;
+    let words = told().expect("a message");
+    assert!(words.starts_with("Error creating job: jobs.batch \"c-"), "{words}");
+    let why = "is forbidden: exceeded quota: q, requested: count/jobs.batch=1, used: count/jobs.batch=0, limited: count/jobs.batch=0";
+    assert!(words.ends_with(why), "{words}");
+    let cron_job = store.get(&Key::of::<CronJob>("n", "c")).expect("readable").expect("there");
+    let status = cron_job.typed::<CronJob>().and_then(|cron_job| cron_job.status.clone()).expect("a status");
+    assert_eq!(status.last_schedule_time.map(|time| time.0.as_second()), Some(last.as_second()), "it did not run");
+    assert!(jobs(&store).is_empty());
+    let key = Key::of::<ResourceQuota>("n", "q");
+    store.commit(vec![Write::Delete { key, expected: Expected::Exists }]).await.expect("it goes");
+    until("the Job", || !jobs(&store).is_empty()).await;
     stop.cancel();
     running.await.expect("the loop ends");
 }

@@ -284,7 +284,7 @@ async fn images_are_judged_by_name_and_policy() {
         (
             "invalid",
             "",
-            "waiting InvalidImageName (Failed to apply default image tag \"Bad Name\": couldn't parse image reference",
+            "waiting InvalidImageName (Failed to apply default image tag \"Bad Name\": couldn't parse image name",
         ),
     ] {
         let mut made = simple(name, "Never", &[]);
@@ -330,7 +330,7 @@ async fn a_volume_that_cannot_be_had_is_told_by_name() {
             "nfs",
             "nfs: {server: a, path: /b}",
             "MountVolume.SetUp failed for volume \"data\" : volumes of type nfs are not supported by jobdock; supported \
-             are emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral",
+             are emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral, image",
         ),
     ] {
         house

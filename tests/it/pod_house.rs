@@ -10,11 +10,13 @@ use jobdock::model::deletion::{self, Deletion, Propagation};
 use jobdock::model::kind::Kind;
 use jobdock::model::object::{Key, Object, Resource};
 use jobdock::pod::core::Credentials;
+use jobdock::pod::image_gc::Policy;
 use jobdock::pod::pressure::{self, Threshold};
 use jobdock::pod::{Agent, node, run};
 use jobdock::runtime::Runtime;
 use jobdock::store::logs::{LogKey, LogQuery};
 use jobdock::store::{Expected, Owner, Query, Store, Write};
+use jobdock::token::Signer;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -32,6 +34,8 @@ pub struct House {
     dir: TempDir,
     agent: Option<(JoinHandle<()>, CancellationToken)>,
     thresholds: Vec<Threshold>,
+    image_gc: Policy,
+    signer: Option<Signer>,
     /// What the machine calls itself.
     machine: String,
 }
@@ -40,7 +44,9 @@ impl House {
     /// With an agent at work.
     pub fn open(store: Store, engine: Arc<dyn Runtime>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut house = Self { store, engine, dir, agent: None, thresholds: Vec::new(), machine: NODE.to_owned() };
+        let (thresholds, image_gc) = Default::default();
+        let machine = NODE.to_owned();
+        let mut house = Self { store, engine, dir, agent: None, thresholds, image_gc, signer: None, machine };
         house.begin();
         house
     }
@@ -59,6 +65,20 @@ impl House {
         self.begin_as(asked);
     }
 
+    /// A new agent that removes pulled images by this policy.
+    pub async fn collect(&mut self, policy: Policy) {
+        self.end().await;
+        self.image_gc = policy;
+        self.begin();
+    }
+
+    /// A new agent that gives pods tokens of this signer.
+    pub async fn sign(&mut self, signer: Signer) {
+        self.end().await;
+        self.signer = Some(signer);
+        self.begin();
+    }
+
     /// A new agent, as after a restart of the daemon.
     pub fn begin(&mut self) {
         self.begin_as(None);
@@ -72,8 +92,9 @@ impl House {
             runtime: Arc::clone(&self.engine),
             data_dir: self.dir.path().to_owned(),
             thresholds: self.thresholds.clone(),
+            image_gc: self.image_gc,
             node_name: node_name.clone(),
-            credentials: Credentials::default(),
+            credentials: Credentials { signer: self.signer.clone(), ..Credentials::default() },
         };
         let (store, token) = (self.store.clone(), stop.clone());
         let both = async move {

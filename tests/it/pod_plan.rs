@@ -6,10 +6,11 @@ use expect_test::{Expect, expect};
 use jiff::{SignedDuration, Timestamp};
 use jobdock::pod::backoff::Restarts;
 use jobdock::pod::facts::{
-    Action, Attempt, ImageFact, NodeFacts, Outage, PodFacts, PodPlan, StartFailure, StartStep, VolumesFact,
+    Action, Attempt, ImageFact, ImageUser, NodeFacts, Outage, PodFacts, PodPlan, StartFailure, StartStep, VolumesFact,
 };
 use jobdock::pod::names;
 use jobdock::pod::plan::plan;
+use jobdock::runtime::progress::PullSeen;
 use jobdock::runtime::{ContainerSeen, ImageSeen, Seen};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -186,7 +187,9 @@ fn act(action: &Action) -> String {
         Action::PrepareVolumes(work) => format!("prepare {} volumes", work.len()),
         Action::RefreshFiles(work) => format!("refresh {} volumes", work.len()),
         Action::PrepareSandboxImage => "prepare sandbox image".to_owned(),
-        Action::Pull { attempt, image } => format!("pull {image} for {}", attempt.container),
+        Action::Pull { user: ImageUser::Container(run), image } => format!("pull {image} for {}", run.container),
+        Action::Pull { user: ImageUser::Volume(volume), image } => format!("pull {image} for volume {volume}"),
+        Action::MountImage { container, image } => format!("make {image} mountable for {container}"),
         Action::StartSandbox(_) => "start sandbox".to_owned(),
         Action::WriteHosts { .. } => "write hosts".to_owned(),
         Action::Start { create: Some(_), name, .. } => format!("create and start {}", short(name)),
@@ -739,9 +742,13 @@ fn images_decide_how_a_container_waits() {
         Pending - -
         main #0: waiting ContainerCreating, last -
         pull a for main"#]]);
-    image(ImageFact::Pulling).check(expect![[r#"
+    image(ImageFact::Pulling { told: None }).check(expect![[r#"
         Pending - -
         main #0: waiting ContainerCreating, last -"#]]);
+    let told = Some(PullSeen { layers_done: 2, layers: 5, bytes_done: 12_340_000, bytes: 40_000_000 });
+    image(ImageFact::Pulling { told }).check(expect![[r#"
+        Pending - -
+        main #0: waiting ContainerCreating (Pulling image "a": 12.3 MB of 40.0 MB, 2 of 5 layers), last -"#]]);
     image(ImageFact::Invalid("couldn't parse".to_owned())).check(expect![[r#"
         Pending - -
         main #0: waiting InvalidImageName (Failed to apply default image tag "a": couldn't parse), last -
@@ -774,6 +781,72 @@ fn images_decide_how_a_container_waits() {
         Pending - -
         main #0: waiting ContainerCreating, last -
         create and start main-0"#]]);
+}
+
+const WITH_IMAGE: &str = "{restartPolicy: Never, volumes: [{name: v, image: {reference: d}}], containers: [\
+                          {name: main, image: a, volumeMounts: [{name: v, mountPath: /v}]}]}";
+
+#[test]
+fn an_image_volume_is_had_like_an_image_by_who_mounts_it() {
+    let ready = |pulled| ImageFact::Ready { image: ImageSeen { id: "i".to_owned(), ..ImageSeen::default() }, pulled };
+    let volume = |fact: ImageFact| {
+        Case::new(WITH_IMAGE).with(|facts| {
+            if let ImageFact::Ready { image, .. } = &fact {
+                facts.sources.images.insert("v".to_owned(), image.id.clone());
+            }
+            facts.image_volumes.insert("v".to_owned(), fact);
+        })
+    };
+    volume(ImageFact::Wanted).check(expect![[r#"
+        Pending - -
+        main #0: waiting ContainerCreating, last -
+        pull d for volume v"#]]);
+    volume(ImageFact::Failed { message: "denied".to_owned(), at: at(0), retry_at: at(10) }).check(expect![[r#"
+        Pending - -
+        main #0: waiting ErrImagePull (denied), last -
+        event Failed Error: ErrImagePull
+        wake +2"#]]);
+    volume(ready(true)).check(expect![[r#"
+        Pending - -
+        main #0: waiting ContainerCreating, last -
+        make i mountable for main"#]]);
+    let making = |done| volume(ready(false)).with(|facts| facts.mountable = BTreeMap::from([("i".to_owned(), done)]));
+    making(false).check(expect![[r#"
+        Pending - -
+        main #0: waiting ContainerCreating, last -"#]]);
+    making(true).check(expect![[r#"
+        Pending - -
+        main #0: waiting ContainerCreating, last -
+        event Pulled Container image "d" already present on machine
+        event Pulled Container image "a" already present on machine
+        create and start main-0"#]]);
+    let apart = WITH_IMAGE.replace("volumeMounts: [{name: v, mountPath: /v}]", "args: [a]");
+    Case::new(&apart).with(|facts| drop(facts.image_volumes.insert("v".to_owned(), ImageFact::Wanted))).check(expect![
+        [r#"
+        Pending - -
+        main #0: waiting ContainerCreating, last -
+        event Pulled Container image "a" already present on machine
+        create and start main-0"#]
+    ]);
+}
+
+#[test]
+fn an_image_for_another_platform_is_told_and_started() {
+    let case = |architecture: &str| {
+        let image = ImageSeen { os: "linux".to_owned(), architecture: architecture.to_owned(), ..ImageSeen::default() };
+        Case::new(ONE).with(|facts| {
+            (facts.node.os, facts.node.architecture) = ("linux".to_owned(), "amd64".to_owned());
+            facts.images.insert("main".to_owned(), ImageFact::Ready { image, pulled: true });
+        })
+    };
+    case("arm64").check(expect![[r#"
+        Pending - -
+        main #0: waiting ContainerCreating, last -
+        event ImagePlatformMismatch Image "a" is for linux/arm64, the node is linux/amd64: its programs may not run
+        create and start main-0"#]]);
+    for same in ["amd64", ""] {
+        assert!(!case(same).decide().contains("ImagePlatformMismatch"), "{same}");
+    }
 }
 
 #[test]

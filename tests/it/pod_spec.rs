@@ -30,6 +30,7 @@ fn sources() -> Sources {
     Sources {
         config_maps: BTreeMap::from([("map".to_owned(), map)]),
         secrets: BTreeMap::from([("secret".to_owned(), secret)]),
+        images: BTreeMap::from([("i".to_owned(), "sha256:1".to_owned())]),
         tokens: BTreeMap::from([((String::new(), 3600), "jwt".to_owned())]),
         ..Sources::default()
     }
@@ -158,6 +159,7 @@ fn mounts(spec: &ContainerSpec) -> String {
         let source = match &mount.source {
             MountSource::Bind(path) => path.display().to_string(),
             MountSource::Volume(name) => format!("volume {name}"),
+            MountSource::Image { image, path } => format!("image {image} at {:?}", path.display().to_string()),
             MountSource::SubPath { volume, path } => format!("volume {volume} at {}", path.display()),
             MountSource::Tmpfs { size_bytes } => format!("tmpfs {size_bytes}"),
         };
@@ -266,8 +268,8 @@ fn limits_become_the_engines_numbers() {
 
 #[test]
 fn volumes_are_mounted_where_asked() {
-    let volumes =
-        ", volumes: [{name: e, emptyDir: {}}, {name: h, hostPath: {path: /srv}}, {name: c, configMap: {name: map}}]";
+    let volumes = ", volumes: [{name: e, emptyDir: {}}, {name: h, hostPath: {path: /srv}}, {name: c, configMap: {name: map}}, \
+         {name: i, image: {reference: a}}]";
     let at = |mount: &str| format!(", volumeMounts: [{mount}]");
     check(
         &at("{name: e, mountPath: /e}"),
@@ -324,6 +326,15 @@ fn volumes_are_mounted_where_asked() {
         mounts,
         expect![[r#"
             /e <- volume jobdock-uid-e at a
+            /dev/termination-log <- /pods/uid/messages/main-2"#]],
+    );
+    check(
+        &at("{name: i, mountPath: /i}, {name: i, mountPath: /j, subPath: a/b, readOnly: false}"),
+        volumes,
+        mounts,
+        expect![[r#"
+            /i <- image sha256:1 at "" ro
+            /j <- image sha256:1 at "a/b" ro
             /dev/termination-log <- /pods/uid/messages/main-2"#]],
     );
     check(
@@ -618,7 +629,7 @@ fn volumes_hold_what_their_sources_say() {
         (
             "nfs: {server: s, path: /p}",
             expect![
-                "impossible v: volumes of type nfs are not supported by jobdock; supported are emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral"
+                "impossible v: volumes of type nfs are not supported by jobdock; supported are emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral, image"
             ],
         ),
         (

@@ -14,24 +14,30 @@ use axum::response::{IntoResponse, Response};
 use bollard::Docker;
 use bollard::query_parameters::RemoveImageOptionsBuilder;
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, StatusCode};
+use jiff::SignedDuration;
+use jobdock::pod::image_gc::Policy;
+use jobdock::runtime::Runtime as _;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
 use super::pod_docker::with_house;
-use super::pod_house::{House, from_yaml, tell};
+use super::pod_house::{House, NODE, from_yaml, tell};
 use super::support::image;
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// The pull half of the distribution protocol, for the test image under any tag.
 #[derive(Clone)]
-struct Registry(Arc<Inner>);
+pub struct Registry(Arc<Inner>);
 
 struct Inner {
-    address: Mutex<Option<SocketAddr>>,
+    address: SocketAddr,
     manifest: String,
+    /// Of an image that no engine has before it pulls it: one layer more.
+    fresh: String,
     blobs: HashMap<String, Bytes>,
     /// Manifests asked for, by reference.
     asked: Mutex<HashMap<String, usize>>,
@@ -39,6 +45,36 @@ struct Inner {
     refusing: AtomicUsize,
     /// Nothing at all is answered without credentials.
     locked: AtomicBool,
+    /// Layers under `gated/` stop half way until this is set.
+    open: watch::Sender<bool>,
+}
+
+/// A layer of this registry's own: `/data/hello`, `/data/deep/file`, the link `/data/out`, and some MiB of noise.
+fn added_layer(address: SocketAddr) -> Result<Bytes> {
+    const NOISE_BYTES: usize = 2 << 20;
+    let mut noise = Sha256::digest(address.to_string()).to_vec();
+    while noise.len() < NOISE_BYTES {
+        let next = Sha256::digest(&noise[noise.len() - 32..]);
+        noise.extend_from_slice(&next);
+    }
+    let mut layer = tar::Builder::new(Vec::new());
+    let files: [(&str, u32, &[u8]); 3] = [
+        ("data/hello", 0o640, b"hello from the image\n"),
+        ("data/deep/file", 0o600, b"deep\n"),
+        ("data/noise", 0o600, &noise),
+    ];
+    for (path, mode, content) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(mode);
+        header.set_uid(1000);
+        layer.append_data(&mut header, path, content)?;
+    }
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    layer.append_link(&mut header, "data/out", "/etc")?;
+    Ok(layer.into_inner()?.into())
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -47,7 +83,8 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 impl Registry {
-    async fn start() -> Result<Self> {
+    /// On a port of its own.
+    pub async fn start() -> Result<Self> {
         image::ensure().await?;
         let docker = Docker::connect_with_defaults()?;
         let archive = docker.export_image(image::NAME).try_collect::<Vec<Bytes>>().await?.concat();
@@ -62,13 +99,16 @@ impl Registry {
         let file = |name: &serde_json::Value| -> Result<Bytes> {
             files.get(name.as_str().unwrap_or_default()).cloned().with_context(|| format!("no {name} in the archive"))
         };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
         let mut blobs = HashMap::new();
         let mut described = |bytes: Bytes, kind: &str| {
             let (digest, size) = (digest(&bytes), bytes.len());
             blobs.insert(digest.clone(), bytes);
             serde_json::json!({"mediaType": format!("application/vnd.docker.{kind}"), "size": size, "digest": digest})
         };
-        let config = described(file(&index[0]["Config"])?, "container.image.v1+json");
+        let image = file(&index[0]["Config"])?;
+        let config = described(image.clone(), "container.image.v1+json");
         let layers = index[0]["Layers"].as_array().context("the archive has layers")?;
         let layers = layers
             .iter()
@@ -78,28 +118,45 @@ impl Registry {
             "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers,
         })
         .to_string();
+        let added = added_layer(address)?;
+        let mut image: serde_json::Value = serde_json::from_slice(&image)?;
+        let diffs = image["rootfs"]["diff_ids"].as_array_mut().context("the image has layers")?;
+        diffs.push(digest(&added).into());
+        let config = described(image.to_string().into(), "container.image.v1+json");
+        let more = described(added, "image.rootfs.diff.tar.gzip");
+        let layers = [layers, vec![more]].concat();
+        let fresh = serde_json::json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers,
+        })
+        .to_string();
         let inner = Inner {
-            address: Mutex::new(None),
+            address,
             manifest,
+            fresh,
             blobs,
             asked: Mutex::default(),
             refusing: AtomicUsize::new(0),
             locked: AtomicBool::new(false),
+            open: watch::Sender::new(false),
         };
         let this = Self(Arc::new(inner));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        *this.0.address.lock().unwrap() = Some(listener.local_addr()?);
         let app = Router::new().fallback(answer).with_state(this.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         Ok(this)
     }
 
     fn host(&self) -> String {
-        self.0.address.lock().unwrap().expect("it listens").to_string()
+        self.0.address.to_string()
     }
 
-    fn image(&self, reference: &str) -> String {
+    /// What pods call an image of it. Below `fresh/` is one that no engine has before it pulls it.
+    pub fn image(&self, reference: &str) -> String {
         format!("{}/{reference}", self.host())
+    }
+
+    /// Lets layers below `gated/` through, which stop half way before.
+    pub fn open(&self) {
+        self.0.open.send_replace(true);
     }
 
     fn asked(&self, reference: &str) -> usize {
@@ -127,13 +184,30 @@ async fn answer(State(registry): State<Registry>, uri: http::Uri, headers: Heade
         };
     }
     if let Some((_, reference)) = path.split_once("/manifests/") {
-        return manifest(&registry, reference).await;
+        let fresh = path.starts_with("gated/") || path.starts_with("fresh/");
+        return manifest(&registry, reference, if fresh { &registry.0.fresh } else { &registry.0.manifest }).await;
     }
     let blob = path.split_once("/blobs/").and_then(|(_, digest)| registry.0.blobs.get(digest));
-    blob.map_or(StatusCode::NOT_FOUND.into_response(), |bytes| bytes.clone().into_response())
+    match blob.cloned() {
+        Some(bytes) if path.starts_with("gated/") => gated(bytes, registry.0.open.subscribe()),
+        Some(bytes) => bytes.into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
-async fn manifest(registry: &Registry, reference: &str) -> Response {
+/// Half of the bytes at once, the rest when the gate opens.
+fn gated(mut bytes: Bytes, mut open: watch::Receiver<bool>) -> Response {
+    let length = [("content-length", bytes.len().to_string())];
+    let first = bytes.split_to(bytes.len() / 2);
+    let rest = async move {
+        let _opened = open.wait_for(|open| *open).await;
+        Ok::<Bytes, std::io::Error>(bytes)
+    };
+    let body = futures::stream::iter([Ok(first)]).chain(futures::stream::once(rest));
+    (length, axum::body::Body::from_stream(body)).into_response()
+}
+
+async fn manifest(registry: &Registry, reference: &str, manifest: &str) -> Response {
     *registry.0.asked.lock().unwrap().entry(reference.to_owned()).or_default() += 1;
     if reference == "slow" {
         // Long enough that others come to wait for the same pull.
@@ -145,9 +219,8 @@ async fn manifest(registry: &Registry, reference: &str) -> Response {
         let body = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#;
         return (StatusCode::TOO_MANY_REQUESTS, body).into_response();
     }
-    let digest = digest(registry.0.manifest.as_bytes());
-    let headers = [("content-type", MANIFEST.to_owned()), ("docker-content-digest", digest)];
-    (headers, registry.0.manifest.clone()).into_response()
+    let headers = [("content-type", MANIFEST.to_owned()), ("docker-content-digest", digest(manifest.as_bytes()))];
+    (headers, manifest.to_owned()).into_response()
 }
 
 fn pod(name: &str, image: &str, policy: &str, more: &str) -> String {
@@ -157,18 +230,21 @@ fn pod(name: &str, image: &str, policy: &str, more: &str) -> String {
     )
 }
 
-fn waits(pod: &Pod) -> Option<(String, String)> {
+/// Why a pod's first container waits.
+pub fn waits(pod: &Pod) -> Option<(String, String)> {
     let state = pod.status.as_ref()?.container_statuses.as_ref()?.first()?.state.as_ref()?;
     let waiting = state.waiting.clone()?;
     Some((waiting.reason?, waiting.message.unwrap_or_default()))
 }
 
-async fn until_waiting(house: &House, name: &str, reason: &str) -> String {
+/// Waits until a pod waits for this reason; what it says with it.
+pub async fn until_waiting(house: &House, name: &str, reason: &str) -> String {
     let pod = house.until(name, reason, |pod| waits(pod).is_some_and(|(said, _)| said == reason)).await;
     waits(&pod).expect("it waits").1
 }
 
-async fn forget(images: &[String]) {
+/// Takes images from the engine.
+pub async fn forget(images: &[String]) {
     let docker = Docker::connect_with_defaults().expect("the engine is there");
     for image in images {
         let options = RemoveImageOptionsBuilder::new().force(true).build();
@@ -268,4 +344,71 @@ async fn pods_that_want_one_image_share_one_pull_and_a_refusal_is_waited_out() {
     })
     .await;
     forget(&[slow, busy]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_tells_how_far_it_is_and_at_its_end_how_large_the_image_is() {
+    let registry = Registry::start().await.expect("a registry of the test's own");
+    let image = registry.image("gated/busybox:1");
+    let gate = registry.clone();
+    with_house(|house, engine| {
+        let image = image.clone();
+        async move {
+            let house = house.lock().await;
+            house.pod(&pod("patient", &image, "IfNotPresent", "")).await;
+            let told = house
+                .until("patient", "told of the pull", |pod| {
+                    waits(pod).is_some_and(|(_, message)| message.starts_with(&format!("Pulling image \"{image}\": ")))
+                })
+                .await;
+            let (reason, message) = waits(&told).expect("it waits");
+            assert_eq!(reason, "ContainerCreating");
+            assert!(message.contains(" layers"), "{message}");
+            gate.open();
+            house.until_over("patient").await;
+            let bytes = engine.image(&image).await.expect("the engine answers").expect("it is there").bytes;
+            let events = house.events("patient").join("\n");
+            let pulled = format!("Normal Pulled Successfully pulled image \"{image}\" in ");
+            assert!(events.contains(&pulled), "{events}");
+            assert!(
+                bytes > 0 && events.contains(&format!(" including waiting). Image size: {bytes} bytes.")),
+                "{events}"
+            );
+        }
+    })
+    .await;
+    forget(&[image]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_takes_the_unused_images_that_jobdock_pulled_and_no_others() {
+    let (first, second) = (Registry::start().await, Registry::start().await);
+    let (first, second) = (first.expect("a registry of the test's own"), second.expect("another"));
+    let (mine, used) = (first.image("fresh/busybox:1"), second.image("fresh/busybox:1"));
+    // The same image as the tests' own, which was there before.
+    let theirs = first.image("busybox:gc");
+    let images = [mine.clone(), used.clone(), theirs.clone()];
+    with_house(|house, engine| async move {
+        let mut house = house.lock().await;
+        for (name, image) in [("mine", &mine), ("theirs", &theirs)] {
+            house.pod(&pod(name, image, "IfNotPresent", "")).await;
+            house.until_over(name).await;
+        }
+        house.pod(&pod("used", &used, "IfNotPresent", "").replace("[echo, hi]", "[sleep, '600']")).await;
+        house.until_phase("used", "Running").await;
+        // Whatever the disk has, it is too full.
+        house.collect(Policy { high: 0, low: 0, min_age: SignedDuration::ZERO }).await;
+        let has = async |image: &str| engine.image(image).await.expect("the engine answers").is_some();
+        house.eventually("the unused image is gone", || async { !has(&mine).await }).await;
+        let told =
+            "Warning FreeDiskSpaceFailed Failed to garbage collect required amount of images. Attempted to free ";
+        let complained = || async { house.events(NODE).iter().any(|line| line.starts_with(told)) };
+        house.eventually("the node tells that it was not enough", complained).await;
+        assert!(has(&used).await && has(&theirs).await && has(image::NAME).await);
+        // It is pulled again by whoever wants it.
+        house.pod(&pod("again", &mine, "IfNotPresent", "")).await;
+        house.until_over("again").await;
+    })
+    .await;
+    forget(&images).await;
 }

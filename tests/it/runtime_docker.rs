@@ -491,7 +491,7 @@ async fn images_that_are_not_here_are_not_seen_and_not_pulled() -> Result<()> {
     assert_eq!(bench.docker.image("jobdock-test/none:1").await?, None);
     assert!(matches!(bench.docker.image("Not A Name").await, Err(Error::Refused(_))));
     // Nothing listens there: the engine answers at once, in whatever way it reports it.
-    let pulled = bench.docker.pull("127.0.0.1:9/none:1", None).await;
+    let pulled = bench.docker.pull("127.0.0.1:9/none:1", None, &|_| {}).await;
     assert!(matches!(pulled, Err(Error::Engine(_) | Error::NoImage(_))), "{pulled:?}");
     Ok(())
 }

@@ -234,11 +234,11 @@ async fn images_are_there_unless_their_name_says_otherwise() {
     let fake = fake();
     assert!(fake.image("busybox:1").await.expect("looks").is_some());
     assert!(fake.image("missing/app:1").await.expect("looks").is_none());
-    assert!(matches!(fake.pull("missing/app:1", None).await, Err(Error::NoImage(_))));
+    assert!(matches!(fake.pull("missing/app:1", None, &|_| {}).await, Err(Error::NoImage(_))));
     fake.forget_image("app:2");
     let spec = ContainerSpec { image: "app:2".to_owned(), ..spec("a", "true") };
     assert!(matches!(fake.create(&spec).await, Err(Error::NoImage(_))));
-    fake.pull("app:2", None).await.expect("pulls");
+    fake.pull("app:2", None, &|_| {}).await.expect("pulls");
     fake.create(&spec).await.expect("creates");
 }
 

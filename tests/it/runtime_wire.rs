@@ -45,7 +45,7 @@ async fn every_path_carries_the_version_that_both_sides_know() -> Result<()> {
         let docker = docker?;
         let _ = docker.inspect("a").await;
         let _ = docker.create(&ContainerSpec { name: "a".to_owned(), ..ContainerSpec::default() }).await;
-        let _ = docker.pull("busybox", None).await;
+        let _ = docker.pull("busybox", None, &|_| {}).await;
         let asked = engine.asked();
         assert!(asked.len() >= 4, "{asked:?}");
         assert!(
@@ -98,8 +98,8 @@ async fn a_pull_asks_for_one_tag_with_credentials_and_fails_by_what_its_stream_s
     );
     let (engine, docker) = connect("1.44", "1.44", vec![(pulling, 200, progress("{\"status\":\"done\"}"))]).await?;
     let docker = docker?;
-    docker.pull("busybox", Some(&auth)).await?;
-    docker.pull(&format!("quay.io/team/app:1@sha256:{}", "a".repeat(64)), None).await?;
+    docker.pull("busybox", Some(&auth), &|_| {}).await?;
+    docker.pull(&format!("quay.io/team/app:1@sha256:{}", "a".repeat(64)), None, &|_| {}).await?;
     let asked = engine.asked();
     assert!(asked[1].0.ends_with("?fromImage=docker.io%2Flibrary%2Fbusybox&tag=latest"), "{asked:?}");
     assert!(
@@ -115,13 +115,25 @@ async fn a_pull_asks_for_one_tag_with_credentials_and_fails_by_what_its_stream_s
         (r#"{"error":"toomanyrequests: slow down"}"#, false),
     ] {
         let (_engine, docker) = connect("1.44", "1.44", vec![(pulling, 200, progress(last))]).await?;
-        let failed = docker?.pull("busybox", None).await;
+        let failed = docker?.pull("busybox", None, &|_| {}).await;
         assert!(if missing {
             matches!(failed, Err(Error::NoImage(_)))
         } else {
             matches!(failed, Err(Error::Engine(_)))
         });
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_engine_that_mounts_images_makes_no_copy_of_them() -> Result<()> {
+    let image = format!("sha256:{}", "a".repeat(64));
+    let (engine, docker) = connect("1.48", "1.24", vec![]).await?;
+    docker?.mountable_image(&image).await?;
+    assert_eq!(engine.asked().len(), 1, "{:?}", engine.asked());
+    let (engine, docker) = connect("1.47", "1.24", vec![]).await?;
+    docker?.mountable_image(&image).await.expect_err("this engine answers nothing");
+    assert!(engine.asked()[1].0.ends_with("/volumes/create"), "{:?}", engine.asked());
     Ok(())
 }
 

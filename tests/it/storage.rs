@@ -1,16 +1,24 @@
 //! Claims and volumes: what becomes of each, one line per case.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jobdock::model::claims::{self, Standing};
+use jobdock::model::kind::Kind;
+use jobdock::model::object::{Key, Object};
 use jobdock::storage::plan::{self, Facts};
 use jobdock::storage::users::Use;
 use jobdock::storage::{provision, reclaim};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use jobdock::store::{Expected, Query, Store, Write};
+use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod, ResourceQuota};
 use k8s_openapi::api::storage::v1::StorageClass;
+use tokio_util::sync::CancellationToken;
 
 use super::pod_house::from_yaml;
+
+/// How long a test waits for what must come; only a failure takes that long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn claim(more: &str) -> PersistentVolumeClaim {
     from_yaml(&format!(
@@ -146,4 +154,50 @@ fn a_pod_waits_for_its_claims_in_the_schedulers_words() {
             claim.into_iter().map(|claim| ("c".to_owned(), claim)).collect();
         assert_eq!(claims::standing(&pod, |name| claims.get(name), |_| waits), expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_made_for_a_pod_keeps_to_quotas_and_the_pod_says_why_it_has_none() {
+    let store = Store::in_memory().expect("a store");
+    let quota: ResourceQuota = from_yaml(
+        "{metadata: {name: q, namespace: default}, spec: {hard: {requests.storage: 1Gi}}, \
+         status: {hard: {requests.storage: 1Gi}, used: {requests.storage: 512Mi}}}",
+    );
+    let pod: Pod = from_yaml(&format!(
+        "{{metadata: {{name: p, namespace: default, uid: u}}, spec: {{containers: [], volumes: [{{name: data, ephemeral: \
+         {{volumeClaimTemplate: {{spec: {{{ASKS}}}}}}}}}]}}}}"
+    ));
+    let class = Object::new(provision::default_class());
+    let writes = [class, Object::new(quota), Object::new(pod)].map(Write::Create);
+    store.commit(writes.into()).await.expect("they can be stored");
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(jobdock::storage::run(store.clone(), None, "node".to_owned(), stop.clone()));
+    let why = "ephemeral volume data: create PVC p-data: persistentvolumeclaims \"p-data\" is forbidden: exceeded quota: \
+               q, requested: requests.storage=1Gi, used: requests.storage=512Mi, limited: requests.storage=1Gi";
+    until("the pod says why", || {
+        let events = store.list(&Query::all(Kind::of::<Event>())).expect("readable").objects;
+        let said = |event: &Event| (event.reason.clone(), event.message.clone());
+        let wanted = (Some("FailedBinding".to_owned()), Some(why.to_owned()));
+        events.iter().filter_map(|event| event.typed::<Event>()).any(|event| said(event) == wanted)
+    })
+    .await;
+    let key = Key::of::<PersistentVolumeClaim>("default", "p-data");
+    assert!(store.get(&key).expect("readable").is_none());
+    let quota = Write::Delete { key: Key::of::<ResourceQuota>("default", "q"), expected: Expected::Exists };
+    store.commit(vec![quota]).await.expect("it goes");
+    until("the claim", || store.get(&key).expect("readable").is_some()).await;
+    let claim = store.get(&key).expect("readable").expect("there");
+    let claim = claim.typed::<PersistentVolumeClaim>().expect("a claim");
+    assert_eq!(claims::class_of(claim), "standard");
+    stop.cancel();
+    running.await.expect("the loop ends");
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain: {what}");
 }

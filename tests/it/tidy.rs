@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("job", &["metrics", "model", "store", "reconcile", "feed", "admission"]),
     ("scheduler", &["model", "store", "reconcile", "feed"]),
     ("service", &["model", "store", "reconcile"]),
-    ("storage", &["model", "store", "reconcile", "feed", "runtime"]),
+    ("storage", &["model", "store", "reconcile", "feed", "runtime", "admission"]),
     ("pod", &["metrics", "model", "store", "reconcile", "runtime", "token"]),
     ("api", &["metrics", "model", "store", "runtime", "admission", "token"]),
     ("cli", &["model", "daemon", "job"]),
@@ -65,9 +65,11 @@ const IMPURE: &[&str] = &[
     "pod/check.rs",
     "pod/check/grpc.rs",
     "pod/check/http.rs",
+    "pod/collect.rs",
     "pod/core.rs",
     "pod/hooks.rs",
     "pod/hosts_files.rs",
+    "pod/image_mounts.rs",
     "pod/images.rs",
     "pod/logs.rs",
     "pod/measure.rs",
@@ -95,6 +97,7 @@ const RUNTIME_PURE: &[&str] = &[
     "runtime/fake/tokens.rs",
     "runtime/frames.rs",
     "runtime/mux.rs",
+    "runtime/progress.rs",
     "runtime/reference.rs",
     "runtime/reply.rs",
 ];
@@ -211,6 +214,7 @@ impl Source {
         match self.room.as_str() {
             "model" => true,
             "job" | "pod" | "scheduler" | "service" | "storage" => !IMPURE.contains(&self.name.as_str()),
+            "admission" => self.name.starts_with("admission/pod_security"),
             "runtime" => RUNTIME_PURE.contains(&self.name.as_str()),
             _ => false,
         }

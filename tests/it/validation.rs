@@ -5,10 +5,12 @@
 mod containers;
 mod jobs;
 mod kinds;
+mod measures;
 mod placement;
 mod pods;
 mod security;
 mod status;
+mod storage;
 mod updates;
 mod volumes;
 mod warnings;

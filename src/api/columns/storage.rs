@@ -11,9 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::{AGE, Column, NAME, Row, Text, text, wide};
+use crate::model::claims::{DEFAULT_CLASS, annotation};
 
-/// Marks the class of claims that name none.
-const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 const UNSET: &str = "<unset>";
 
 const fn volume_spec(field: &'static str) -> Text {
@@ -112,8 +111,7 @@ pub(super) fn claim(claim: &PersistentVolumeClaim, row: Row<'_>) -> Vec<Value> {
 }
 
 pub(super) fn class(class: &StorageClass, row: Row<'_>) -> Vec<Value> {
-    let annotations = class.metadata.annotations.as_ref();
-    let default = annotations.and_then(|all| all.get(DEFAULT_CLASS)).is_some_and(|value| value == "true");
+    let default = annotation(&class.metadata, DEFAULT_CLASS) == Some("true");
     let name = if default { format!("{} (default)", row.name) } else { row.name.to_owned() };
     vec![
         json!(name),
@@ -130,7 +128,7 @@ fn phase(meta: &ObjectMeta, phase: Option<String>) -> String {
 }
 
 fn storage(amounts: Option<&BTreeMap<String, Quantity>>) -> String {
-    amounts.and_then(|amounts| amounts.get("storage")).map(|amount| amount.0.clone()).unwrap_or_default()
+    amounts.and_then(|amounts| amounts.get("storage")).map_or_else(|| "0".to_owned(), |amount| amount.0.clone())
 }
 
 /// The modes by their initials, in upstream's order, each once.

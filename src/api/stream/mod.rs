@@ -22,9 +22,12 @@ mod spdy;
 mod upgrade;
 mod websocket;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::extract::ws::Message;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +40,36 @@ use super::query::Params;
 use super::{ApiState, log};
 use crate::runtime::Runtime;
 use crate::runtime::session::Streams;
+
+/// What SPDY bytes say, which come in pieces of `size`: control frames, data of each stream, and whether all is well. For
+/// fuzzing, which has no connection.
+#[doc(hidden)]
+pub fn read_spdy(bytes: &[u8], size: usize) -> (usize, BTreeMap<u32, Vec<u8>>, bool) {
+    let mut decoder = spdy::frame::Decoder::default();
+    let (mut controls, mut data) = (0, BTreeMap::<u32, Vec<u8>>::new());
+    for piece in bytes.chunks(size) {
+        decoder.push(piece);
+        loop {
+            match decoder.next() {
+                Ok(None) => break,
+                Ok(Some(spdy::frame::Frame::Data { id, bytes, .. })) => data.entry(id).or_default().extend(bytes),
+                Ok(Some(_)) => controls += 1,
+                Err(_) => return (controls, data, false),
+            }
+        }
+    }
+    (controls, data, true)
+}
+
+/// Reads a WebSocket message by every protocol of commands, as [`read_spdy`] does.
+#[doc(hidden)]
+pub fn read_message(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    for protocol in websocket::COMMANDS {
+        let _binary = websocket::read(Message::Binary(Bytes::copy_from_slice(bytes)), protocol);
+        let _text = websocket::read(Message::Text(text.as_str().into()), protocol);
+    }
+}
 
 /// Which of the three is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

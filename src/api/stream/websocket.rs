@@ -147,7 +147,7 @@ async fn until_read(reading: impl Future<Output = ()>, writing: impl Future<Outp
 }
 
 /// The channel and the bytes of a message; none where it has neither.
-fn read(message: Message, protocol: Protocol) -> Option<(u8, Bytes)> {
+pub fn read(message: Message, protocol: Protocol) -> Option<(u8, Bytes)> {
     let mut bytes: Bytes = match message {
         Message::Binary(bytes) => bytes,
         Message::Text(text) => text.into(),

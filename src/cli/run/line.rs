@@ -5,6 +5,7 @@ use owo_colors::{AnsiColors, OwoColorize as _};
 
 use super::report::{self, Verdict};
 use super::state::JobLine;
+use super::text;
 
 /// Cells of the bar.
 const BAR: usize = 24;
@@ -43,6 +44,11 @@ pub fn progress(line: &JobLine, name_width: usize, colours: bool) -> String {
     let note = line.note.as_ref().map(|note| format!("  ({note})")).unwrap_or_default();
     let elapsed = report::duration(line.elapsed);
     format!("{:name_width$}  {}  {counts}  {elapsed}{mark}{note}", line.name, bar(line, colours))
+}
+
+/// `pulling busybox:1.36: 12.3 MB of 40.0 MB, 2 of 5 layers`.
+pub fn pull(image: &str, told: &str) -> String {
+    text::safe(format!("pulling {image}: {told}").as_bytes(), false)
 }
 
 fn bar(line: &JobLine, colours: bool) -> String {

@@ -177,6 +177,16 @@ pub fn waiting(pod: &Pod) -> Option<String> {
     })
 }
 
+/// How far the pulls are that the pod waits for: image, and the node's words. Clusters other than jobdock tell nothing.
+pub fn pulls(pod: &Pod) -> impl Iterator<Item = (&str, &str)> {
+    let waiting = statuses(pod).filter_map(|status| status.state.as_ref()?.waiting.as_ref());
+    waiting.filter_map(|waiting| {
+        let reason = waiting.reason.as_deref().unwrap_or_default();
+        let told = waiting.message.as_deref().filter(|_| matches!(reason, "ContainerCreating" | "PodInitializing"))?;
+        told.strip_prefix("Pulling image \"")?.split_once("\": ")
+    })
+}
+
 #[cfg(test)]
 #[path = "pods_tests.rs"]
 mod tests;

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::{ContainerSeen, containers, failure, waiting};
+use super::{ContainerSeen, containers, failure, pulls, waiting};
 
 fn pod(phase: &str, statuses: Value) -> Pod {
     serde_json::from_value(json!({
@@ -124,4 +124,18 @@ fn only_reasons_that_tell_something_are_shown() {
     let shown = |reason: &str| waiting(&pod("Pending", json!([status(0, waits(reason), json!({}))])));
     assert_eq!(shown("ContainerCreating"), None);
     assert_eq!(shown("ImagePullBackOff").as_deref(), Some("ImagePullBackOff"));
+}
+
+#[test]
+fn a_pull_is_told_by_the_message_of_a_container_that_is_being_created() {
+    let told = |reason: &str, message: &str| {
+        let state = json!({"waiting": {"reason": reason, "message": message}});
+        let pod = pod("Pending", json!([status(0, state, json!({}))]));
+        pulls(&pod).map(|(image, told)| format!("{image}|{told}")).collect::<Vec<_>>()
+    };
+    let message = "Pulling image \"a.b:5000/c:1\": 1.0 MB of 2.0 MB, 0 of 1 layers";
+    assert_eq!(told("ContainerCreating", message), ["a.b:5000/c:1|1.0 MB of 2.0 MB, 0 of 1 layers"]);
+    assert_eq!(told("PodInitializing", message).len(), 1);
+    assert!(told("ErrImagePull", message).is_empty());
+    assert!(told("ContainerCreating", "something else").is_empty());
 }

@@ -8,6 +8,7 @@
 //!
 //! A reader that goes away (`jobdock run … | head -1`) ends the output, not the Jobs.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -26,6 +27,8 @@ const WAITING: usize = 256;
 const BATCH: usize = 128;
 /// Progress lines at a time: more would push the output off a small terminal.
 const MAX_LINES: usize = 8;
+/// Lines about pulls at a time: the node pulls no more images at once.
+const MAX_PULLS: usize = 4;
 /// Redraws a second.
 const REDRAWS: u8 = 10;
 /// How long the last words may take to reach a reader that does not read.
@@ -75,7 +78,7 @@ pub struct Output {
 enum Show {
     Output(Output),
     Note(String),
-    Jobs(Vec<JobLine>),
+    Progress { jobs: Vec<JobLine>, pulls: Vec<String> },
     End,
 }
 
@@ -108,10 +111,12 @@ impl Screen {
         self.show(Show::Note(text.into())).await;
     }
 
-    /// Redraws the progress lines; dropped where the terminal is busy.
-    pub fn jobs(&self, lines: Vec<JobLine>) {
+    /// Redraws the progress lines of Jobs and of pulls; dropped where the terminal is busy.
+    pub fn progress(&self, jobs: Vec<JobLine>, pulls: &BTreeMap<&str, &str>) {
+        let mut pulls: Vec<String> = pulls.iter().map(|(image, told)| line::pull(image, told)).collect();
+        pulls.truncate(MAX_PULLS);
         // A full channel means that newer lines will follow soon enough.
-        let _dropped = self.0.try_send(Show::Jobs(lines));
+        let _dropped = self.0.try_send(Show::Progress { jobs, pulls });
     }
 
     async fn show(&self, what: Show) {
@@ -140,7 +145,7 @@ fn draw(look: Look, mut from: mpsc::Receiver<Show>) {
             match show {
                 Show::Output(output) => stage.add(&output, &mut batch),
                 Show::Note(note) => batch.note(look, &note),
-                Show::Jobs(lines) => stage.lines = Some(lines),
+                Show::Progress { jobs, pulls } => stage.lines = Some((jobs, pulls)),
                 Show::End => ended = true,
             }
             next = if ended || batch.lines >= BATCH { None } else { from.try_recv().ok() };
@@ -177,7 +182,7 @@ struct Stage {
     multi: MultiProgress,
     bars: Vec<ProgressBar>,
     prefixes: Prefixes,
-    lines: Option<Vec<JobLine>>,
+    lines: Option<(Vec<JobLine>, Vec<String>)>,
     out_closed: bool,
     err_closed: bool,
 }
@@ -217,8 +222,9 @@ impl Stage {
     }
 
     fn redraw(&mut self) {
-        let Some(lines) = self.lines.take().filter(|_| self.look.progress) else { return };
-        let texts = progress_texts(&lines, self.look.colour_notes);
+        let Some((jobs, pulls)) = self.lines.take().filter(|_| self.look.progress) else { return };
+        let mut texts = progress_texts(&jobs, self.look.colour_notes);
+        texts.extend(pulls);
         let style = ProgressStyle::with_template("{wide_msg}").expect("the template is well-formed");
         while self.bars.len() < texts.len() {
             let bar = ProgressBar::new_spinner().with_style(style.clone());

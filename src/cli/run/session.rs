@@ -161,7 +161,7 @@ impl Session {
 
     async fn tick(&mut self) {
         let now = Timestamp::now();
-        self.screen.jobs(self.run.lines(&self.wishes.namespace, now));
+        self.screen.progress(self.run.lines(&self.wishes.namespace, now), &self.run.pulls());
         while self.deletes.try_join_next().is_some() {}
         if self.wishes.wait_forever {
             return;
@@ -216,7 +216,7 @@ impl Session {
 
     /// Shows what is still to be shown: the watch of pods may lag behind the Job's end.
     async fn collect(&mut self, watches: Watches) {
-        self.screen.jobs(self.run.lines(&self.wishes.namespace, Timestamp::now()));
+        self.screen.progress(self.run.lines(&self.wishes.namespace, Timestamp::now()), &self.run.pulls());
         let Watches { mut seen, .. } = watches;
         while let Ok(seen) = seen.try_recv() {
             self.seen(seen).await;

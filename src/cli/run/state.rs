@@ -48,6 +48,7 @@ struct LivePod {
     start: Start,
     asked: Option<Timestamp>,
     waiting: Option<String>,
+    pulls: BTreeMap<String, String>,
 }
 
 /// What a state of a pod asks for.
@@ -167,9 +168,11 @@ impl Run {
                 start: Start::default(),
                 asked: None,
                 waiting: None,
+                pulls: BTreeMap::new(),
             });
             live.start.observe(pod, now);
             live.waiting = pods::waiting(pod);
+            live.pulls = pods::pulls(pod).map(|(image, told)| (image.to_owned(), told.to_owned())).collect();
         }
         PodStep { containers, failed }
     }
@@ -233,6 +236,12 @@ impl Run {
     /// The progress lines at `now`; names outside `namespace` carry theirs.
     pub fn lines(&self, namespace: &str, now: Timestamp) -> Vec<JobLine> {
         self.order.iter().map(|uid| self.line(uid, namespace, now)).collect()
+    }
+
+    /// How far each pull is that pods wait for, by image: pods that wait for the same one may tell it at different times.
+    pub fn pulls(&self) -> BTreeMap<&str, &str> {
+        let all = self.live.values().flat_map(|pod| &pod.pulls);
+        all.map(|(image, told)| (image.as_str(), told.as_str())).collect()
     }
 
     fn line(&self, uid: &str, namespace: &str, now: Timestamp) -> JobLine {

@@ -179,3 +179,20 @@ fn a_job_outside_the_namespace_is_named_with_its_own() {
     assert_eq!(run().lines("default", at(0))[0].name, "hello");
     assert_eq!(run().lines("other", at(0))[0].name, "default/hello");
 }
+
+#[test]
+fn pods_that_wait_for_one_image_show_one_pull_until_it_is_there() {
+    let mut run = Run::default();
+    run.add(job(json!({})), at(0));
+    let pulling = json!({"waiting": {
+        "reason": "ContainerCreating", "message": "Pulling image \"busybox:1\": 0 of 2 layers",
+    }});
+    for uid in ["p1", "p2"] {
+        run.pod_seen(&pod(uid, "Pending", pulling.clone()), false, at(1));
+    }
+    assert_eq!(run.pulls().into_iter().collect::<Vec<_>>(), [("busybox:1", "0 of 2 layers")]);
+    for uid in ["p1", "p2"] {
+        run.pod_seen(&pod(uid, "Running", json!({"running": {}})), false, at(2));
+    }
+    assert!(run.pulls().is_empty());
+}

@@ -23,6 +23,9 @@ const LOST_TRIES: usize = 50;
 /// Creation times are whole seconds, cut.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(2);
 
+/// As whom it writes, in `metadata.managedFields`.
+const MANAGER: &str = "jobdock";
+
 /// What is done about a Job of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
@@ -93,7 +96,7 @@ pub async fn make_namespace(client: &Client, name: &str) -> Result<(), Failure> 
         return Ok(());
     }
     let namespace = serde_json::from_value(serde_json::json!({"metadata": {"name": name}}))?;
-    match api.create(&PostParams::default(), &namespace).await {
+    match api.create(&posting(), &namespace).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         Err(error) => Err(anyhow::Error::new(error).context(format!("cannot create namespace {name}")).into()),
@@ -103,7 +106,7 @@ pub async fn make_namespace(client: &Client, name: &str) -> Result<(), Failure> 
 /// Creates what a Job needs, or brings it to the manifest's state where it is there already.
 pub async fn apply(client: &Client, manifest: &Manifest) -> Result<(), Failure> {
     let (api, object) = dynamic(client, manifest)?;
-    let created = api.create(&PostParams::default(), &object).await;
+    let created = api.create(&posting(), &object).await;
     let Err(kube::Error::Api(status)) = &created else { return told(created.map(drop), manifest) };
     if status.code != 409 || manifest.name.is_empty() {
         return told(created.map(drop), manifest);
@@ -111,7 +114,7 @@ pub async fn apply(client: &Client, manifest: &Manifest) -> Result<(), Failure> 
     let live = api.get(&manifest.name).await.with_context(|| cannot("read", manifest))?;
     let mut object = object;
     object.metadata.resource_version = live.metadata.resource_version;
-    told(api.replace(&manifest.name, &PostParams::default(), &object).await.map(drop), manifest)
+    told(api.replace(&manifest.name, &posting(), &object).await.map(drop), manifest)
 }
 
 /// Creates a Job. Where the connection is lost on the way (a daemon hands over to the next just then) it is tried again;
@@ -119,13 +122,13 @@ pub async fn apply(client: &Client, manifest: &Manifest) -> Result<(), Failure> 
 pub async fn create(client: &Client, manifest: &Manifest) -> Result<Job, Failure> {
     let (api, object) = dynamic(client, manifest)?;
     let begun = Timestamp::now() - CLOCK_STEP;
-    let mut answer = api.create(&PostParams::default(), &object).await;
+    let mut answer = api.create(&posting(), &object).await;
     for _ in 0..LOST_TRIES {
         if manifest.name.is_empty() || !lost(&answer) {
             break;
         }
         tokio::time::sleep(PAUSE).await;
-        answer = match api.create(&PostParams::default(), &object).await {
+        answer = match api.create(&posting(), &object).await {
             Err(kube::Error::Api(status)) if status.code == 409 => match api.get(&manifest.name).await {
                 Ok(live) if live.metadata.creation_timestamp.as_ref().is_some_and(|at| at.0 >= begun) => Ok(live),
                 Ok(_) => Err(kube::Error::Api(status)),
@@ -138,6 +141,10 @@ pub async fn create(client: &Client, manifest: &Manifest) -> Result<Job, Failure
         Ok(created) => created.try_parse().with_context(|| cannot("read back", manifest)).map_err(Into::into),
         Err(error) => Err(refused(error, manifest)),
     }
+}
+
+fn posting() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
 }
 
 /// No answer came.

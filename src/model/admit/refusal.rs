@@ -6,7 +6,6 @@ use std::fmt;
 use super::super::apply::{ApplyError, Cause};
 use super::super::field::{ErrorType, FieldError};
 use super::super::go_text::quote;
-use super::super::kind::Kind;
 use super::super::object::Object;
 
 /// Why an object was not admitted.
@@ -66,7 +65,8 @@ impl From<ApplyError> for Refusal {
 
 impl Refusal {
     /// The object has these problems.
-    pub(super) fn invalid(kind: &Kind, object: &Object, causes: Vec<FieldError>) -> Self {
+    pub fn invalid(object: &Object, causes: Vec<FieldError>) -> Self {
+        let kind = object.kind();
         Self::Invalid { group: kind.group.to_owned(), kind: kind.kind.to_owned(), name: object.key().name, causes }
     }
 

@@ -1,12 +1,10 @@
 //! Owns which fields of pods are dropped because upstream ships their feature switched off.
 //! Never drops what a stored object has already.
 //!
-//! Parity: `pod.DropDisabledTemplateFields` of 1.32. Fields that came after 1.32 are kept: the pod room honours or
-//! refuses them by name.
+//! Parity: `pod.DropDisabledTemplateFields` of 1.32. Fields that came or were switched on after 1.32 (image volumes) are
+//! kept: the pod room honours or refuses them by name.
 
-use std::collections::BTreeSet;
-
-use k8s_openapi::api::core::v1::{Container, PodSpec, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 /// Drops the fields of `spec` whose feature is off, unless `old` has the field in use.
 pub fn drop_disabled(spec: &mut PodSpec, old: Option<&PodSpec>) {
@@ -32,7 +30,6 @@ pub fn drop_disabled(spec: &mut PodSpec, old: Option<&PodSpec>) {
     proc_mounts(spec, old);
     resource_claims(spec, old);
     trust_bundles(spec, old);
-    image_volumes(spec, old);
 }
 
 fn each(spec: &PodSpec) -> impl Iterator<Item = &Container> {
@@ -82,27 +79,5 @@ fn trust_bundles(spec: &mut PodSpec, old: Option<&PodSpec>) {
         for source in projected.sources.iter_mut().flatten() {
             source.cluster_trust_bundle = None;
         }
-    }
-}
-
-/// Volumes that are images go, and their mounts with them.
-fn image_volumes(spec: &mut PodSpec, old: Option<&PodSpec>) {
-    if old.is_some_and(|old| old.volumes.iter().flatten().any(|volume| volume.image.is_some())) {
-        return;
-    }
-    let Some(volumes) = &mut spec.volumes else { return };
-    let images: BTreeSet<String> =
-        volumes.iter().filter(|volume| volume.image.is_some()).map(|volume| volume.name.clone()).collect();
-    if images.is_empty() {
-        return;
-    }
-    volumes.retain(|volume| volume.image.is_none());
-    spec.volumes.take_if(|volumes| volumes.is_empty());
-    for container in each_mut(spec) {
-        let keep = |mount: &VolumeMount| !images.contains(&mount.name);
-        if let Some(mounts) = &mut container.volume_mounts {
-            mounts.retain(keep);
-        }
-        container.volume_mounts.take_if(|mounts| mounts.is_empty());
     }
 }

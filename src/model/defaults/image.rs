@@ -117,6 +117,8 @@ mod tests {
         for image in present {
             assert_eq!(pull_policy(image), "IfNotPresent", "{image}");
         }
+        assert_eq!(pull_policy(&format!("busybox@sha256:{digest}")), "IfNotPresent");
+        assert_eq!(pull_policy(&format!("busybox:latest@sha256:{digest}")), "Always");
         assert_eq!(tag(&format!("busybox@sha256:{digest}")), Some(""));
         assert_eq!(tag(&format!("busybox:latest@sha256:{digest}")), Some("latest"));
         assert_eq!(tag("busybox@sha256:12"), None);

@@ -1,8 +1,5 @@
 //! Owns the defaults of PersistentVolumeClaims, PersistentVolumes and StorageClasses, and what the server sets on each.
-//! Never binds one.
-//!
-//! Differs: the class of a claim that names none is filled in by the controller right after the create (upstream's
-//! retroactive default), not by admission: which class is the default is in the store.
+//! Never binds one, and never fills in the default class, which is in the store: admission does.
 
 use k8s_openapi::api::core::v1::{
     PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
@@ -88,6 +85,13 @@ pub fn volume(volume: &mut PersistentVolume) {
         set_text(&mut rbd.pool, "rbd");
         set_text(&mut rbd.user, "admin");
         set_text(&mut rbd.keyring, "/etc/ceph/keyring");
+    }
+    if let Some(disk) = &mut spec.azure_disk {
+        super::volumes::azure_disk(disk);
+    }
+    if let Some(scale_io) = &mut spec.scale_io {
+        set_text(&mut scale_io.storage_mode, "ThinProvisioned");
+        set_text(&mut scale_io.fs_type, "xfs");
     }
 }
 

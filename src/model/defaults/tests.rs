@@ -1,7 +1,12 @@
 //! What each kind gets, as manifests in and JSON out.
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::api::core::v1::{
+    LimitRange, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, PodTemplate, ResourceQuota, Secret,
+    Service,
+};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::{Value, json};
 
 use crate::model::decode::{FieldValidation, Format, body};
@@ -91,6 +96,8 @@ fn volumes_get_their_modes() {
             "/projected/sources/0/serviceAccountToken/expirationSeconds",
             json!(3600),
         ),
+        (", image: {reference: busybox}", "/image/pullPolicy", json!("Always")),
+        (", image: {reference: 'busybox:1'}", "/image/pullPolicy", json!("IfNotPresent")),
         (", iscsi: {iqn: i, lun: 0, targetPortal: t}", "/iscsi/iscsiInterface", json!("default")),
         (", azureDisk: {diskName: d, diskURI: u}", "/azureDisk/kind", json!("Shared")),
         (", scaleIO: {gateway: g, system: s, secretRef: {name: x}}", "/scaleIO/fsType", json!("xfs")),
@@ -167,4 +174,77 @@ fn quality_of_service_follows_cpu_and_memory() {
     assert_eq!(qos("{limits: {cpu: 1, memory: 1Gi}}"), "Guaranteed");
     assert_eq!(qos("{limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 500m}}"), "Burstable");
     assert_eq!(qos("{requests: {memory: 1Gi}}"), "Burstable");
+}
+
+#[test]
+fn image_volumes_are_kept_with_their_mounts() {
+    let text =
+        "{volumes: [{name: v, image: {reference: a}}], containers: [{volumeMounts: [{name: v, mountPath: /v}]}]}";
+    let spec: PodSpec = serde_saphyr::from_str(text).expect("a test's text is YAML");
+    let mut kept = spec.clone();
+    super::disabled::drop_disabled(&mut kept, None);
+    assert_eq!(kept, spec);
+}
+
+#[test]
+fn a_containers_limits_fall_back_on_each_other() {
+    let limit = |text: &str| {
+        let range = defaulted::<LimitRange>(&format!("{{spec: {{limits: [{text}]}}}}"));
+        range.to_value()["spec"]["limits"][0].clone()
+    };
+    let from_max = limit("{type: Container, max: {cpu: 2}}");
+    assert_eq!((&from_max["default"], &from_max["defaultRequest"]), (&json!({"cpu": "2"}), &json!({"cpu": "2"})));
+    let own = limit("{type: Container, max: {cpu: 2}, default: {cpu: 1}, min: {memory: 1Mi}}");
+    let (default, request) = (json!({"cpu": "1"}), json!({"cpu": "1", "memory": "1Mi"}));
+    assert_eq!((&own["default"], &own["defaultRequest"]), (&default, &request));
+    assert_eq!(limit("{type: Pod, max: {cpu: 2}}"), json!({"type": "Pod", "max": {"cpu": "2"}}));
+}
+
+#[test]
+fn storage_is_kept_and_bound_at_once_unless_it_says_otherwise() {
+    let source = |text: &str| format!("{{spec: {{{text}}}}}");
+    gets::<PersistentVolumeClaim>("{}", "/spec/volumeMode", json!("Filesystem"));
+    gets::<PersistentVolumeClaim>("{}", "/status/phase", json!("Pending"));
+    gets::<PersistentVolume>("{}", "/spec/volumeMode", json!("Filesystem"));
+    gets::<PersistentVolume>("{}", "/spec/persistentVolumeReclaimPolicy", json!("Retain"));
+    gets::<PersistentVolume>("{}", "/status/phase", json!("Pending"));
+    gets::<PersistentVolume>(&source("hostPath: {path: /}"), "/spec/hostPath/type", json!(""));
+    gets::<PersistentVolume>(
+        &source("iscsi: {targetPortal: t, iqn: i, lun: 0}"),
+        "/spec/iscsi/iscsiInterface",
+        json!("default"),
+    );
+    gets::<PersistentVolume>(
+        &source("rbd: {monitors: [m], image: i}"),
+        "/spec/rbd/keyring",
+        json!("/etc/ceph/keyring"),
+    );
+    gets::<PersistentVolume>(&source("azureDisk: {diskName: d, diskURI: u}"), "/spec/azureDisk/kind", json!("Shared"));
+    gets::<PersistentVolume>(
+        &source("scaleIO: {gateway: g, system: s, secretRef: {name: sec}}"),
+        "/spec/scaleIO/storageMode",
+        json!("ThinProvisioned"),
+    );
+    gets::<StorageClass>("{provisioner: p}", "/reclaimPolicy", json!("Delete"));
+    gets::<StorageClass>("{provisioner: p}", "/volumeBindingMode", json!("Immediate"));
+}
+
+#[test]
+fn small_kinds_get_what_upstream_gives_them() {
+    gets::<PriorityClass>("{value: 1}", "/preemptionPolicy", json!("PreemptLowerPriority"));
+    gets::<ResourceQuota>("{}", "/spec", json!({}));
+    gets::<PodTemplate>(
+        "{template: {spec: {containers: [{name: a}]}}}",
+        "/template/spec/restartPolicy",
+        json!("Always"),
+    );
+    let cluster = defaulted::<Service>("{spec: {ports: [{port: 80}]}}").to_value();
+    assert_eq!(cluster["spec"]["ports"], json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]));
+    assert_eq!((&cluster["spec"]["type"], &cluster["spec"]["sessionAffinity"]), (&json!("ClusterIP"), &json!("None")));
+    assert_eq!(cluster["spec"]["internalTrafficPolicy"], "Cluster");
+    assert_eq!(cluster["spec"].get("externalTrafficPolicy"), None);
+    let balancer = defaulted::<Service>("{spec: {type: LoadBalancer, sessionAffinity: ClientIP}}").to_value();
+    assert_eq!(balancer["spec"]["externalTrafficPolicy"], "Cluster");
+    assert_eq!(balancer["spec"]["allocateLoadBalancerNodePorts"], true);
+    assert_eq!(balancer["spec"]["sessionAffinityConfig"], json!({"clientIP": {"timeoutSeconds": 10800}}));
 }

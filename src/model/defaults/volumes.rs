@@ -88,7 +88,8 @@ fn on_network(volume: &mut Volume) {
     }
 }
 
-fn azure_disk(disk: &mut AzureDiskVolumeSource) {
+/// `SetDefaults_AzureDiskVolumeSource`.
+pub(super) fn azure_disk(disk: &mut AzureDiskVolumeSource) {
     set(&mut disk.caching_mode, "ReadWrite".to_owned());
     set(&mut disk.kind, "Shared".to_owned());
     set(&mut disk.fs_type, "ext4".to_owned());

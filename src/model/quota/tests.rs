@@ -1,6 +1,6 @@
 //! What quotas let in, and how they say no.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, ResourceQuota, Service};
 use serde_json::{Value, json};
 
 use super::super::object::Object;
@@ -21,6 +21,12 @@ fn pod(resources: Value, more: Value) -> Object {
         spec[field] = value.clone();
     }
     Object::new(serde_json::from_value::<Pod>(json!({"metadata": {"name": "p"}, "spec": spec})).expect("a pod"))
+}
+
+fn claim(size: &str, class: &str, status: Value) -> Object {
+    let spec = json!({"storageClassName": class, "resources": {"requests": {"storage": size}}});
+    let claim = json!({"metadata": {"name": "c"}, "spec": spec, "status": status});
+    Object::new(serde_json::from_value::<PersistentVolumeClaim>(claim).expect("a claim"))
 }
 
 fn used(quota: &ResourceQuota) -> Value {
@@ -122,12 +128,16 @@ fn what_stands_in_a_namespace_is_summed_up() {
         pod(json!({"requests": {"cpu": "1"}}), steps),
         Object::new(service),
         Object::new(ConfigMap::default()),
+        claim("1Gi", "fast", json!({})),
+        claim("512Mi", "", json!({"allocatedResources": {"storage": "2Gi"}})),
     ];
     let weights: Vec<Weight> = objects.iter().filter_map(Weight::of).collect();
     let hard = json!({
         "pods": "1", "count/pods": "1", "cpu": "1", "services": "1", "services.nodeports": "1",
         "services.loadbalancers": "1", "configmaps": "1", "count/configmaps": "1", "count/jobs.batch": "1",
-        "requests.storage": "1Gi",
+        "requests.storage": "1Gi", "persistentvolumeclaims": "5", "count/persistentvolumeclaims": "5",
+        "fast.storageclass.storage.k8s.io/requests.storage": "5Gi", "fast.storageclass.storage.k8s.io/persistentvolumeclaims": "5",
+        "slow.storageclass.storage.k8s.io/requests.storage": "5Gi", "fast.storageclass.storage.k8s.io/else": "1",
     });
     let quota = quota(hard.clone(), json!({}));
     let status = counted(&quota, weights.iter());
@@ -137,6 +147,10 @@ fn what_stands_in_a_namespace_is_summed_up() {
         json!({
             "pods": "2", "count/pods": "3", "cpu": "4650m", "services": "1", "services.nodeports": "2",
             "services.loadbalancers": "1", "configmaps": "1", "count/configmaps": "1", "count/jobs.batch": "0",
+            "requests.storage": "3Gi", "persistentvolumeclaims": "2", "count/persistentvolumeclaims": "2",
+            "fast.storageclass.storage.k8s.io/requests.storage": "1Gi",
+            "fast.storageclass.storage.k8s.io/persistentvolumeclaims": "1",
+            "slow.storageclass.storage.k8s.io/requests.storage": "0",
         })
     );
 }
@@ -151,4 +165,17 @@ fn a_quota_that_is_not_counted_yet_says_so() {
     assert_eq!(told, Err("status unknown for quota: q, resources: pods".to_owned()));
     quota.status = None;
     assert_eq!(charge(&mut quota, &pod(json!({}), json!({}))), Ok(false));
+}
+
+#[test]
+fn claims_are_charged_by_size_and_class() {
+    let fast = "fast.storageclass.storage.k8s.io/requests.storage";
+    let mut quota = quota(json!({"requests.storage": "3Gi", fast: "1Gi"}), json!({}));
+    assert_eq!(charge(&mut quota, &claim("2Gi", "slow", json!({}))), Ok(true));
+    let why = format!(
+        "exceeded quota: q, requested: {fast}=2Gi,requests.storage=2Gi, used: {fast}=0,requests.storage=2Gi, limited: {fast}=1Gi,requests.storage=3Gi"
+    );
+    assert_eq!(charge(&mut quota, &claim("2Gi", "fast", json!({}))), Err(why));
+    assert_eq!(charge(&mut quota, &claim("1Gi", "fast", json!({}))), Ok(true));
+    assert_eq!(used(&quota), json!({"requests.storage": "3Gi", fast: "1Gi"}));
 }

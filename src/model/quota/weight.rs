@@ -1,15 +1,17 @@
 //! Owns how much of each resource one object counts for, and within which quotas' scopes it falls.
 //! Never adds objects up.
 //!
-//! Parity: upstream's quota evaluators for pods and services, and the generic one that counts objects.
+//! Parity: upstream's quota evaluators for pods, services and claims, and the generic one that counts objects.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Container, Event, Pod, PodAffinityTerm, PodSpec, ResourceQuota, ScopedResourceSelectorRequirement, Service,
+    Container, Event, PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec, ResourceQuota,
+    ScopedResourceSelectorRequirement, Service,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
+use super::super::claims;
 use super::super::kind::{KINDS, Kind};
 use super::super::object::Object;
 use super::super::phase;
@@ -30,6 +32,10 @@ const DEMANDED: [&str; 6] = ["cpu", "memory", "requests.cpu", "requests.memory",
 const BY_PLURAL: [&str; 5] = ["configmaps", "persistentvolumeclaims", "resourcequotas", "secrets", "services"];
 const SERVICE_PORTS: &str = "services.nodeports";
 const SERVICE_BALANCERS: &str = "services.loadbalancers";
+const CLAIMS: &str = "persistentvolumeclaims";
+const CLAIMED: &str = "requests.storage";
+/// What stands between a storage class and what of it is measured: `fast.storageclass.storage.k8s.io/requests.storage`.
+const OF_CLASS: &str = ".storageclass.storage.k8s.io/";
 
 /// Amounts by resource.
 pub type Amounts = BTreeMap<String, Quantity>;
@@ -65,6 +71,9 @@ impl Weight {
         }
         if let Some(service) = object.typed::<Service>() {
             add(&mut amounts, &of_service(service));
+        }
+        if let Some(claim) = object.typed::<PersistentVolumeClaim>() {
+            add(&mut amounts, &of_claim(claim));
         }
         let pod = object.typed::<Pod>();
         // Parity: `QuotaV1Pod`. Differs: a pod that is being deleted counts until it is gone, however long that takes.
@@ -143,6 +152,7 @@ fn is_measured_by(kind: &Kind, resource: &str) -> bool {
     }
     match (kind.group, kind.plural) {
         ("", "pods") => is_of_pods(resource),
+        ("", CLAIMS) => [CLAIMS, CLAIMED].contains(&resource) || is_of_class(resource),
         ("", "services") => ["services", SERVICE_PORTS, SERVICE_BALANCERS].contains(&resource),
         ("", plural) => plural == resource && BY_PLURAL.contains(&plural),
         _ => false,
@@ -173,6 +183,27 @@ fn of_service(service: &Service) -> Amounts {
         "LoadBalancer" => Amounts::from([(SERVICE_PORTS.to_owned(), ports), (SERVICE_BALANCERS.to_owned(), one())]),
         _ => Amounts::new(),
     }
+}
+
+/// Of every class of storage, by its name.
+fn is_of_class(resource: &str) -> bool {
+    resource.split_once(OF_CLASS).is_some_and(|(_, what)| [CLAIMS, CLAIMED].contains(&what))
+}
+
+/// Parity: a claim that is being made larger counts for what was set aside for it already, where that is more.
+fn of_claim(claim: &PersistentVolumeClaim) -> Amounts {
+    let asked = claims::size(claim).and_then(|text| Quantity::parse(&text.0).ok());
+    let allocated = claim.status.as_ref().and_then(|status| status.allocated_resources.as_ref()?.get("storage"));
+    let allocated = allocated.and_then(|text| Quantity::parse(&text.0).ok());
+    let size = asked.map(|asked| allocated.filter(|more| more.compare(&asked).is_gt()).unwrap_or(asked));
+    let mut amounts = Amounts::new();
+    let class = claims::class_of(claim);
+    if !class.is_empty() {
+        amounts.insert(format!("{class}{OF_CLASS}{CLAIMS}"), one());
+        amounts.extend(size.clone().map(|size| (format!("{class}{OF_CLASS}{CLAIMED}"), size)));
+    }
+    amounts.extend(size.map(|size| (CLAIMED.to_owned(), size)));
+    amounts
 }
 
 /// What requests and limits count for.

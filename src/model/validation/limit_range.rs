@@ -100,7 +100,7 @@ fn amounts(errors: &mut Errors, limit: &LimitRangeItem, name: &str, path: &Path<
             && amount::compare(less, more).is_gt()
         {
             let words = format!("{less_name} {} is greater than {more_name} {}", less.0, more.0);
-            errors.invalid(&path.child(field).key(name), &shown.0, &words);
+            errors.invalid(&path.child(field).key(name), shown, &words);
         }
     }
     if let Some(ratio) = &ratio {
@@ -111,19 +111,19 @@ fn amounts(errors: &mut Errors, limit: &LimitRangeItem, name: &str, path: &Path<
         && amount::compare(default, request).is_ne()
     {
         let words = format!("default value {} must equal to defaultRequest value {} in {name}", default.0, request.0);
-        errors.invalid(&path.child("defaultRequest").key(name), &request.0, &words);
+        errors.invalid(&path.child("defaultRequest").key(name), request, &words);
     }
 }
 
 fn ratio(errors: &mut Errors, ratio: &Quantity, range: Option<(&Quantity, &Quantity)>, path: &Path<'_>) {
     if amount::compare(ratio, &Quantity("1".to_owned())).is_lt() {
-        errors.invalid(path, &ratio.0, &format!("ratio {} is less than 1", ratio.0));
+        errors.invalid(path, ratio, &format!("ratio {} is less than 1", ratio.0));
     }
     if let Some((min, max)) = range {
         // Amounts of resources are far below what a float holds exactly.
         let most = amount::of(max).milli() as f64 / amount::of(min).milli() as f64;
         if amount::of(ratio).milli() as f64 / 1000.0 > most {
-            errors.invalid(path, &ratio.0, &format!("ratio {} is greater than max/min = {most:.6}", ratio.0));
+            errors.invalid(path, ratio, &format!("ratio {} is greater than max/min = {most:.6}", ratio.0));
         }
     }
 }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
     CSIPersistentVolumeSource, FlexPersistentVolumeSource, LocalVolumeSource, PersistentVolume, PersistentVolumeSpec,
 };
 
-use super::{affinity, amount, metadata, names, paths, resources, text, volume_claim, volume_remote, volumes};
+use super::{affinity, amount, metadata, names, paths, text, volume_claim, volume_remote, volumes};
 use crate::model::field::{Errors, FieldError, Json, Path, same};
 
 const RECLAIM_POLICIES: &[&str] = &["Delete", "Recycle", "Retain"];
@@ -51,7 +51,8 @@ fn check(errors: &mut Errors, volume: &PersistentVolume) {
         }
     }
     source(errors, spec, &path);
-    let root = spec.host_path.as_ref().is_some_and(|source| source.path.trim_end_matches('/').is_empty());
+    let is_root = |path: &str| !path.is_empty() && path.trim_end_matches('/').is_empty();
+    let root = spec.host_path.as_ref().is_some_and(|source| is_root(&source.path));
     if root && policy == "Recycle" {
         errors.forbidden(&policy_path, "may not be 'recycle' for a hostPath mount of '/'");
     }
@@ -73,7 +74,9 @@ fn capacity(errors: &mut Errors, spec: &PersistentVolumeSpec, path: &Path<'_>) {
     }
     for (name, value) in &amounts {
         let path = path.key(name);
-        resources::amount_of(errors, name, value, &path);
+        if amount::is_negative(value) {
+            errors.invalid(&path, &amount::of(value).units(), "must be a valid resource quantity");
+        }
         if amount::is_negative(value) || amount::of(value).is_zero() {
             errors.invalid(&path, &value.0, "must be greater than zero");
         }

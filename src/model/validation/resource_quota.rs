@@ -8,21 +8,10 @@ use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopedResourc
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::{metadata, names, resources, text};
-use crate::model::field::{Errors, FieldError, Json, Path};
+use crate::model::field::{Errors, FieldError, GoValue, Json, Path, quote};
 
 /// What a pod's compute amounts to: what most scopes can apply to.
-const OF_PODS: &[&str] = &[
-    "pods",
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-];
+const OF_PODS: &[&str] = &["pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
 const SCOPES: &[&str] = &[
     "Terminating",
     "NotTerminating",
@@ -36,12 +25,12 @@ const SCOPES: &[&str] = &[
 /// Every problem of a new quota.
 pub fn create(quota: &ResourceQuota) -> Vec<FieldError> {
     let mut errors = Errors::new();
+    metadata::create(&mut errors, &quota.metadata, true, metadata::subdomain_name);
     check(&mut errors, quota);
     errors.into_vec()
 }
 
 fn check(errors: &mut Errors, quota: &ResourceQuota) {
-    metadata::create(errors, &quota.metadata, true, metadata::subdomain_name);
     let Some(spec) = &quota.spec else { return };
     let path = Path::new("spec");
     hard(errors, spec.hard.as_ref(), &path.child("hard"));
@@ -59,7 +48,7 @@ pub fn update(new: &ResourceQuota, old: &ResourceQuota) -> Vec<FieldError> {
     };
     if set(new) != set(old) {
         let shown = new.spec.as_ref().and_then(|spec| spec.scopes.clone()).unwrap_or_default();
-        errors.invalid(&Path::new("spec.scopes"), &Json(&shown), "field is immutable");
+        errors.invalid(&Path::new("spec.scopes"), &Scopes(&shown), "field is immutable");
     }
     errors.into_vec()
 }
@@ -101,20 +90,31 @@ fn scopes(errors: &mut Errors, spec: &ResourceQuotaSpec, path: &Path<'_>) {
     let path = path.child("scopes");
     let limited: Vec<&str> = spec.hard.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
     for scope in scopes {
-        fits(errors, scope, &limited, &Json(scopes), &path);
+        if !SCOPES.contains(&scope.as_str()) {
+            errors.invalid(&path, &Scopes(scopes), "unsupported scope");
+        }
+        fits(errors, scope, &limited, &Scopes(scopes), &path);
     }
     for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
         if [one, other].iter().all(|name| scopes.iter().any(|scope| scope == name)) {
-            errors.invalid(&path, &Json(scopes), "conflicting scopes");
+            errors.invalid(&path, &Scopes(scopes), "conflicting scopes");
         }
     }
 }
 
-/// Whether a scope is known and says something of every resource that is limited.
-fn fits(errors: &mut Errors, scope: &str, limited: &[&str], shown: &dyn crate::model::field::GoValue, path: &Path<'_>) {
-    if !SCOPES.contains(&scope) {
-        errors.invalid(path, shown, "unsupported scope");
+/// Scopes as Go shows them.
+struct Scopes<'a>(&'a [String]);
+
+impl GoValue for Scopes<'_> {
+    fn go(&self, out: &mut String) {
+        let names: Vec<String> = self.0.iter().map(|name| quote(name)).collect();
+        let list = if names.is_empty() { "(nil)".to_owned() } else { format!("{{{}}}", names.join(", ")) };
+        out.push_str(&format!("[]core.ResourceQuotaScope{list}"));
     }
+}
+
+/// Whether a scope says something of every resource that is limited.
+fn fits(errors: &mut Errors, scope: &str, limited: &[&str], shown: &dyn GoValue, path: &Path<'_>) {
     let applies = |name: &str| match scope {
         "BestEffort" => name == "pods",
         "Terminating" | "NotTerminating" | "NotBestEffort" | "PriorityClass" | "CrossNamespacePodAffinity" => {
@@ -129,9 +129,8 @@ fn fits(errors: &mut Errors, scope: &str, limited: &[&str], shown: &dyn crate::m
 }
 
 fn selector(errors: &mut Errors, spec: &ResourceQuotaSpec, path: &Path<'_>) {
-    let Some(terms) = spec.scope_selector.as_ref().and_then(|selector| selector.match_expressions.as_ref()) else {
-        return;
-    };
+    let Some(selector) = &spec.scope_selector else { return };
+    let terms = selector.match_expressions.as_deref().unwrap_or_default();
     let path = path.child("scopeSelector");
     let path = path.child("matchExpressions");
     let limited: Vec<&str> = spec.hard.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
@@ -139,24 +138,16 @@ fn selector(errors: &mut Errors, spec: &ResourceQuotaSpec, path: &Path<'_>) {
         if !SCOPES.contains(&term.scope_name.as_str()) {
             errors.invalid(&path.child("scopeName"), &term.scope_name, "unsupported scope");
         }
-        fits_named(errors, term, &limited, &path);
+        fits(errors, &term.scope_name, &limited, &Json(selector), &path);
         operator(errors, term, &path);
     }
     let has = |name: &str| terms.iter().any(|term| term.scope_name == name);
     for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
         if has(one) && has(other) {
-            let names: Vec<&str> = terms.iter().map(|term| term.scope_name.as_str()).collect();
-            errors.invalid(&path, &Json(&names), "conflicting scopes");
+            // Parity: it shows the other list.
+            errors.invalid(&path, &Scopes(spec.scopes.as_deref().unwrap_or_default()), "conflicting scopes");
         }
     }
-}
-
-fn fits_named(errors: &mut Errors, term: &ScopedResourceSelectorRequirement, limited: &[&str], path: &Path<'_>) {
-    let mut found = Errors::new();
-    fits(&mut found, &term.scope_name, limited, &term.scope_name, &path.child("scopeName"));
-    // That it is unknown was said already.
-    let more = found.into_vec().into_iter().filter(|error| error.message.ends_with("applied to resource"));
-    more.for_each(|error| errors.push(error));
 }
 
 fn operator(errors: &mut Errors, term: &ScopedResourceSelectorRequirement, path: &Path<'_>) {
@@ -179,7 +170,7 @@ fn operator(errors: &mut Errors, term: &ScopedResourceSelectorRequirement, path:
         "Exists" | "DoesNotExist" if !values.is_empty() => {
             errors.invalid(
                 &path.child("values"),
-                &Json(&values),
+                &values,
                 "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
             );
         }

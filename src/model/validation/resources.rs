@@ -111,7 +111,7 @@ pub fn amount_of(errors: &mut Errors, name: &str, value: &Quantity, path: &Path<
         errors.invalid(path, &value.0, "must be greater than or equal to 0");
     }
     if (COUNTED.contains(&name) || is_extended(name)) && !amount::is_whole(value) {
-        errors.invalid(path, &value.0, "must be an integer");
+        errors.invalid(path, value, "must be an integer");
     }
 }
 

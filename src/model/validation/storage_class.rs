@@ -2,6 +2,8 @@
 //!
 //! Parity: storage's `ValidateStorageClass` and its update at 1.32.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::core::v1::TopologySelectorTerm;
 use k8s_openapi::api::storage::v1::StorageClass;
 
@@ -48,17 +50,37 @@ fn parameters(errors: &mut Errors, class: &StorageClass, path: &Path<'_>) {
 
 fn topologies(errors: &mut Errors, terms: &[TopologySelectorTerm]) {
     let path = Path::new("allowedTopologies");
+    let mut known: Vec<BTreeMap<&str, BTreeSet<&str>>> = Vec::new();
     for (index, term) in terms.iter().enumerate() {
         let path = path.index(index);
         let path = path.child("matchLabelExpressions");
+        let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (index, requirement) in term.match_label_expressions.iter().flatten().enumerate() {
             let path = path.index(index);
-            if requirement.values.is_empty() {
-                errors.required(&path.child("values"), "");
-            }
+            let values = values(errors, &requirement.values, &path.child("values"));
             labels::label_name(errors, &requirement.key, &path.child("key"));
+            if labels.insert(&requirement.key, values).is_some() {
+                errors.duplicate(&path.child("key"), &requirement.key);
+            }
+        }
+        if known.contains(&labels) {
+            errors.duplicate(&path, &"");
+        }
+        known.push(labels);
+    }
+}
+
+fn values<'a>(errors: &mut Errors, values: &'a [String], path: &Path<'_>) -> BTreeSet<&'a str> {
+    if values.is_empty() {
+        errors.required(path, "");
+    }
+    let mut known = BTreeSet::new();
+    for (index, value) in values.iter().enumerate() {
+        if !known.insert(value.as_str()) {
+            errors.duplicate(&path.index(index), value);
         }
     }
+    known
 }
 
 /// Every problem of an update.

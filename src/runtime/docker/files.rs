@@ -10,10 +10,10 @@ use http_body_util::BodyExt as _;
 
 use super::containers::{check_name, form};
 use super::wire::Ask;
-use super::{Docker, READ_LIMIT};
+use super::{Docker, READ_LIMIT, image_mounts};
 use crate::runtime::failure::Act;
 use crate::runtime::reply::{self, SizeReply, UsageReply, VolumeReply};
-use crate::runtime::{ContainerSpec, EntrySeen, Error, Mount, MountSource};
+use crate::runtime::{ContainerSpec, EntrySeen, Error, Mount, MountSource, image_copy};
 
 /// Bytes of an archive in which its first entry's header is found: a block, and room for what may stand before it.
 const HEADER_BYTES: usize = 8 * 1024;
@@ -21,6 +21,8 @@ const HEADER_BYTES: usize = 8 * 1024;
 const MEASURE_LIMIT: Duration = Duration::from_secs(300);
 /// The API since which a part of a volume can be mounted.
 const SUB_PATHS: (u32, u32) = (1, 45);
+/// The API since which an image can be mounted.
+pub(super) const IMAGE_MOUNTS: (u32, u32) = (1, 48);
 /// The API since which a mount can be read-only with all below it.
 const RECURSIVE_READ_ONLY: (u32, u32) = (1, 44);
 
@@ -77,12 +79,23 @@ pub(super) async fn mountable<'a>(docker: &Docker, spec: &'a ContainerSpec) -> R
     if spec.mounts.iter().any(|mount| mount.recursive_read_only) && !docker.speaks(RECURSIVE_READ_ONLY) {
         return Err(Error::Refused("this engine has no recursive read-only mounts: Docker 25 has".to_owned()));
     }
-    let part = |mount: &Mount| matches!(mount.source, MountSource::SubPath { .. });
-    if docker.speaks(SUB_PATHS) || !spec.mounts.iter().any(part) {
+    let foreign = |mount: &Mount| match mount.source {
+        MountSource::SubPath { .. } => !docker.speaks(SUB_PATHS),
+        MountSource::Image { .. } => !docker.speaks(IMAGE_MOUNTS),
+        MountSource::Bind(_) | MountSource::Volume(_) | MountSource::Tmpfs { .. } => false,
+    };
+    if !spec.mounts.iter().any(foreign) {
         return Ok(Cow::Borrowed(spec));
     }
     let mut spec = spec.clone();
-    for mount in &mut spec.mounts {
+    for mount in spec.mounts.iter_mut().filter(|mount| foreign(mount)) {
+        if let MountSource::Image { image, path } = &mount.source {
+            let path = Path::new(image_copy::FILES).join(path);
+            mount.source = MountSource::SubPath { volume: image_mounts::copy_name(docker, image), path };
+        }
+        if docker.speaks(SUB_PATHS) {
+            continue;
+        }
         if let MountSource::SubPath { volume, path } = &mount.source {
             check_name(volume)?;
             let look = Ask::get(Act::Read, volume, format!("/volumes/{volume}"));

@@ -17,6 +17,7 @@ mod containers;
 mod dial;
 mod events;
 mod files;
+mod image_mounts;
 mod images;
 mod logs;
 mod sessions;
@@ -24,7 +25,7 @@ mod tls;
 mod volumes;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +40,8 @@ use super::failure::Act;
 use super::reply::{self, BridgeReply, InfoReply, VersionReply};
 use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
-    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime,
-    VolumeSeen, VolumeSpec,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Heard, Hint, ImageLine, ImageSeen, LogChunk,
+    RegistryAuth, Runtime, VolumeSeen, VolumeSpec,
 };
 
 /// Time for a reply that only reads. An engine under load takes seconds; one that hangs on a broken container (D3)
@@ -182,8 +183,24 @@ impl Runtime for Docker {
         images::inspect(self, reference).await
     }
 
-    async fn pull(&self, reference: &str, auth: Option<&RegistryAuth>) -> Result<(), Error> {
-        images::pull(self, reference, auth).await
+    async fn pull(&self, reference: &str, auth: Option<&RegistryAuth>, heard: Heard<'_>) -> Result<(), Error> {
+        images::pull(self, reference, auth, heard).await
+    }
+
+    async fn images(&self) -> Result<Vec<ImageLine>, Error> {
+        images::list(self).await
+    }
+
+    async fn images_in_use(&self) -> Result<BTreeSet<String>, Error> {
+        images::in_use(self).await
+    }
+
+    async fn remove_image(&self, reference: &str) -> Result<(), Error> {
+        images::remove(self, reference).await
+    }
+
+    async fn mountable_image(&self, image: &str) -> Result<(), Error> {
+        image_mounts::prepare(self, image).await
     }
 
     async fn sandbox_image(&self) -> Result<String, Error> {

@@ -14,8 +14,8 @@ use super::{Call, Fault};
 use crate::runtime::sandbox::SANDBOX_IMAGE;
 use crate::runtime::session::{ExecSpec, SessionId};
 use crate::runtime::{
-    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, LABEL_POD_UID, LABEL_STORE, LogChunk,
-    Network, Seen, VolumeSeen, VolumeSpec, convert,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageLine, ImageSeen, LABEL_IMAGE, LABEL_POD_UID,
+    LABEL_STORE, LogChunk, Network, Seen, VolumeSeen, VolumeSpec, convert,
 };
 
 /// The store that everything here belongs to.
@@ -35,6 +35,8 @@ pub(super) struct Engine {
     /// What a test says that volumes and containers hold, by name.
     pub bytes: BTreeMap<String, u64>,
     pub absent_images: BTreeSet<String>,
+    /// What a test says that the engine lists.
+    pub images: Vec<ImageLine>,
     pub faults: BTreeMap<Call, VecDeque<Fault>>,
     pub calls: BTreeMap<Call, u64>,
     pub drop_hints: bool,
@@ -341,6 +343,26 @@ impl Engine {
         }
         self.absent_images.remove(reference);
         Ok(())
+    }
+
+    pub fn images_in_use(&self) -> BTreeSet<String> {
+        self.containers.values().map(|container| digest(&container.image)).collect()
+    }
+
+    pub fn remove_image(&mut self, reference: &str) -> Result<(), Error> {
+        for image in &mut self.images {
+            image.tags.retain(|tag| tag != reference);
+        }
+        self.images.retain(|image| !image.tags.is_empty() && image.id != reference);
+        self.absent_images.insert(reference.to_owned());
+        Ok(())
+    }
+
+    /// As an engine that makes a copy.
+    pub fn mountable_image(&mut self, image: &str) -> Result<(), Error> {
+        let name = format!("copy-of-{}", image.trim_start_matches("sha256:"));
+        let labels = BTreeMap::from([(LABEL_IMAGE.to_owned(), image.to_owned())]);
+        self.create_volume(&VolumeSpec { name, labels, memory_bytes: None })
     }
 
     pub fn create_volume(&mut self, spec: &VolumeSpec) -> Result<(), Error> {

@@ -17,7 +17,7 @@ mod sessions;
 mod shell;
 mod tokens;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ use self::engine::Engine;
 use super::sandbox::SANDBOX_IMAGE;
 use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
-    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageSeen, LogChunk, RegistryAuth, Runtime,
-    VolumeSeen, VolumeSpec,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Heard, Hint, ImageLine, ImageSeen, LogChunk,
+    RegistryAuth, Runtime, VolumeSeen, VolumeSpec,
 };
 
 /// The calls of [`Runtime`], to count them and to make one fail.
@@ -60,6 +60,12 @@ pub enum Call {
     Image,
     /// [`Runtime::pull`].
     Pull,
+    /// [`Runtime::images`] and [`Runtime::images_in_use`].
+    Images,
+    /// [`Runtime::remove_image`].
+    RemoveImage,
+    /// [`Runtime::mountable_image`].
+    MountableImage,
     /// [`Runtime::sandbox_image`].
     SandboxImage,
     /// [`Runtime::create_volume`].
@@ -147,6 +153,11 @@ impl Fake {
     /// Makes the next call of this kind fail; further ones queue behind it.
     pub fn fail_next(&self, call: Call, fault: Fault) {
         self.engine().faults.entry(call).or_default().push_back(fault);
+    }
+
+    /// Has the engine list these images.
+    pub fn show_images(&self, images: Vec<ImageLine>) {
+        self.engine().images = images;
     }
 
     /// While set, what happens wakes nobody.
@@ -376,8 +387,24 @@ impl Runtime for Fake {
         self.call(Call::Image, |engine, _| Ok(engine.image(reference))).await
     }
 
-    async fn pull(&self, reference: &str, _auth: Option<&RegistryAuth>) -> Result<(), Error> {
+    async fn pull(&self, reference: &str, _auth: Option<&RegistryAuth>, _: Heard<'_>) -> Result<(), Error> {
         self.call(Call::Pull, |engine, _| engine.pull(reference)).await
+    }
+
+    async fn images(&self) -> Result<Vec<ImageLine>, Error> {
+        self.call(Call::Images, |engine, _| Ok(engine.images.clone())).await
+    }
+
+    async fn images_in_use(&self) -> Result<BTreeSet<String>, Error> {
+        self.call(Call::Images, |engine, _| Ok(engine.images_in_use())).await
+    }
+
+    async fn remove_image(&self, reference: &str) -> Result<(), Error> {
+        self.call(Call::RemoveImage, |engine, _| engine.remove_image(reference)).await
+    }
+
+    async fn mountable_image(&self, image: &str) -> Result<(), Error> {
+        self.call(Call::MountableImage, |engine, _| engine.mountable_image(image)).await
     }
 
     async fn sandbox_image(&self) -> Result<String, Error> {

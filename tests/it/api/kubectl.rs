@@ -318,6 +318,21 @@ async fn kubectl_makes_accounts_and_tokens_and_acts_as_them() {
     assert_eq!(token.trim().split('.').count(), 3);
     let who = "--as=system:serviceaccount:default:robot";
     assert_eq!(cluster.ok(&["auth", "can-i", "create", "jobs", who]).await, "yes\n");
+    let rules = table(&cluster.ok(&["auth", "can-i", "--list", "--no-headers", who]).await);
+    let all = "[create delete deletecollection patch update get list watch]";
+    for rule in [
+        format!("jobs.batch [] [] {all}"),
+        format!("pods/exec [] [] {all}"),
+        "pods/log [] [] [get list watch]".to_owned(),
+        "nodes [] [] [get list watch]".to_owned(),
+        "selfsubjectaccessreviews.authorization.k8s.io [] [] [create]".to_owned(),
+        "[/version] [] [get]".to_owned(),
+    ] {
+        assert!(rules.contains(&rule), "{rule}: {rules:#?}");
+    }
+    assert!(!rules.iter().any(|rule| rule.starts_with("roles") || rule.starts_with("*")), "{rules:#?}");
+    let elsewhere = cluster.ok(&["auth", "can-i", "--list", "--no-headers", "-n", "kube-public", who]).await;
+    assert!(!elsewhere.contains("jobs.batch") && elsewhere.contains("nodes"), "{elsewhere}");
     let denied = cluster.run(&["get", "secrets", "-A", who]).await;
     let text = String::from_utf8_lossy(&denied.stderr);
     assert!(text.contains("cannot list resource \"secrets\" in API group \"\" at the cluster scope"), "{text}");

@@ -81,3 +81,22 @@ async fn room_comes_back_with_what_is_deleted_and_goes_with_what_the_quota_takes
     face.delete(QUOTA).await.is(200);
     face.post(MAPS, map("two")).await.is(201);
 }
+
+#[tokio::test]
+async fn claims_are_held_to_what_a_namespace_may_store() {
+    let of_class = "fast.storageclass.storage.k8s.io/persistentvolumeclaims";
+    let (face, _stop) = counted(json!({"requests.storage": "3Gi", of_class: "1"})).await;
+    until_used(&face, of_class, "0").await;
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let claim = |name: &str, size: &str| {
+        json!({"metadata": {"name": name}, "spec": {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"],
+               "resources": {"requests": {"storage": size}}}})
+    };
+    face.post(claims, claim("one", "1Gi")).await.is(201);
+    let why = "persistentvolumeclaims \"two\" is forbidden: exceeded quota: q, requested: \
+               fast.storageclass.storage.k8s.io/persistentvolumeclaims=1,requests.storage=3Gi, used: \
+               fast.storageclass.storage.k8s.io/persistentvolumeclaims=1,requests.storage=1Gi, limited: \
+               fast.storageclass.storage.k8s.io/persistentvolumeclaims=1,requests.storage=3Gi";
+    face.post(claims, claim("two", "3Gi")).await.fails(403, "Forbidden", why);
+    until_used(&face, "requests.storage", "1Gi").await;
+}

@@ -264,3 +264,65 @@ fn endpoints_show_the_first_three() {
     shows(&full, "Ports", "80");
     shows(&full, "Endpoints", "10.0.0.1,10.0.0.2");
 }
+
+/// Every cell but the name and the age.
+fn cells(group: &str, kind: &str, object: Value) -> String {
+    let row = row(group, kind, object);
+    let shown = row.iter().filter(|(column, _)| !["Name", "Age", "Created At"].contains(&column.as_str()));
+    let text = |cell: &Value| cell.as_str().map_or_else(|| cell.to_string(), str::to_owned);
+    shown.map(|(column, cell)| format!("{column}={}", text(cell))).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn volumes_claims_and_classes() {
+    let spec = json!({"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteMany", "ReadWriteOnce"],
+                      "persistentVolumeReclaimPolicy": "Retain", "storageClassName": "s", "volumeMode": "Filesystem",
+                      "claimRef": {"namespace": "n", "name": "c"}});
+    assert_eq!(
+        cells("", "PersistentVolume", json!({"metadata": {}, "spec": spec, "status": {"phase": "Bound"}})),
+        "Capacity=5Gi Access Modes=RWO,RWX Reclaim Policy=Retain Status=Bound Claim=n/c StorageClass=s \
+         VolumeAttributesClass=<unset> Reason= VolumeMode=Filesystem"
+    );
+    let going =
+        json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}, "status": {"phase": "Released"}});
+    shows(&row("", "PersistentVolume", going), "Status", "Terminating");
+    let spec = json!({"volumeName": "v", "storageClassName": "s", "volumeMode": "Block"});
+    let status = json!({"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOncePod"]});
+    assert_eq!(
+        cells("", "PersistentVolumeClaim", json!({"metadata": {}, "spec": spec, "status": status})),
+        "Status=Bound Volume=v Capacity=1Gi Access Modes=RWOP StorageClass=s VolumeAttributesClass=<unset> VolumeMode=Block"
+    );
+    assert_eq!(
+        cells("", "PersistentVolumeClaim", json!({"metadata": {}, "spec": {}, "status": {"phase": "Pending"}})),
+        "Status=Pending Volume= Capacity= Access Modes= StorageClass= VolumeAttributesClass=<unset> VolumeMode=<unset>"
+    );
+    let default = json!({"storageclass.kubernetes.io/is-default-class": "true"});
+    let class = json!({"metadata": {"annotations": default}, "provisioner": "p", "reclaimPolicy": "Retain"});
+    let class = row("storage.k8s.io", "StorageClass", class);
+    shows(&class, "Name", "x (default)");
+    shows(&class, "VolumeBindingMode", "Immediate");
+    shows(&class, "AllowVolumeExpansion", false);
+    shows(&class, "ReclaimPolicy", "Retain");
+}
+
+#[test]
+fn what_a_namespace_is_measured_by() {
+    let status =
+        json!({"hard": {"pods": "4", "cpu": "2", "limits.cpu": "3"}, "used": {"pods": "1", "limits.cpu": "500m"}});
+    assert_eq!(
+        cells("", "ResourceQuota", json!({"metadata": {}, "status": status})),
+        "Request=cpu: 0/2, pods: 1/4 Limit=limits.cpu: 500m/3"
+    );
+    let range = json!({"metadata": {}, "spec": {"limits": [{"type": "Pod"}]}});
+    shows(&row("", "LimitRange", range), "Created At", "2026-01-01T00:55:00Z");
+    let class = json!({"metadata": {}, "value": 7, "globalDefault": true, "preemptionPolicy": "Never"});
+    assert_eq!(
+        cells("scheduling.k8s.io", "PriorityClass", class),
+        "Value=7 Global-Default=true PreemptionPolicy=Never"
+    );
+    let spec = json!({"containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "j"}]});
+    let template = |labels: Value| json!({"metadata": {}, "template": {"metadata": {"labels": labels}, "spec": spec}});
+    let shown = "Containers=a,b Images=i,j Pod Labels=";
+    assert_eq!(cells("", "PodTemplate", template(json!({"k": "v", "l": "w"}))), format!("{shown}k=v,l=w"));
+    assert_eq!(cells("", "PodTemplate", template(json!({}))), format!("{shown}<none>"));
+}

@@ -115,7 +115,8 @@ impl Text {
             let mut rest = Vec::new();
             while let Ok(count @ 1..) = from.read(&mut bytes) {
                 rest.extend_from_slice(&bytes[..count]);
-                let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                // A character may be cut in two; a terminal's lines need not end.
+                let whole = std::str::from_utf8(&rest).map_or_else(|cut| cut.valid_up_to(), str::len);
                 to.lock().unwrap().push_str(std::str::from_utf8(&rest[..whole]).unwrap());
                 rest.drain(..whole);
             }

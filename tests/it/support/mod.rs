@@ -3,5 +3,6 @@
 pub mod cli;
 pub mod daemon;
 pub mod engine;
+pub mod garbage;
 pub mod image;
 pub mod proxy;

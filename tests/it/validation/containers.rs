@@ -299,6 +299,19 @@ fn hooks_are_checked() {
 }
 
 #[test]
+fn a_part_of_an_image_volume_may_be_mounted() {
+    let volume = "volumes: [{name: v, image: {reference: a, pullPolicy: Always}}], containers: [{volumeMounts: [{name: v, \
+                  mountPath: /a";
+    let wrong = &["containers[0].volumeMounts.subPath: Invalid value: \"../b\": must not contain '..'"];
+    templates(&[
+        (&format!("{volume}}}]}}]"), &[]),
+        (&format!("{volume}, subPath: b}}]}}]"), &[]),
+        (&format!("{volume}, subPathExpr: $(B)}}]}}]"), &[]),
+        (&format!("{volume}, subPath: ../b}}]}}]"), wrong),
+    ]);
+}
+
+#[test]
 fn mounts_name_volumes_once() {
     let mount = |fields: &str| {
         format!(

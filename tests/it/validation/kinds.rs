@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn of(version: &str, kind: &str) -> Value {
+pub fn of(version: &str, kind: &str) -> Value {
     json!({"apiVersion": version, "kind": kind, "metadata": metadata("x")})
 }
 
@@ -17,7 +17,7 @@ fn cluster(kind: &str, cases: &[Case<'_>]) {
     check(|fragment| with(with(of("v1", kind), "metadata: {namespace: null}"), fragment), "", cases);
 }
 
-fn update(new: Value, old: Value) -> Vec<String> {
+pub fn update(new: Value, old: Value) -> Vec<String> {
     let (new, old) = (object(new), object(old));
     (new.kind().ops.validate_update)(&new, &old).iter().map(ToString::to_string).collect()
 }

@@ -9,11 +9,17 @@
 //! Then the control plane alone, on the fake runtime: one Job of many pods, and whether its last tenth costs more than
 //! its first (a ratio to itself: nothing may grow with what is finished).
 //!
-//! `JOBDOCK_BENCH_ROUNDS` (5), `JOBDOCK_BENCH_PODS` (30) and `JOBDOCK_BENCH_COMPLETIONS` (10000) set the size.
+//! Last the API alone beside plain SQLite: `api`.
+//!
+//! `JOBDOCK_BENCH_ROUNDS` (5), `JOBDOCK_BENCH_PODS` (30), `JOBDOCK_BENCH_COMPLETIONS` (10000) and `JOBDOCK_BENCH_OBJECTS`
+//! (10000) set the size. `cargo bench --bench peers -- api growth` measures only these; the third part is `engine`.
 
-use std::path::Path;
+mod api;
+mod daemon;
+mod sqlite;
+mod times;
+
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -23,8 +29,10 @@ use bollard::query_parameters::{RemoveContainerOptionsBuilder, StartContainerOpt
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, DeleteParams, PostParams, WatchEvent, WatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
+
+use self::daemon::Daemon;
+use self::times::median;
 
 const IMAGE: &str = "busybox:1.36";
 const PARALLELISMS: [usize; 3] = [1, 2, 10];
@@ -36,10 +44,26 @@ async fn main() -> Result<()> {
         return Ok(());
     }
     let rounds = setting("JOBDOCK_BENCH_ROUNDS", 5)?;
-    let pods = setting("JOBDOCK_BENCH_PODS", 30)?;
+    // cargo adds options of its own, such as `--bench`.
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    if wanted("engine") {
+        engines(rounds, setting("JOBDOCK_BENCH_PODS", 30)?).await?;
+    }
+    if wanted("growth") {
+        growth(setting("JOBDOCK_BENCH_COMPLETIONS", 10_000)?).await?;
+    }
+    if wanted("api") {
+        api::figures(rounds).await?;
+    }
+    Ok(())
+}
+
+/// Jobs beside the bare engine and `docker run`.
+async fn engines(rounds: usize, pods: usize) -> Result<()> {
     let docker = Docker::connect_with_defaults()?.negotiate_version().await?;
     docker.inspect_image(IMAGE).await.with_context(|| format!("no image {IMAGE}: run `make image` first"))?;
-    let daemon = Daemon::start("docker").await?;
+    let daemon = Jobs::start("docker").await?;
 
     let mut latency = Peers::default();
     for _ in 0..rounds {
@@ -60,15 +84,11 @@ async fn main() -> Result<()> {
         println!("\n{pods} pods, {parallelism} at a time ({rounds} rounds)");
         rate.print(pods);
     }
-    daemon.stop().await?;
-    growth(setting("JOBDOCK_BENCH_COMPLETIONS", 10_000)?).await
+    daemon.daemon.stop().await
 }
 
 /// Pods side by side in the Job that measures growth.
 const WIDTH: usize = 50;
-
-/// The unit of proc(5)'s times on every Linux that Rust has a tier for.
-const TICKS_A_SECOND: u32 = 100;
 
 /// How far a Job was, as its watcher saw it.
 struct Mark {
@@ -81,10 +101,10 @@ struct Mark {
 /// The first and the last tenth of one large Job, through the API, the controllers and SQLite with its fsync: on the
 /// clock, and in the daemon's own processor time, which what else the machine does touches less.
 async fn growth(pods: usize) -> Result<()> {
-    let daemon = Daemon::start("fake").await?;
-    let (start, spent) = (Instant::now(), daemon.processor_time()?);
+    let daemon = Jobs::start("fake").await?;
+    let (start, spent) = (Instant::now(), daemon.daemon.processor_time()?);
     let marks = daemon.run_job(pods, WIDTH).await?;
-    daemon.stop().await?;
+    daemon.daemon.stop().await?;
     let reached = |share: usize| {
         let mark = marks.iter().find(|mark| mark.succeeded >= pods * share / 10).context("the Job went that far")?;
         anyhow::Ok([mark.at.duration_since(start).as_secs_f64(), (mark.spent - spent).as_secs_f64()])
@@ -137,12 +157,6 @@ impl Peers {
     }
 }
 
-fn median(times: &[Duration]) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort();
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
-}
-
 /// The floor: what the engine itself needs for `pods` containers with `workers` at a time.
 async fn engine(docker: &Docker, pods: usize, workers: usize) -> Result<Duration> {
     let start = Instant::now();
@@ -184,26 +198,17 @@ async fn docker_run(pods: usize, workers: usize) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// A daemon of this benchmark's own, on a data directory of its own.
-struct Daemon {
-    process: Child,
-    jobs: Api<Job>,
-    _dir: Arc<tempfile::TempDir>,
+/// A daemon that runs Jobs.
+struct Jobs {
+    daemon: Daemon,
+    api: Api<Job>,
 }
 
-impl Daemon {
+impl Jobs {
     async fn start(runtime: &str) -> Result<Self> {
-        let dir = Arc::new(tempfile::tempdir()?);
-        let process = Command::new(env!("CARGO_BIN_EXE_jobdock"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-level", "warn", "--runtime", runtime, "--data-dir"])
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        let config = kubeconfig(dir.path()).await?;
-        let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
-        let client = kube::Client::try_from(config)?;
-        Ok(Self { process, jobs: Api::default_namespaced(client), _dir: dir })
+        let daemon = Daemon::start(&["--runtime", runtime])?;
+        let api = Api::default_namespaced(daemon.client().await?);
+        Ok(Self { daemon, api })
     }
 
     /// From the POST of a Job to the event that shows it Complete.
@@ -223,11 +228,11 @@ impl Daemon {
                 "containers": [{"name": "main", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["true"]}],
             }}},
         }))?;
-        let made = self.jobs.create(&PostParams::default(), &job).await?;
+        let made = self.api.create(&PostParams::default(), &job).await?;
         let name = made.metadata.name.context("a created Job has a name")?;
         let from = made.metadata.resource_version.context("a created Job has a revision")?;
         let mut events =
-            self.jobs.watch(&WatchParams::default().fields(&format!("metadata.name={name}")), &from).await?.boxed();
+            self.api.watch(&WatchParams::default().fields(&format!("metadata.name={name}")), &from).await?.boxed();
         let mut marks = Vec::new();
         while let Some(event) = events.try_next().await? {
             let WatchEvent::Modified(job) = event else { continue };
@@ -235,11 +240,11 @@ impl Daemon {
             marks.push(Mark {
                 succeeded: usize::try_from(succeeded)?,
                 at: Instant::now(),
-                spent: self.processor_time()?,
+                spent: self.daemon.processor_time()?,
             });
             match finished(&job) {
                 Some("Complete") => {
-                    self.jobs.delete(&name, &DeleteParams::background()).await?;
+                    self.api.delete(&name, &DeleteParams::background()).await?;
                     return Ok(marks);
                 }
                 Some(other) => bail!("the benchmark's Job {name} ended {other}"),
@@ -247,24 +252,6 @@ impl Daemon {
             }
         }
         bail!("the watch of Job {name} ended before the Job did")
-    }
-
-    /// What the daemon has used of the processors so far, as proc(5) tells: fields 14 and 15 of `stat`, counted
-    /// after the name in parentheses, in clock ticks.
-    fn processor_time(&self) -> Result<Duration> {
-        let id = self.process.id().context("the daemon still runs")?;
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
-        let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>).sum::<Result<u32, _>>()?;
-        Ok(Duration::from_secs(1) * ticks / TICKS_A_SECOND)
-    }
-
-    async fn stop(mut self) -> Result<()> {
-        let id = self.process.id().context("the daemon still runs")?;
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id.try_into()?), nix::sys::signal::Signal::SIGTERM)?;
-        let status = self.process.wait().await?;
-        ensure!(status.success(), "the daemon ended with {status}");
-        Ok(())
     }
 }
 
@@ -274,20 +261,4 @@ fn finished(job: &Job) -> Option<&str> {
         .iter()
         .find(|condition| condition.status == "True" && matches!(condition.type_.as_str(), "Complete" | "Failed"))
         .map(|condition| condition.type_.as_str())
-}
-
-/// The kubeconfig of a daemon that is starting: asked for until it answers.
-async fn kubeconfig(dir: &Path) -> Result<Kubeconfig> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_jobdock")).arg("kubeconfig").arg("--data-dir").arg(dir).output().await?;
-        if output.status.success() {
-            return Ok(Kubeconfig::from_yaml(&String::from_utf8(output.stdout)?)?);
-        }
-        if Instant::now() > deadline {
-            bail!("the daemon did not start: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
