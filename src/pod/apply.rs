@@ -350,6 +350,7 @@ fn with_seccomp<'a>(core: &Core, spec: &'a ContainerSpec) -> Result<Cow<'a, Cont
     })?;
     let mut spec = spec.clone();
     spec.security_opts.push(format!("seccomp={profile}"));
+    spec.seccomp_file = Some(path.display().to_string());
     Ok(Cow::Owned(spec))
 }
 
@@ -486,8 +487,11 @@ async fn finish_deletion(core: &Core, seen: &Observed) -> Result<(), Error> {
 
 /// Removes whatever is left of a pod that the store no longer has.
 pub async fn forget(core: &Core, uid: &str) -> Result<(), Error> {
-    let left = core.memories.known(uid, |memory| memory.containers.keys().cloned().collect::<Vec<_>>());
-    for name in left.unwrap_or_default() {
+    let mut left =
+        core.memories.known(uid, |memory| memory.containers.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    // The sandbox last: podman removes none whose namespaces others share.
+    left.sort_by_key(|name| *name == names::sandbox(uid));
+    for name in left {
         core.heard(core.engine.remove(&name).await)?;
         core.probers.end_run(uid, &name);
         core.memories.known(uid, |memory| memory.forget_container(&name));

@@ -199,7 +199,10 @@ fn image_id(facts: &PodFacts, track: &Track<'_>) -> String {
     if let Some(ImageFact::Ready { image, .. }) = facts.images.get(&track.spec.name)
         && seen.is_some_and(|seen| seen.image_id == image.id)
     {
-        return image.repo_digests.first().unwrap_or(&image.id).clone();
+        // An image may have several; the one that was asked for is among them.
+        let asked = track.spec.image.as_deref().and_then(|image| image.split_once('@'));
+        let same = asked.and_then(|(_, digest)| image.repo_digests.iter().find(|one| one.ends_with(digest)));
+        return same.or_else(|| image.repo_digests.first()).unwrap_or(&image.id).clone();
     }
     let before = track.before.map(|status| status.image_id.clone()).filter(|id| !id.is_empty());
     let same = track.before.and_then(|status| status.container_id.clone()) == seen.map(container_id);

@@ -14,6 +14,7 @@ pub mod fake;
 pub mod frames;
 pub mod image_copy;
 pub mod mux;
+pub mod podman;
 pub mod progress;
 pub mod reference;
 pub mod registry_auth;
@@ -270,7 +271,7 @@ pub struct ContainerSpec {
     /// Capabilities dropped, without `CAP_`.
     pub cap_drop: Vec<String>,
     /// A seccomp profile of the administrator's, by its path below their directory; whoever creates the container reads
-    /// it into [`ContainerSpec::security_opts`].
+    /// it into [`ContainerSpec::security_opts`] and makes this the whole path.
     pub seccomp_file: Option<String>,
     /// Further `--security-opt` values (seccomp, AppArmor, SELinux).
     pub security_opts: Vec<String>,

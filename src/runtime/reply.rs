@@ -99,6 +99,30 @@ struct EndpointReply {
     v6: String,
 }
 
+/// `GET /containers/NAME/json`, for what is mounted alone.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct MountsReply {
+    #[serde(deserialize_with = "lenient")]
+    mounts: Vec<MountReply>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct MountReply {
+    #[serde(rename = "Type", deserialize_with = "lenient")]
+    kind: String,
+    #[serde(deserialize_with = "lenient")]
+    destination: String,
+}
+
+impl MountsReply {
+    /// Where the container has volumes.
+    pub fn volumes(self) -> Vec<String> {
+        self.mounts.into_iter().filter(|mount| mount.kind == "volume").map(|mount| mount.destination).collect()
+    }
+}
+
 /// What an inspection says.
 pub fn container_seen(reply: ContainerReply) -> ContainerSeen {
     let state = state_seen(&reply.state, time(&reply.created));
@@ -117,8 +141,12 @@ pub fn container_seen(reply: ContainerReply) -> ContainerSeen {
     }
 }
 
+/// How Docker 28 notes a start that it gave up because its caller had gone (a daemon that was killed): nothing is wrong
+/// with the container, and it can be started again.
+const CALLER_GONE: &str = "context canceled";
+
 fn state_seen(state: &StateReply, created: Option<Timestamp>) -> Seen {
-    let error = (!state.error.is_empty()).then(|| state.error.clone());
+    let error = (!state.error.is_empty() && !state.error.contains(CALLER_GONE)).then(|| state.error.clone());
     let started = time(&state.started_at);
     let finished = time(&state.finished_at);
     // A container that has run has a start time; creation stands in for one that an engine lost.
@@ -374,9 +402,16 @@ struct ComponentReply {
     name: String,
 }
 
+impl VersionReply {
+    /// Podman behind Docker's API.
+    pub fn is_podman(&self) -> bool {
+        self.components.iter().any(|component| component.name.contains("Podman"))
+    }
+}
+
 /// What the engine says of itself.
 pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
-    let podman = version.components.iter().any(|component| component.name.contains("Podman"));
+    let podman = version.is_podman();
     let number = if version.version.is_empty() { &info.server_version } else { &version.version };
     let architecture = if version.arch.is_empty() { &info.architecture } else { &version.arch };
     EngineSeen {
