@@ -63,6 +63,8 @@ pub struct Config {
     pub runtime: Runtime,
     /// Whether this machine runs pods at all.
     pub node: bool,
+    /// The Node's name; the one it had where absent, and at first the machine's.
+    pub node_name: Option<String>,
     /// Whether pods end with the daemon.
     pub stop_pods_on_exit: bool,
     /// Whether service accounts may call the API.
@@ -167,14 +169,15 @@ impl Daemon {
         controllers.spawn(|stop| job::cronjob::run(store.clone(), stop));
         controllers.spawn(|stop| job::ttl::run(store.clone(), stop));
         controllers.spawn(|stop| service::run(store.clone(), stop));
-        let (engine_of_storage, node_name) = (engine.clone(), pod::node::default_name());
-        controllers.spawn(|stop| storage::run(store.clone(), engine_of_storage, node_name, stop));
+        let asked = config.node_name.as_deref();
+        let node_name = pod::node::name(&store, asked, &pod::node::default_name()).map_err(told)?;
+        let (engine_of_storage, name) = (engine.clone(), node_name.clone());
+        controllers.spawn(|stop| storage::run(store.clone(), engine_of_storage, name, stop));
         let node = Part::new("node agent", &failures);
         let (talking, kept) = (engine.clone(), engine.clone());
         if let Some(runtime) = engine {
             let (store, data_dir) = (store.clone(), config.data_dir.clone());
             let credentials = Credentials { signer: Some(signer.clone()), api: reach(&listeners.tcp_addresses()) };
-            let node_name = pod::node::default_name();
             controllers.spawn(|stop| scheduler::run(store.clone(), node_name.clone(), stop));
             let (thresholds, image_gc, pids_limit) = (config.thresholds.clone(), config.image_gc, config.pids_limit);
             let agent = Agent { store, runtime, data_dir, thresholds, image_gc, pids_limit, node_name, credentials };

@@ -65,3 +65,19 @@ async fn follow(
 pub fn nap(until: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO).min(LONGEST_NAP)
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn a_nap_ends_at_its_instant_or_when_the_clock_may_have_been_set() {
+        let now = Timestamp::UNIX_EPOCH;
+        for (seconds, expected) in [(-5, 0), (0, 0), (7, 7), (30, 30), (31, 30), (86_400, 30)] {
+            let until = now + SignedDuration::from_secs(seconds);
+            assert_eq!(nap(until, now), Duration::from_secs(expected), "{seconds}");
+        }
+    }
+}

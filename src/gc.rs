@@ -1,5 +1,6 @@
 //! Owns what follows from a deletion: dependents of an owner that is gone, owners that wait for their dependents
-//! (`foregroundDeletion`) or must let them go (`orphan`), and the contents of a namespace that is being deleted.
+//! (`foregroundDeletion`) or must let them go (`orphan`), the contents of a namespace that is being deleted, and pods
+//! whose node is gone.
 //! Never deletes by itself: every deletion goes through [`model::deletion`](crate::model::deletion), so finalizers and
 //! grace count here as they do for a client.
 //!
@@ -14,6 +15,7 @@
 //! only where its reference says it is; an owner of a kind that is not served is nobody's to judge and counts as alive.
 
 mod namespace;
+mod stranded;
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -85,7 +87,8 @@ pub async fn run(store: Store, stop: CancellationToken) {
             tracing::info!("garbage collection ends: the store is closed");
         }
     };
-    tokio::join!(queue.run(WORKERS, stop.clone(), reconcile), wake);
+    let stranded = stranded::run(store.clone(), stop.clone());
+    tokio::join!(queue.run(WORKERS, stop.clone(), reconcile), wake, stranded);
 }
 
 /// Turns changes into subjects, until the store closes.
@@ -302,14 +305,21 @@ fn fate(dependent: &Object, owners: &[OwnerSeen], has_dependents: bool) -> Fate 
     let propagation = if owners.contains(&OwnerSeen::Waiting) && has_dependents {
         // Its owner waits for it, and it waits for its own.
         Propagation::Foreground
-    } else if has_finalizer(dependent, FINALIZER_ORPHAN) {
+    } else {
+        keep(dependent)
+    };
+    Fate::Goes(propagation)
+}
+
+/// What an earlier request left on the object stands.
+fn keep(object: &Object) -> Propagation {
+    if has_finalizer(object, FINALIZER_ORPHAN) {
         Propagation::Orphan
-    } else if has_finalizer(dependent, FINALIZER_FOREGROUND) {
+    } else if has_finalizer(object, FINALIZER_FOREGROUND) {
         Propagation::Foreground
     } else {
         Propagation::Background
-    };
-    Fate::Goes(propagation)
+    }
 }
 
 /// Whether a dependent is left that its owner must wait for.

@@ -43,12 +43,12 @@
 //! | [`store`] | SQLite, `commit`, change log, watch fan-out, compaction, kept container logs | `metrics`, `model` |
 //! | [`runtime`] | the trait of a container engine and its plain data; Docker and a fake | `model` |
 //! | [`feed`] | how changes become keys of a queue | `model`, `store`, `reconcile` |
-//! | [`gc`] | what happens to an object whose owner or namespace goes | `model`, `store`, `reconcile` |
+//! | [`gc`] | what happens to an object whose owner, namespace or node goes | `model`, `store`, `reconcile`, `feed` |
 //! | [`tenancy`] | what every namespace has: its `default` account, the authority's certificate | `model`, `store`, `reconcile` |
 //! | [`token`] | service account tokens: claims, signature, check | nothing of ours |
 //! | [`admission`] | what a namespace gives its pods and claims and holds them to, before they are stored | `model`, `store` |
 //! | [`job`] | what a Job and a CronJob do: a pure plan, and the controllers that carry it out | `metrics`, `model`, `store`, `reconcile`, `feed`, `admission` |
-//! | [`scheduler`] | which pods the node takes, and in which order: a pure plan, and the loop that carries it out | `model`, `store`, `reconcile` |
+//! | [`scheduler`] | which pods the node takes, and in which order: a pure plan, and the loop that carries it out | `model`, `store`, `reconcile`, `feed` |
 //! | [`service`] | which addresses stand behind a Service: Endpoints and EndpointSlices by a pure plan | `model`, `store`, `reconcile` |
 //! | [`storage`] | claims and persistent volumes: bound, made, reclaimed | `model`, `store`, `reconcile`, `feed`, `runtime`, `admission` |
 //! | [`pod`] | what a pod does on this node: a pure plan, and the agent that carries it out | `metrics`, `model`, `store`, `reconcile`, `runtime`, `token` |

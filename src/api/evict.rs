@@ -8,7 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::{Value, json};
 
@@ -18,9 +18,9 @@ use super::error::Problem;
 use super::query::WriteForm;
 use super::remove::{self, Options};
 use super::write;
+use crate::model::condition;
 use crate::model::field::{Errors, Path};
 use crate::model::object::Object;
-use crate::model::time;
 use crate::store::{self, Expected, Write};
 
 /// How often an act is decided on a newer state.
@@ -37,7 +37,7 @@ pub async fn evict(state: &ApiState, call: &Call, body: &Bytes) -> Result<Respon
     let mut pod = find(state, call)?;
     if !options.dry {
         pod = change(state, call, pod, |pod| {
-            condition(pod, "DisruptionTarget", "EvictionByEvictionAPI", "Eviction API: evicting");
+            condition::disrupt(pod, "EvictionByEvictionAPI", "Eviction API: evicting", Timestamp::now());
             Ok(())
         })
         .await?;
@@ -110,7 +110,7 @@ fn assign(call: &Call, pod: &mut Pod, node: &str) -> Result<(), Problem> {
         return refuse(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
     spec.node_name = Some(node.to_owned());
-    condition(pod, "PodScheduled", "", "");
+    condition::set(pod, condition::new("PodScheduled", true, Timestamp::now()));
     Ok(())
 }
 
@@ -139,23 +139,6 @@ async fn change(
         }
     }
     Err(Problem::modified(call.kind(), &call.target.name))
-}
-
-/// Says that a condition holds; one that held already keeps its time.
-fn condition(pod: &mut Pod, kind: &str, reason: &str, message: &str) {
-    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
-    let old = conditions.iter().position(|condition| condition.type_ == kind);
-    let old = old.map(|at| conditions.remove(at));
-    let since = old.filter(|old| old.status == "True").and_then(|old| old.last_transition_time);
-    conditions.push(PodCondition {
-        type_: kind.to_owned(),
-        status: "True".to_owned(),
-        reason: text(reason),
-        message: text(message),
-        last_transition_time: since.or_else(|| Some(time::seconds(Timestamp::now()))),
-        ..PodCondition::default()
-    });
 }
 
 fn success() -> Value {

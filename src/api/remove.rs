@@ -35,6 +35,8 @@ const JOB_WARNING: &str = "child pods are preserved by default when jobs are del
 pub(super) struct Options {
     grace_seconds: Option<i64>,
     propagation: Option<Propagation>,
+    /// Asked for in the old way, `orphanDependents: false`.
+    cascading: bool,
     uid: Option<String>,
     revision: Option<String>,
     /// Nothing is written.
@@ -63,6 +65,8 @@ pub async fn delete(state: &ApiState, call: &Call, body: &Bytes) -> Result<Respo
         // Parity: pods answer with the object even when they are gone.
         Outcome::Removed(object) if kind.kind == "Pod" => encoder.object(StatusCode::OK, &object)?,
         Outcome::Removed(object) => encoder.value(StatusCode::OK, &success(&object))?,
+        // Parity: only who asks in the old way is told so that it takes time; others were never told.
+        Outcome::Marked(object) if options.cascading => encoder.object(StatusCode::ACCEPTED, &object)?,
         Outcome::Marked(object) => encoder.object(StatusCode::OK, &object)?,
     };
     warn(&mut response, kind, &options);
@@ -197,6 +201,7 @@ impl Options {
         Ok(Self {
             grace_seconds: options.grace_period_seconds,
             propagation: policy(options)?,
+            cascading: options.orphan_dependents == Some(false),
             uid: preconditions.and_then(|guards| guards.uid.clone()),
             revision: preconditions.and_then(|guards| guards.resource_version.clone()),
             dry: query::dry_run(dry, "DeleteOptions")?,

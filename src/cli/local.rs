@@ -102,6 +102,7 @@ impl Local {
             host: self.host.clone(),
             runtime: self.runtime.into(),
             node: true,
+            node_name: None,
             stop_pods_on_exit: false,
             account_access: true,
             limits: Limits::default(),

@@ -12,6 +12,7 @@ use super::limits;
 use super::local::Local;
 use super::log::{self, Format};
 use crate::daemon::{Config, Daemon};
+use crate::model::validation::names;
 
 /// Messages that a daemon shows unless told otherwise.
 const LEVEL: &str = "info";
@@ -30,6 +31,11 @@ pub struct Args {
     /// `none` serves the API and the controllers only: pods stay Pending until a client writes their status
     #[arg(long, env = "JOBDOCK_NODE", value_enum, default_value = "local")]
     node: Node,
+
+    /// Name of the Node; by default the one it has had in this data directory, and at first the machine's. Pods that are
+    /// bound to another name are given up
+    #[arg(long, env = "JOBDOCK_NODE_NAME", value_name = "NAME", value_parser = node_name)]
+    node_name: Option<String>,
 
     /// End all pods when the daemon stops; without it they run on, and the next daemon adopts them
     #[arg(long, env = "JOBDOCK_STOP_PODS_ON_EXIT")]
@@ -58,6 +64,13 @@ enum Node {
     None,
 }
 
+fn node_name(text: &str) -> Result<String, String> {
+    match names::dns_subdomain(text).into_iter().next() {
+        Some(fault) => Err(fault),
+        None => Ok(text.to_owned()),
+    }
+}
+
 /// Runs the daemon until SIGTERM or SIGINT.
 pub async fn run(args: Args) -> Result<u8, Failure> {
     log::start(args.local.log_level.as_deref().unwrap_or(LEVEL), args.local.log_format)?;
@@ -67,6 +80,7 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
         listen: Some(args.listen),
         also_listen: args.also_listen.clone(),
         node: args.node == Node::Local,
+        node_name: args.node_name.clone(),
         stop_pods_on_exit: args.stop_pods_on_exit,
         account_access: !args.no_service_account_access,
         limits: args.limits.limits(),

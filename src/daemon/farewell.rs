@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use futures::future::OptionFuture;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::Pod;
 
+use crate::model::condition;
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::kind::Kind;
 use crate::model::object::Object;
-use crate::model::{phase, time};
+use crate::model::phase;
 use crate::pod::conditions;
 use crate::runtime::Runtime;
 use crate::store::{Error, Expected, Query, Store, Write};
@@ -90,16 +91,9 @@ async fn mark(store: &Store, object: &Object) -> Result<bool, Error> {
 
 /// Parity: the condition that a kubelet sets when its node shuts down.
 fn disrupted(mut pod: Pod, now: Timestamp) -> Pod {
-    let held = pod.status.get_or_insert_default().conditions.get_or_insert_default();
-    if held.iter().all(|condition| condition.type_ != conditions::DISRUPTION_TARGET) {
-        held.push(PodCondition {
-            type_: conditions::DISRUPTION_TARGET.to_owned(),
-            status: "True".to_owned(),
-            reason: Some(conditions::TERMINATION_BY_KUBELET.to_owned()),
-            message: Some(conditions::SHUTDOWN_MESSAGE.to_owned()),
-            last_transition_time: Some(time::seconds(now)),
-            ..PodCondition::default()
-        });
+    let held = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    if held.into_iter().all(|held| held.type_ != condition::DISRUPTION_TARGET) {
+        condition::disrupt(&mut pod, conditions::TERMINATION_BY_KUBELET, conditions::SHUTDOWN_MESSAGE, now);
     }
     pod
 }

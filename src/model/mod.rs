@@ -5,6 +5,7 @@ pub mod admit;
 pub mod apply;
 pub mod canonical;
 pub mod claims;
+pub mod condition;
 pub mod decode;
 pub mod defaults;
 pub mod deletion;

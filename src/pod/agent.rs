@@ -63,7 +63,7 @@ pub struct Agent {
     pub image_gc: Policy,
     /// The most processes that a container may have; none for no bound.
     pub pids_limit: Option<u64>,
-    /// Name of the Node; [`node::default_name`] is the machine's.
+    /// Name of the Node; [`node::name`] knows it.
     pub node_name: String,
     /// What pods that call the API are given.
     pub credentials: Credentials,
@@ -97,6 +97,7 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
     let Agent { store, runtime, data_dir, thresholds, image_gc, pids_limit, node_name, credentials } = agent;
     // Absolute, for the engine mounts from there.
     let pods_dir = std::path::absolute(data_dir.join(PODS_DIR)).unwrap_or_else(|_| data_dir.join(PODS_DIR));
+    persist(stop, "the node's former name stays", || async { Ok(node::succeed(&store, &node_name).await?) }).await?;
     let lives = match node::remembered(&store, &node_name) {
         Ok(lives) => lives,
         Err(error) => {

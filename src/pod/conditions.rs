@@ -11,11 +11,10 @@ use super::resize::Progress;
 use super::restart::{self, Role};
 use super::status::Outcome;
 use super::tracks::Track;
+use crate::model::condition::DISRUPTION_TARGET;
 use crate::model::{resize, time};
 use crate::runtime::Seen;
 
-/// Condition of a pod that was taken down by something other than itself.
-pub const DISRUPTION_TARGET: &str = "DisruptionTarget";
 /// Its reason where the node did it.
 pub const TERMINATION_BY_KUBELET: &str = "TerminationByKubelet";
 /// Its message, and the pod's.
@@ -76,7 +75,10 @@ pub fn conditions(
         kind => said.iter().any(|said| said.kind == kind),
     };
     let others = before.iter().filter(|old| !ours(old)).cloned();
-    others.chain(resizing).chain(said.iter().map(|said| timed(said, before, now))).collect()
+    others
+        .chain(resizing)
+        .chain(said.iter().map(|said| timed(said, before, facts.pod.metadata.generation, now)))
+        .collect()
 }
 
 /// The condition of a pod whose containers have not yet what they were granted. Parity: it names the generation of the
@@ -108,7 +110,7 @@ pub fn admitted(status: Option<&PodStatus>) -> bool {
         || status.conditions.iter().flatten().any(scheduled)
 }
 
-fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
+fn timed(said: &Said, before: &[PodCondition], generation: Option<i64>, now: Timestamp) -> PodCondition {
     let status = if said.holds { "True" } else { "False" };
     let old = before.iter().find(|old| old.type_ == said.kind && old.status == status);
     PodCondition {
@@ -116,6 +118,7 @@ fn timed(said: &Said, before: &[PodCondition], now: Timestamp) -> PodCondition {
         status: status.to_owned(),
         reason: said.reason.map(str::to_owned),
         message: said.message.clone(),
+        observed_generation: generation,
         last_transition_time: old.and_then(|old| old.last_transition_time.clone()).or(Some(time::seconds(now))),
         ..old.cloned().unwrap_or_default()
     }

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerImage, PodStatus};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::facts::{NodeFacts, Note};
+use super::facts::{NodeFacts, Note, Outage};
 use super::image_gc::Policy;
 use super::images::{Audience, Images};
 use super::memory::Memories;
@@ -63,6 +63,15 @@ pub struct Ground {
     pub images: Option<Vec<ContainerImage>>,
     /// The sandbox image, once it was made sure of in this life.
     pub sandbox_image: Option<String>,
+}
+
+impl Ground {
+    /// The gap before the engine's present life, by the clock that stamps its containers' ends.
+    pub fn outage(&self) -> Option<Outage> {
+        let ahead = self.engine.as_ref().map_or(SignedDuration::ZERO, |engine| engine.ahead);
+        let outage = self.lives.as_ref()?.outage()?;
+        Some(Outage { from: outage.from + ahead, to: outage.to + ahead })
+    }
 }
 
 /// What pods that call the API are given.

@@ -70,4 +70,3 @@ pub mod volumes;
 pub mod volumes_plan;
 
 pub use self::agent::{Agent, run};
-pub use self::node::default_name;

@@ -1,4 +1,4 @@
-//! Owns the one Node: its registration, its status, its heartbeat, and how the machine calls itself.
+//! Owns the one Node: its registration, its status, its heartbeat, and its name.
 //! Never schedules: the scheduler reads what is written here.
 //!
 //! The heartbeat is a Lease in `kube-node-lease`; beside the Node object it keeps which life of the engine and of the
@@ -24,12 +24,13 @@ use super::pressure::{Reading, Shortage, Signal};
 use super::signals;
 use super::unsupported::HUGE_PAGES;
 use crate::model::event::{self, Severity};
+use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
 use crate::model::time;
 use crate::runtime::EngineSeen;
 use crate::runtime::enforcement::{Bound, Enforcement};
 use crate::runtime::reply::is_virtual_machine;
-use crate::store::{Error, Expected, Store, Write};
+use crate::store::{Error, Expected, Query, Store, Write};
 
 /// Namespace of heartbeats.
 const LEASE_NAMESPACE: &str = "kube-node-lease";
@@ -96,6 +97,41 @@ pub fn remembered(store: &Store, node: &str) -> Result<Option<Lives>, Error> {
     let Some(object) = store.get(&Key::of::<Node>("", node))? else { return Ok(None) };
     let kept = store.fact(object.uid(), FACT)?;
     Ok(kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// The node's name: the one asked for, or the one that this store's node goes by, or for a new store the machine's.
+/// Pods and volumes are bound to a name, and a machine's changes: a laptop's with the network, a container's always.
+pub fn name(store: &Store, asked: Option<&str>, machine: &str) -> Result<String, Error> {
+    if let Some(asked) = asked {
+        return Ok(asked.to_owned());
+    }
+    let newest = registered(store)?.into_iter().max_by_key(|(_, lives)| lives.seen_at);
+    Ok(newest.map_or_else(|| machine.to_owned(), |(name, _)| name))
+}
+
+/// Removes what an agent of this store registered under other names: nobody is there any more. Pods that were bound to
+/// it are then the garbage collector's.
+pub async fn succeed(store: &Store, name: &str) -> Result<(), Error> {
+    let mut writes = Vec::new();
+    for (former, _) in registered(store)?.into_iter().filter(|(former, _)| former != name) {
+        tracing::warn!(former, name, "the node has another name now; pods bound to the former one are given up");
+        for key in [Key::of::<Node>("", &former), Key::of::<Lease>(LEASE_NAMESPACE, &former)] {
+            if store.get(&key)?.is_some() {
+                writes.push(Write::Delete { key, expected: Expected::Exists });
+            }
+        }
+    }
+    if writes.is_empty() { Ok(()) } else { store.commit(writes).await.map(drop) }
+}
+
+/// The Nodes that agents of this store wrote, and when each was last seen. Others are a client's own.
+fn registered(store: &Store) -> Result<Vec<(String, Lives)>, Error> {
+    let mut found = Vec::new();
+    for object in store.list(&Query::all(Kind::of::<Node>()))?.objects {
+        let name = object.key().name;
+        found.extend(remembered(store, &name)?.map(|lives| (name, lives)));
+    }
+    Ok(found)
 }
 
 /// The machine's name as a node's: the host name in lower case.

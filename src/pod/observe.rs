@@ -51,6 +51,7 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
     let has_data = pod_dir.exists();
     let hosts_file = hosts_file(core, &pod, &spec, &containers, has_data.then_some(&pod_dir))?;
     let machine_hosts = (hosts_file.is_some() && spec.host_network == Some(true)).then(hosts_files::machine);
+    let outage = ground.outage();
     let node = NodeFacts {
         pod_dir: pod_dir.to_string_lossy().into_owned(),
         hosts_file: hosts_file.map(|()| hosts_files::path(&pod_dir).to_string_lossy().into_owned()),
@@ -60,7 +61,7 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
     let mut facts = PodFacts {
         node,
         containers,
-        outage: ground.lives.and_then(|lives| lives.outage()),
+        outage,
         sandbox_image: ground.sandbox_image,
         has_data,
         machine_hosts,

@@ -22,6 +22,7 @@ use super::facts::{PodFacts, PodPlan};
 use super::resize::Progress;
 use super::restart::Role;
 use super::{anew, cleanup, conditions, health, phase, start, stop, unenforced, unsupported};
+use crate::model::condition::DISRUPTION_TARGET;
 use crate::model::event::Severity;
 use crate::model::resize;
 
@@ -184,7 +185,7 @@ pub fn already_disrupted(draft: &Draft<'_>) -> bool {
 fn disruption<'a>(draft: &Draft<'a>) -> Option<&'a PodCondition> {
     let mut conditions = draft.pod().status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.find(|condition| {
-        condition.type_ == conditions::DISRUPTION_TARGET
+        condition.type_ == DISRUPTION_TARGET
             && condition.status == "True"
             && condition.reason.as_deref() == Some(conditions::TERMINATION_BY_KUBELET)
     })

@@ -2,17 +2,17 @@
 //! decides which (`pressure` does), and never ends a pod: its plan sees the mark.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::Pod;
 
-use super::conditions::{DISRUPTION_TARGET, TERMINATION_BY_KUBELET};
+use super::conditions::TERMINATION_BY_KUBELET;
 use super::core::{Core, Error};
 use super::draft::KUBELET;
 use super::limits::EPHEMERAL_STORAGE;
 use super::pressure::{self, Candidate, Scarce, Short, Use};
 use super::{measure, names, phase, quantity, signals};
+use crate::model::condition::{self, DISRUPTION_TARGET};
 use crate::model::event::{self, Severity};
 use crate::model::object::Object;
-use crate::model::time;
 use crate::runtime::Seen;
 use crate::store::{self, Expected, Write};
 
@@ -103,16 +103,7 @@ fn candidate(core: &Core, object: &Object, scarce: Scarce) -> Option<Candidate> 
 /// next look.
 async fn mark(core: &Core, object: &Object, message: &str, now: Timestamp) -> Result<(), Error> {
     let Some(mut pod) = object.typed::<Pod>().cloned() else { return Ok(()) };
-    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
-    conditions.retain(|condition| condition.type_ != DISRUPTION_TARGET);
-    conditions.push(PodCondition {
-        type_: DISRUPTION_TARGET.to_owned(),
-        status: "True".to_owned(),
-        reason: Some(TERMINATION_BY_KUBELET.to_owned()),
-        message: Some(message.to_owned()),
-        last_transition_time: Some(time::seconds(now)),
-        ..PodCondition::default()
-    });
+    condition::disrupt(&mut pod, TERMINATION_BY_KUBELET, message, now);
     let said = event::about(object, KUBELET, Severity::Warning, "Evicted", message, now);
     let expected = Expected::Revision(object.revision());
     match core.store.commit(vec![Write::Update { object: Object::new(pod), expected }, Write::Record(said)]).await {

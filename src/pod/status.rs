@@ -82,6 +82,8 @@ pub fn status(facts: &PodFacts, spec: &PodSpec, tracks: &[Track<'_>], outcome: &
             status.message = Some(message.clone());
         }
     }
+    // Parity: which state of the pod it was worked out from; GA since 1.35.
+    status.observed_generation = facts.pod.metadata.generation;
     status.conditions = Some(conditions::conditions(facts, spec, tracks, &all, &status, outcome, now));
     status.container_statuses = Some(main);
     status.init_container_statuses = (!init.is_empty()).then_some(init);

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use self::enforcement::Enforcement;
 use self::progress::PullSeen;
@@ -204,6 +204,8 @@ pub struct EngineSeen {
     pub host_gateway: String,
     /// Another one after each restart of the engine that may have ended containers; empty where it cannot tell.
     pub instance: String,
+    /// How far its clock, which stamps what containers do, is ahead of this machine's.
+    pub ahead: SignedDuration,
 }
 
 /// One container as we want it.

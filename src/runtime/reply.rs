@@ -15,7 +15,7 @@
 use core::net::Ipv4Addr;
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::enforcement::{LimitsReply, enforcement};
@@ -396,6 +396,8 @@ pub struct InfoReply {
     #[serde(deserialize_with = "lenient")]
     cgroup_version: String,
     #[serde(deserialize_with = "lenient")]
+    system_time: String,
+    #[serde(deserialize_with = "lenient")]
     security_options: Vec<String>,
     #[serde(deserialize_with = "lenient")]
     warnings: Vec<String>,
@@ -457,7 +459,13 @@ pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
         rootless,
         host_gateway: String::new(),
         instance: String::new(),
+        ahead: SignedDuration::ZERO,
     }
+}
+
+/// How far the engine's clock is ahead of one that shows `now`; not at all where it does not tell.
+pub fn ahead(info: &InfoReply, now: Timestamp) -> SignedDuration {
+    time(&info.system_time).map_or(SignedDuration::ZERO, |theirs| theirs.duration_since(now))
 }
 
 /// `GET /networks/bridge`.

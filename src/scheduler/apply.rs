@@ -11,19 +11,17 @@ use super::evict;
 use super::ledger::{Guest, Ledger, SCHEDULER};
 use super::plan::{Eviction, POD_SCHEDULED, Plan, Told, UNSCHEDULABLE, Why};
 use super::resize::{self, Answer};
+use crate::model::condition;
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event::{self, Severity};
 use crate::model::object::Object;
 use crate::model::resize::{IN_PROGRESS, PENDING};
-use crate::model::time;
 use crate::store::{Expected, Write};
 
 /// Who speaks of pods that come with a node.
 const KUBELET: &str = "kubelet";
 /// Who speaks of taints.
 const TAINT_EVICTION: &str = "taint-eviction-controller";
-/// Condition of a pod that was taken down by something other than itself.
-const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
 /// The commit that carries the plan out. Every object is guarded by the revision that was read.
 pub fn writes(ledger: &Ledger, plan: &Plan, now: Timestamp) -> Vec<Write> {
@@ -32,7 +30,7 @@ pub fn writes(ledger: &Ledger, plan: &Plan, now: Timestamp) -> Vec<Write> {
     plan.bind.iter().for_each(|guest| out.bind(guest, node));
     plan.tell.iter().for_each(|told| out.tell(told, node));
     for guest in &plan.admit {
-        out.update(guest, |pod| set(pod, condition(POD_SCHEDULED, true, now)));
+        out.update(guest, |pod| condition::set(pod, condition::new(POD_SCHEDULED, true, now)));
     }
     plan.refuse.iter().for_each(|(guest, refused)| out.refuse(guest, refused));
     plan.evict.iter().for_each(|eviction| out.evict(eviction, node));
@@ -73,7 +71,7 @@ impl Writes {
         self.update(guest, |pod| {
             pod.spec.get_or_insert_default().node_name = Some(node.to_owned());
             pod.status.get_or_insert_default().nominated_node_name = None;
-            set(pod, condition(POD_SCHEDULED, true, now));
+            condition::set(pod, condition::new(POD_SCHEDULED, true, now));
         });
         let key = guest.object.key();
         let text = format!("Successfully assigned {}/{} to {node}", key.namespace, key.name);
@@ -86,7 +84,7 @@ impl Writes {
             pod.status.get_or_insert_default().nominated_node_name = told.nominated.then(|| node.to_owned());
             let reason = Some(UNSCHEDULABLE.to_owned());
             let message = Some(told.message.clone());
-            set(pod, PodCondition { reason, message, ..condition(POD_SCHEDULED, false, now) });
+            condition::set(pod, PodCondition { reason, message, ..condition::new(POD_SCHEDULED, false, now) });
         });
         self.say(&told.guest, SCHEDULER, Severity::Warning, "FailedScheduling", &told.message);
     }
@@ -106,12 +104,12 @@ impl Writes {
         self.update(guest, |pod| match answer.refusal() {
             Some((reason, message)) => {
                 let (reason, message) = (Some(reason.to_owned()), Some(message.to_owned()));
-                set(pod, PodCondition { reason, message, ..condition(PENDING, true, now) });
+                condition::set(pod, PodCondition { reason, message, ..condition::new(PENDING, true, now) });
             }
             None => {
                 let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
                 conditions.retain(|old| old.type_ != PENDING);
-                set(pod, condition(IN_PROGRESS, true, now));
+                condition::set(pod, condition::new(IN_PROGRESS, true, now));
             }
         });
         let severity = if *answer == Answer::Granted { Severity::Normal } else { Severity::Warning };
@@ -139,9 +137,7 @@ impl Writes {
             ),
         };
         let mut pod = guest.pod().clone();
-        let condition = condition(DISRUPTION_TARGET, true, self.now);
-        let (reason, message) = (Some(reason.to_owned()), Some(message.to_owned()));
-        set(&mut pod, PodCondition { reason, message, ..condition });
+        condition::disrupt(&mut pod, reason, message, self.now);
         let expected = Expected::Revision(guest.object.revision());
         let write = match deletion::delete(&Object::new(pod), None, Propagation::Background, self.now) {
             Deletion::Mark(object) => Write::Update { object, expected },
@@ -151,25 +147,4 @@ impl Writes {
         self.writes.push(write);
         self.say(guest, component, Severity::Normal, event, &text);
     }
-}
-
-fn condition(kind: &str, holds: bool, now: Timestamp) -> PodCondition {
-    PodCondition {
-        type_: kind.to_owned(),
-        status: if holds { "True" } else { "False" }.to_owned(),
-        last_transition_time: Some(time::seconds(now)),
-        ..PodCondition::default()
-    }
-}
-
-/// Puts a condition in the place of the one of its type; one that says the same as before is as old as that.
-fn set(pod: &mut Pod, mut condition: PodCondition) {
-    condition.observed_generation = pod.metadata.generation;
-    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
-    let same = conditions.iter().find(|old| old.type_ == condition.type_ && old.status == condition.status);
-    if let Some(since) = same.and_then(|old| old.last_transition_time.clone()) {
-        condition.last_transition_time = Some(since);
-    }
-    conditions.retain(|old| old.type_ != condition.type_);
-    conditions.push(condition);
 }

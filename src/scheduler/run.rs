@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::apply;
 use super::ledger::Ledger;
 use super::plan::plan;
+use crate::feed;
 use crate::model::kind::Kind;
 use crate::store::{Change, Error, Query, Store};
 
@@ -110,10 +111,7 @@ async fn pass(store: &Store, ledger: &mut Ledger) -> Result<Option<Timestamp>, E
 
 async fn until(at: Option<Timestamp>) {
     match at {
-        Some(at) => {
-            let left = at.duration_since(Timestamp::now());
-            tokio::time::sleep(Duration::try_from(left).unwrap_or(Duration::ZERO)).await;
-        }
+        Some(at) => tokio::time::sleep(feed::nap(at, Timestamp::now())).await,
         None => std::future::pending().await,
     }
 }

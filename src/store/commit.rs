@@ -10,10 +10,11 @@ use k8s_openapi::api::core::v1::Event;
 use rusqlite::Connection;
 
 use super::cache::Cache;
-use super::identity;
 use super::rows::{self, Row, controller, held, other_owners};
 use super::schema::sql;
+use super::similar::{COMBINED, Similar};
 use super::{Change, Error, Expected, Key, Object, Write};
+use super::{identity, reader};
 use crate::model::deletion;
 use crate::model::time;
 
@@ -29,6 +30,7 @@ pub(super) struct Batch<'c> {
     changes: Vec<Arc<Change>>,
     /// States of this transaction, which the shared cache must not see before they are committed.
     fresh: HashMap<u64, Object>,
+    similar: &'c mut Similar,
 }
 
 /// A point to go back to, when the savepoint made at the same time is rolled back.
@@ -41,8 +43,14 @@ pub(super) struct Mark {
 
 impl<'c> Batch<'c> {
     /// Nothing written yet; `revision` is the newest one committed.
-    pub(super) fn new(conn: &'c Connection, cache: &'c Cache, revision: u64, now: Timestamp) -> Self {
-        Self { conn, cache, now, revision, changes: Vec::new(), fresh: HashMap::new() }
+    pub(super) fn new(
+        conn: &'c Connection,
+        cache: &'c Cache,
+        similar: &'c mut Similar,
+        revision: u64,
+        now: Timestamp,
+    ) -> Self {
+        Self { conn, cache, now, revision, changes: Vec::new(), fresh: HashMap::new(), similar }
     }
 
     /// The newest revision given out.
@@ -218,21 +226,44 @@ impl<'c> Batch<'c> {
         }
     }
 
-    fn record(&mut self, event: Event) -> Result<(), Error> {
+    fn record(&mut self, mut event: Event) -> Result<(), Error> {
+        let (group, mut uid) = (identity::event_group(&event), identity::event_uid(&event));
+        if self.similar.too_many(group, uid, self.now) {
+            event.message = event.message.map(|message| format!("{COMBINED}{message}"));
+            uid = group;
+        }
+        let uid = uid.to_string();
+        if let Some(key) = reader::by_uid(self.conn, &uid)? {
+            return self.record_again(&key, event);
+        }
         let namespace = event.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
-        let key = Key::of::<Event>(&namespace, &identity::event_name(&event));
-        let Some(row) = rows::find(self.conn, &key)? else {
-            let mut event = event;
-            event.metadata.namespace = Some(key.namespace);
-            event.metadata.name = Some(key.name);
-            event.count.get_or_insert(1);
-            self.create(&Object::new(event))?;
-            return Ok(());
-        };
-        let stored = self.state(&key, row.revision)?;
+        let key = self.event_key(&event, &namespace)?;
+        event.metadata.namespace = Some(key.namespace);
+        event.metadata.name = Some(key.name);
+        event.metadata.uid = Some(uid);
+        event.count.get_or_insert(1);
+        self.create(&Object::new(event))?;
+        Ok(())
+    }
+
+    /// A name that none has yet: the clock may have been set back to when others were named.
+    fn event_key(&mut self, event: &Event, namespace: &str) -> Result<Key, Error> {
+        loop {
+            let name = identity::event_name(event, self.similar.stamp(self.now));
+            let key = Key::of::<Event>(namespace, &name);
+            if rows::find(self.conn, &key)?.is_none() {
+                return Ok(key);
+            }
+        }
+    }
+
+    fn record_again(&mut self, key: &Key, event: Event) -> Result<(), Error> {
+        let Some(row) = rows::find(self.conn, key)? else { return Ok(()) };
+        let stored = self.state(key, row.revision)?;
         let mut again = stored.typed::<Event>().cloned().unwrap_or_else(|| event.clone());
         again.count = Some(again.count.unwrap_or(1).saturating_add(1));
         again.last_timestamp = event.last_timestamp.or(again.last_timestamp);
+        again.message = event.message;
         self.update(&Object::new(again), Expected::Exists)?;
         Ok(())
     }

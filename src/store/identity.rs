@@ -1,4 +1,4 @@
-//! Owns what only the store may give an object: uid, the tail of a generated name, creation time, an Event's name.
+//! Owns what only the store may give an object: uid, the tail of a generated name, creation time, an Event's uid and name.
 //! The one place of the store that uses chance.
 
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ const SUFFIX: usize = 5;
 const NAME_MAX: usize = 63;
 /// An object's name is at most a DNS subdomain.
 const SUBDOMAIN_MAX: usize = 253;
-/// Hexadecimal digits at the end of an Event's name.
+/// Hexadecimal digits of a time in nanoseconds, at the end of an Event's name.
 const EVENT_DIGITS: usize = 16;
 
 /// A fresh identity.
@@ -33,27 +33,41 @@ pub(super) fn generated_name(base: &str, suffix: &str) -> String {
     format!("{}{suffix}", cut(base, NAME_MAX - SUFFIX))
 }
 
-/// The same message about the same object, or part of it, has the same name.
-pub(super) fn event_name(event: &Event) -> String {
-    let involved = &event.involved_object;
+/// The uid of the Event that says this: the same message about the same object, or part of it, has the same, so that it
+/// is found again, after a restart too.
+pub(super) fn event_uid(event: &Event) -> Uuid {
+    digest(event, [event.involved_object.field_path.as_deref(), event.message.as_deref()])
+}
+
+/// What Events have in common that differ in their message alone; the uid of the one that stands for many of them.
+/// Parity: `EventAggregatorByReasonFunc`.
+pub(super) fn event_group(event: &Event) -> Uuid {
+    digest(event, [])
+}
+
+fn digest<const N: usize>(event: &Event, said: [Option<&str>; N]) -> Uuid {
     let component = event.source.as_ref().and_then(|source| source.component.as_deref());
-    let said = [
-        involved.uid.as_deref(),
-        involved.field_path.as_deref(),
+    let common = [
+        event.involved_object.uid.as_deref(),
         event.reason.as_deref(),
-        event.message.as_deref(),
         component.or(event.reporting_component.as_deref()),
         event.type_.as_deref(),
     ];
     let mut hash = Sha256::new();
-    for part in said {
+    for part in common.into_iter().chain(said) {
         let part = part.unwrap_or_default();
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    let hash = hash.finalize().iter().take(EVENT_DIGITS / 2).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
-    let name = cut(involved.name.as_deref().unwrap_or_default(), SUBDOMAIN_MAX - 1 - EVENT_DIGITS);
-    format!("{name}.{hash:016x}")
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.finalize()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// Parity: upstream's recorder names an Event after its object and the time, so that a list by name is one by time.
+pub(super) fn event_name(event: &Event, nanos: i128) -> String {
+    let name = event.involved_object.name.as_deref().unwrap_or_default();
+    format!("{}.{nanos:x}", cut(name, SUBDOMAIN_MAX - 1 - EVENT_DIGITS))
 }
 
 fn cut(text: &str, max: usize) -> &str {

@@ -19,6 +19,7 @@ pub mod logs;
 mod reader;
 mod rows;
 mod schema;
+mod similar;
 mod watch;
 mod writer;
 
@@ -89,8 +90,8 @@ pub enum Write {
         /// The revision it must still have.
         revision: u64,
     },
-    /// Records an Event. The store derives its name from what it says, so that the same message about the same
-    /// object raises `count` and `lastTimestamp` of one Event rather than adding rows.
+    /// Records an Event. The same message about the same object raises `count` and `lastTimestamp` of one Event rather
+    /// than adding rows, and many messages that differ little share one. Its name tells when it was first said.
     Record(Event),
     /// Keeps a private fact beside the object with this uid, replacing the one of the same name. It goes when the
     /// object goes; with no such object (and none created by the same commit) it is not kept. No client sees it.

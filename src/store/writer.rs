@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::commit::Batch;
 use super::compact::{self, Limits};
+use super::similar::Similar;
 use super::watch::Shared;
 use super::{Change, Committed, Error, Object, Write, schema};
 use crate::metrics::metrics;
@@ -54,13 +55,15 @@ pub(super) struct Writer {
     limits: Limits,
     revision: u64,
     upkeep_at: Instant,
+    similar: Similar,
 }
 
 impl Writer {
     /// `conn` is the only connection that writes.
     pub(super) fn new(conn: Connection, shared: Arc<Shared>, limits: Limits) -> Result<Self, Error> {
         let revision = schema::revision(&conn)?;
-        Ok(Self { conn, shared, limits, revision, upkeep_at: Instant::now() + limits.upkeep_every })
+        let upkeep_at = Instant::now() + limits.upkeep_every;
+        Ok(Self { conn, shared, limits, revision, upkeep_at, similar: Similar::default() })
     }
 
     /// Runs until every sender is gone and everything they sent is answered.
@@ -126,7 +129,7 @@ impl Writer {
     /// One transaction. An error means that nothing of it was written.
     fn transact(&mut self, asks: Vec<(Vec<Write>, bool)>) -> Result<Vec<Answer>, Error> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch::new(&tx, &self.shared.cache, self.revision, Timestamp::now());
+        let mut batch = Batch::new(&tx, &self.shared.cache, &mut self.similar, self.revision, Timestamp::now());
         let mut results = Vec::with_capacity(asks.len());
         for (writes, dry_run) in asks {
             results.push(isolated(&tx, &mut batch, writes, dry_run)?);

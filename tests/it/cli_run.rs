@@ -74,6 +74,16 @@ fn a_timeout_deletes_the_job_and_exits_with_124() {
     assert_eq!(again.code, 124, "nothing is in the way: {again:?}");
 }
 
+/// It takes the 40 s after which such a pod is given up.
+#[test]
+fn a_timeout_ends_a_job_whose_pods_wait_for_a_node_that_is_not_there() {
+    let place = Place::fake();
+    let text = job("stray", "", "sleep 600").replace("restartPolicy:", "nodeName: elsewhere\n      restartPolicy:");
+    place.file("job.yaml", &text);
+    let ended = place.jobdock(&["run", "--timeout", "1s", "job.yaml"]);
+    assert_eq!(ended.code, 124, "{ended:?}");
+}
+
 #[test]
 fn several_jobs_end_with_the_worst_of_them() {
     let place = Place::fake();

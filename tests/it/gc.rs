@@ -8,7 +8,7 @@ use jobdock::model::kind::KINDS;
 use jobdock::model::object::{Key, Object};
 use jobdock::store::{Expected, Store, Watch, Write};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, NamespaceSpec, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, NamespaceSpec, Node, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -273,4 +273,85 @@ async fn many_dependents_go_too() {
     rig.delete(&job, Propagation::Foreground).await;
     rig.until_gone(&job).await;
     assert!(rig.store.dependents(job.uid()).unwrap().is_empty());
+}
+
+fn bound(name: &str, node: &str, phase: &str) -> Object {
+    let spec = PodSpec { node_name: Some(node.to_owned()), ..PodSpec::default() };
+    let status = PodStatus { phase: Some(phase.to_owned()), ..PodStatus::default() };
+    Object::new(Pod { metadata: meta(name, &[]), spec: Some(spec), status: Some(status) })
+}
+
+fn node(name: &str) -> Object {
+    Object::new(Node { metadata: ObjectMeta { namespace: None, ..meta(name, &[]) }, ..Node::default() })
+}
+
+impl Rig {
+    /// Lets time pass, second by second, until the condition holds or this many have passed; says how many it took.
+    async fn pass(&self, seconds: u64, holds: impl Fn(&Self) -> bool) -> u64 {
+        for second in 0..seconds {
+            if holds(self) {
+                return second;
+            }
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            tokio::time::resume();
+            // Its turn for whoever was woken; the store's thread knows no tokio time.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        seconds
+    }
+
+    fn phase(&self, object: &Object) -> Option<String> {
+        let object = self.get(object)?;
+        object.typed::<Pod>().and_then(|pod| pod.status.as_ref()?.phase.clone())
+    }
+}
+
+#[tokio::test]
+async fn a_pod_whose_node_is_not_there_fails_and_goes() {
+    let mut rig = Rig::new();
+    let pod = rig.create(held(bound("lost", "elsewhere", "Running"))).await;
+    let took = rig.pass(120, |rig| rig.phase(&pod).as_deref() == Some("Failed")).await;
+    assert!((40..120).contains(&took), "{took}");
+    let failed = rig.get(&pod).unwrap();
+    assert_eq!(failed.meta().deletion_grace_period_seconds, Some(0));
+    let status = failed.typed::<Pod>().and_then(|pod| pod.status.clone()).unwrap();
+    let condition = &status.conditions.unwrap()[0];
+    let said = [Some(condition.type_.as_str()), condition.reason.as_deref(), condition.message.as_deref()];
+    assert_eq!(said, [Some("DisruptionTarget"), Some("DeletionByPodGC"), Some("PodGC: node no longer exists")]);
+    release(&rig.store, &pod).await;
+    rig.until_gone(&pod).await;
+}
+
+#[tokio::test]
+async fn pods_of_a_node_that_goes_follow_it_but_for_those_that_have_ended() {
+    let rig = Rig::new();
+    let here = rig.create(node("here")).await;
+    let there = rig.create(node("there")).await;
+    let running = rig.create(bound("running", "here", "Running")).await;
+    let ended = rig.create(bound("ended", "here", "Succeeded")).await;
+    let safe = rig.create(bound("safe", "there", "Running")).await;
+    let deleted = rig.create(bound("deleted", "here", "Running")).await;
+    rig.delete(&deleted, Propagation::Background).await;
+    assert_eq!(rig.pass(60, |rig| rig.get(&deleted).is_none()).await, 60, "its node is there and may see to it");
+    rig.delete(&here, Propagation::Background).await;
+    let took = rig.pass(120, |rig| rig.get(&deleted).is_none() && rig.get(&running).is_none()).await;
+    assert!((40..120).contains(&took), "{took}");
+    assert!(rig.get(&ended).is_some() && rig.get(&safe).is_some());
+    rig.delete(&there, Propagation::Background).await;
+    rig.pass(20, |_| false).await;
+    let again = rig.create(node("there")).await;
+    rig.pass(60, |_| false).await;
+    assert_eq!(rig.phase(&safe).as_deref(), Some("Running"), "{} came back in time", again.key());
+}
+
+#[tokio::test]
+async fn a_pod_deleted_before_any_node_had_it_fails_where_no_agent_tells_so() {
+    let mut rig = Rig::new();
+    let pod = rig.create(held(pod("waiting", &[]))).await;
+    rig.delete(&pod, Propagation::Background).await;
+    let took = rig.pass(120, |rig| rig.phase(&pod).as_deref() == Some("Failed")).await;
+    assert!((20..120).contains(&took), "{took}");
+    release(&rig.store, &pod).await;
+    rig.until_gone(&pod).await;
 }

@@ -185,6 +185,22 @@ async fn a_job_of_three_pods_completes_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_passes_while_no_controller_runs_is_found_at_the_start() {
+    let house = House::open();
+    house.create("late", json!({"activeDeadlineSeconds": 600})).await;
+    house.until("the pod", |house| house.pods().len() == 1).await;
+    let store = house.stop().await;
+    edit(&store, &Key::of::<Job>("n", "late"), |job| {
+        job["status"]["startTime"] = json!("2026-01-01T00:00:00Z");
+    })
+    .await;
+    let house = House::start(store);
+    let status = house.until_condition("late", "FailureTarget").await;
+    let reasons: Vec<_> = status.conditions.iter().flatten().filter_map(|it| it.reason.clone()).collect();
+    assert!(reasons.iter().all(|reason| reason == "DeadlineExceeded"), "{reasons:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_index_is_retried_and_the_job_completes() {
     let house = House::open();
     house.create("idx", json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed"})).await;

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};
+use jiff::{SignedDuration, Timestamp};
 use jobdock::runtime::Runtime;
 use jobdock::runtime::fake::{Call, Fake, Fault};
-use jobdock::store::Store;
+use jobdock::store::{Query, Store};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
 
 use super::pod_house::{House, NODE, from_yaml, phase_of, pod, tell};
+use jobdock::model::kind::Kind;
 use jobdock::model::object::Key;
+use jobdock::pod::names;
 
 fn house() -> (House, Fake) {
     let engine = Fake::new();
@@ -443,6 +446,20 @@ async fn an_exit_found_after_an_engine_restart_proves_nothing() {
 }
 
 #[tokio::test]
+async fn an_outage_is_seen_whatever_the_engines_clock_shows() {
+    for hours in [-5, 5] {
+        let engine = Fake::at(Timestamp::now() + SignedDuration::from_hours(hours));
+        let store = Store::in_memory().expect("a store opens");
+        let house = House::open(store, Arc::new(engine.clone()));
+        house.create(simple("shaken", "Never", &[("FAKE_RUN_MS", "forever")])).await;
+        house.until_phase("shaken", "Running").await;
+        engine.restart(0);
+        let pod = house.until_phase("shaken", "Failed").await;
+        assert!(tell(Some(&pod)).contains("DisruptionTarget=True TerminationByKubelet"), "{}", tell(Some(&pod)));
+    }
+}
+
+#[tokio::test]
 async fn a_lost_death_is_found_by_the_look_at_everything() {
     let (house, engine) = house();
     let object = house.create(simple("silent", "Never", &[("FAKE_RUN_MS", "forever")])).await;
@@ -507,6 +524,58 @@ async fn the_node_is_registered_with_its_heartbeat() {
     assert_eq!(labels.get("kubernetes.io/hostname").map(String::as_str), Some(NODE));
     let lease = house.store.get(&Key::of::<Lease>("kube-node-lease", NODE)).expect("the store reads");
     assert!(lease.is_some());
+}
+
+fn nodes(house: &House) -> Vec<String> {
+    let page = house.store.list(&Query::all(Kind::of::<Node>())).expect("the store reads");
+    page.objects.iter().map(|object| object.key().name).collect()
+}
+
+#[tokio::test]
+async fn a_machine_that_is_renamed_keeps_its_node_and_its_pods() {
+    let (mut house, engine) = house();
+    house.create(simple("long", "Never", &[("FAKE_RUN_MS", "forever")])).await;
+    house.until_phase("long", "Running").await;
+    house.rename("elsewhere", None).await;
+    let pod = house.get("long").expect("it is there");
+    engine.finish(&names::container(pod.metadata.uid.as_deref().unwrap_or_default(), "main", 0), 0);
+    house.until_phase("long", "Succeeded").await;
+    assert_eq!(nodes(&house), [NODE]);
+    house.create(simple("new", "Never", &[])).await;
+    let pod = house.until_phase("new", "Succeeded").await;
+    assert_eq!(pod.spec.and_then(|spec| spec.node_name).as_deref(), Some(NODE));
+}
+
+#[tokio::test]
+async fn a_status_says_which_generation_of_the_pod_it_is_about() {
+    let (house, _engine) = house();
+    let mut pod = simple("counted", "Never", &[]);
+    pod.metadata.generation = Some(3);
+    house.create(pod).await;
+    let status = house.until_phase("counted", "Succeeded").await.status.expect("it has a status");
+    assert_eq!(status.observed_generation, Some(3));
+    for condition in status.conditions.expect("it has conditions") {
+        assert_eq!(condition.observed_generation, Some(3), "{}", condition.type_);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_given_another_name_leaves_none_of_the_former_name() {
+    let (mut house, _engine) = house();
+    house.create(simple("before", "Never", &[])).await;
+    house.until_phase("before", "Succeeded").await;
+    house.rename(NODE, Some("other")).await;
+    house.create(simple("after", "Never", &[])).await;
+    let pod = house.until_phase("after", "Succeeded").await;
+    assert_eq!(pod.spec.and_then(|spec| spec.node_name).as_deref(), Some("other"));
+    assert_eq!(nodes(&house), ["other"]);
+    let lease = |name: &str| house.store.get(&Key::of::<Lease>("kube-node-lease", name)).expect("the store reads");
+    assert!(lease(NODE).is_none() && lease("other").is_some());
+    // From now on that is its name, whatever the machine's is.
+    house.rename(NODE, None).await;
+    house.create(simple("later", "Never", &[])).await;
+    house.until_phase("later", "Succeeded").await;
+    assert_eq!(nodes(&house), ["other"]);
 }
 
 #[tokio::test]

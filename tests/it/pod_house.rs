@@ -12,7 +12,7 @@ use jobdock::model::object::{Key, Object, Resource};
 use jobdock::pod::core::Credentials;
 use jobdock::pod::image_gc::Policy;
 use jobdock::pod::pressure::{self, Threshold};
-use jobdock::pod::{Agent, run};
+use jobdock::pod::{Agent, node, run};
 use jobdock::runtime::Runtime;
 use jobdock::store::logs::{LogKey, LogQuery};
 use jobdock::store::{Expected, Owner, Query, Store, Write};
@@ -36,6 +36,8 @@ pub struct House {
     thresholds: Vec<Threshold>,
     image_gc: Policy,
     signer: Option<Signer>,
+    /// What the machine calls itself.
+    machine: String,
 }
 
 impl House {
@@ -43,7 +45,8 @@ impl House {
     pub fn open(store: Store, engine: Arc<dyn Runtime>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let (thresholds, image_gc) = Default::default();
-        let mut house = Self { store, engine, dir, agent: None, thresholds, image_gc, signer: None };
+        let machine = NODE.to_owned();
+        let mut house = Self { store, engine, dir, agent: None, thresholds, image_gc, signer: None, machine };
         house.begin();
         house
     }
@@ -53,6 +56,13 @@ impl House {
         self.end().await;
         self.thresholds = pressure::thresholds(thresholds).expect("thresholds can be read");
         self.begin();
+    }
+
+    /// The daemon ends, the machine gets another name, the daemon begins again, told a name for its node or not.
+    pub async fn rename(&mut self, machine: &str, asked: Option<&str>) {
+        self.end().await;
+        self.machine = machine.to_owned();
+        self.begin_as(asked);
     }
 
     /// A new agent that removes pulled images by this policy.
@@ -71,6 +81,11 @@ impl House {
 
     /// A new agent, as after a restart of the daemon.
     pub fn begin(&mut self) {
+        self.begin_as(None);
+    }
+
+    fn begin_as(&mut self, asked: Option<&str>) {
+        let node_name = node::name(&self.store, asked, &self.machine).expect("the store reads");
         let stop = CancellationToken::new();
         let agent = Agent {
             store: self.store.clone(),
@@ -79,12 +94,12 @@ impl House {
             thresholds: self.thresholds.clone(),
             image_gc: self.image_gc,
             pids_limit: None,
-            node_name: NODE.to_owned(),
+            node_name: node_name.clone(),
             credentials: Credentials { signer: self.signer.clone(), ..Credentials::default() },
         };
         let (store, token) = (self.store.clone(), stop.clone());
         let both = async move {
-            let scheduler = jobdock::scheduler::run(store, NODE.to_owned(), token.clone());
+            let scheduler = jobdock::scheduler::run(store, node_name, token.clone());
             tokio::join!(run(agent, token), scheduler);
         };
         self.agent = Some((tokio::spawn(both), stop));

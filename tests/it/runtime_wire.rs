@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use base64::Engine as _;
@@ -142,6 +143,40 @@ async fn logs_that_stop_inside_a_frame_are_an_error_not_an_end() -> Result<()> {
     let (_engine, docker) = connect("1.44", "1.44", answers).await?;
     let mut logs = docker?.logs("a", None, false).await?;
     assert!(matches!(logs.next().await, Some(Err(Error::Engine(_)))));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_followed_log_that_goes_silent_is_read_to_its_end_once_its_container_is_over() -> Result<()> {
+    let line = |second: u8, text: &str| {
+        let text = format!("2026-01-01T00:00:0{second}.000000000Z {text}\n");
+        [&[1, 0, 0, 0], &u32::try_from(text.len()).expect("short").to_be_bytes()[..], text.as_bytes()].concat()
+    };
+    let container = serde_json::json!({
+        "Id": "1", "Name": "/a", "Image": "sha256:1", "Config": { "Labels": { "io.jobdock.store": "s" } },
+        "State": {
+            "Status": "exited", "ExitCode": 0,
+            "StartedAt": "2026-01-01T00:00:00Z", "FinishedAt": "2026-01-01T00:00:03Z",
+        },
+    });
+    let answers = vec![
+        version("1.44", "1.44"),
+        ("GET /v1.44/containers/a/json", 200, container.to_string().into_bytes()),
+        ("GET /v1.44/containers/a/logs", 200, [line(1, "one"), line(2, "two")].concat()),
+    ];
+    let engine = CannedEngine::start_stuck(answers, Some(line(1, "one")))?;
+    let docker = Docker::connect_from(&Surroundings::default(), Some(&engine.address()), "s").await?;
+    let mut logs = docker.logs("a", None, true).await?;
+    let mut told = vec![logs.next().await.context("the first line")??.line];
+    // The rest is asked for when a while has passed, which the test does not wait for.
+    let mut next = logs.next();
+    assert!(futures::poll!(&mut next).is_pending());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    told.push(next.await.context("the second line")??.line);
+    assert!(logs.next().await.is_none());
+    assert_eq!(told, ["one", "two"]);
     Ok(())
 }
 

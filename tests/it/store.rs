@@ -335,8 +335,54 @@ async fn the_same_message_about_the_same_object_is_one_event() {
     assert_eq!(done.count, Some(3));
     assert_eq!(done.first_timestamp.as_ref().unwrap().0.as_second(), 10);
     assert_eq!(done.last_timestamp.as_ref().unwrap().0.as_second(), 40);
-    let (name, hash) = done.metadata.name.as_deref().unwrap().split_once('.').unwrap();
-    assert_eq!((name, hash.len()), ("j", 16));
+    let (name, time) = done.metadata.name.as_deref().unwrap().split_once('.').unwrap();
+    assert_eq!((name, time.len()), ("j", 16));
+}
+
+/// Messages of all Events, in the order of a list.
+fn messages(store: &Store) -> Vec<(String, i32)> {
+    let events = store.list(&all::<Event>()).unwrap().objects;
+    let events = events.iter().filter_map(Object::typed::<Event>);
+    events.map(|event| (event.message.clone().unwrap(), event.count.unwrap())).collect()
+}
+
+fn said(about: &Object, message: &str) -> Write {
+    let now = jiff::Timestamp::from_second(10).unwrap();
+    Write::Record(event::about(about, "kubelet", Severity::Normal, "Said", message, now))
+}
+
+#[tokio::test]
+async fn events_of_one_second_are_listed_as_they_happened() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let object = create(&store, config("default", "a")).await;
+    let words = ["Pulled", "Created", "Started", "Ready", "Killing"];
+    store.commit(words[..3].iter().map(|word| said(&object, word)).collect()).await.unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    store.commit(vec![said(&object, words[3])]).await.unwrap();
+    store.commit(vec![said(&object, words[4]), said(&object, words[0])]).await.unwrap();
+    let (told, counts): (Vec<String>, Vec<i32>) = messages(&store).into_iter().unzip();
+    assert_eq!(told, words);
+    assert_eq!(counts, [2, 1, 1, 1, 1], "one said again after a restart is the same");
+}
+
+#[tokio::test]
+async fn messages_that_differ_a_little_each_time_end_up_as_one_event() {
+    let store = Store::in_memory().unwrap();
+    let object = create(&store, config("default", "a")).await;
+    for number in 1..=30 {
+        store.commit(vec![said(&object, &format!("try {number}"))]).await.unwrap();
+    }
+    store.commit(vec![said(&object, "try 1")]).await.unwrap();
+    let other = create(&store, config("default", "b")).await;
+    store.commit(vec![said(&other, "try 31")]).await.unwrap();
+    let told = messages(&store);
+    assert_eq!(told.len(), 11, "{told:?}");
+    assert_eq!(told[0], ("try 1".to_owned(), 2));
+    assert_eq!(told[8], ("try 9".to_owned(), 1));
+    assert_eq!(told[9], ("(combined from similar events): try 30".to_owned(), 21));
+    assert_eq!(told[10].0, "try 31");
 }
 
 #[tokio::test]

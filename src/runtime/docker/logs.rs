@@ -3,11 +3,13 @@
 //!
 //! A followed stream's end is not believed: the engine ends it too early at rotations (EDGES D18), and Docker 20.10
 //! often before the last line of a container that has just ended. So an end is followed by a look at the container,
-//! and by another request from the last line on:
+//! and by another request from the last line on. Nor is its silence:
 //!
 //! ```text
+//! Following ──silence──► still runs? ──yes──► Following (the same request)
+//!                            └──no──► Rest
 //! Following ──end──► still runs? ──yes──► Following (from the last line)
-//!                         └──no──► Rest (not followed, from the last line) ──end──► done
+//!                        └──no──► Rest (not followed, from the last line) ──end──► done
 //! ```
 //!
 //! Podman's followed streams lose lines in a flood: its reader drops a line that is only half written when it meets it.
@@ -33,6 +35,8 @@ use crate::runtime::{ContainerSeen, Error, LogChunk, Seen, convert, podman};
 /// Time without a byte after which reading a log that is not followed has failed: the engine hangs (D3). A followed
 /// log may be silent for as long as its container is, and podman holds even the headers back until the first line.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+/// Time without a byte after which it is looked whether the container of a followed log still runs (D3, D18).
+const DOUBT: Duration = Duration::from_secs(30);
 /// First pause before a container that still runs is followed again; the engine closes a log some milliseconds before
 /// it says that the container has ended.
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
@@ -142,7 +146,10 @@ impl Reading {
         let Some(body) = &mut self.body else { return Ok(()) };
         let wire = self.docker.wire();
         let frame = if self.follow {
-            body.frame().await
+            match tokio::time::timeout(DOUBT, body.frame()).await {
+                Ok(frame) => frame,
+                Err(_) => return self.doubt().await,
+            }
         } else {
             wire.within(SILENCE_LIMIT, async { Ok(body.frame().await) }).await?
         };
@@ -155,6 +162,17 @@ impl Reading {
             }
         };
         self.ready.extend(chunks.map_err(|error| Error::Engine(error.to_string()))?);
+        Ok(())
+    }
+
+    /// A followed request has long been silent: so is its container, or the engine has forgotten it, or the connection
+    /// is dead. The request is kept while the container runs, for a new one makes the engine read the log from its
+    /// beginning.
+    async fn doubt(&mut self) -> Result<(), Error> {
+        let seen = look(&self.docker, &self.name).await?;
+        if !matches!(seen, Some(ContainerSeen { state: Seen::Running { .. }, .. })) {
+            self.body = None;
+        }
         Ok(())
     }
 

@@ -107,6 +107,7 @@ impl Runtime for Docker {
     async fn engine(&self) -> Result<EngineSeen, Error> {
         let info: InfoReply =
             self.wire().read(READ_LIMIT, Ask::get(Act::Read, "the engine", "/info".to_owned())).await?;
+        let ahead = reply::ahead(&info, Timestamp::now());
         // D1, D2: no reply names the engine's present life, but the id of its own network changes with it (unless
         // containers lived on through the restart, and then none was ended by it).
         let bridge = Ask::get(Act::Read, "the engine's network", "/networks/bridge".to_owned());
@@ -118,7 +119,7 @@ impl Runtime for Docker {
         };
         let seen = reply::engine_seen(info, &self.inner.version);
         let host_gateway = reply::host_gateway(&bridge, &seen.os_image);
-        Ok(EngineSeen { instance: bridge.id, host_gateway, ..seen })
+        Ok(EngineSeen { instance: bridge.id, host_gateway, ahead, ..seen })
     }
 
     async fn containers(&self) -> Result<Vec<ContainerSeen>, Error> {

@@ -23,6 +23,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde::de::DeserializeOwned;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::process::Command;
@@ -40,6 +41,9 @@ const IDLE_CONNECTIONS: usize = 16;
 /// How long an idle connection is kept. Shorter than any engine's own patience, so that a call seldom meets a
 /// connection that the engine has just closed.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// Silence after which a connection to an engine elsewhere is tried, and pause between tries: what a network has lost
+/// without a word is otherwise waited for for ever.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Longest reply that is read whole. An inspection is some 10 KB; a listing of 10,000 containers some 10 MB.
 const REPLY_MAX: usize = 256 * 1024 * 1024;
 /// Longest text of a refusal that is kept.
@@ -271,6 +275,8 @@ impl Dial {
                 let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
                 let stream = TcpStream::connect((name.as_str(), port)).await?;
                 stream.set_nodelay(true)?;
+                let alive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+                SockRef::from(&stream).set_tcp_keepalive(&alive)?;
                 match self.tls {
                     None => Ok(Pipe(Box::new(stream))),
                     Some(connector) => {

@@ -114,6 +114,7 @@ pub(super) fn seen(lives: u64) -> EngineSeen {
         enforcement: Enforcement::default(),
         host_gateway: "172.17.0.1".to_owned(),
         instance: lives.to_string(),
+        ahead: SignedDuration::ZERO,
     }
 }
 
@@ -520,7 +521,7 @@ impl Container {
 }
 
 /// A time of this engine as a time of the world.
-fn moment(epoch: Timestamp, since: Duration) -> Timestamp {
+pub(super) fn moment(epoch: Timestamp, since: Duration) -> Timestamp {
     let since = SignedDuration::try_from(since).unwrap_or(SignedDuration::MAX);
     epoch.checked_add(since).unwrap_or(Timestamp::MAX)
 }

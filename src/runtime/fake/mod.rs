@@ -295,7 +295,12 @@ fn unreachable(why: &str) -> Error {
 #[async_trait]
 impl Runtime for Fake {
     async fn engine(&self) -> Result<EngineSeen, Error> {
-        self.call(Call::Engine, |engine, _| Ok(engine::seen(engine.lives))).await
+        let epoch = self.inner.epoch;
+        let seen = |engine: &mut Engine, now| {
+            let ahead = engine::moment(epoch, now).duration_since(Timestamp::now());
+            Ok(EngineSeen { ahead, ..engine::seen(engine.lives) })
+        };
+        self.call(Call::Engine, seen).await
     }
 
     async fn containers(&self) -> Result<Vec<ContainerSeen>, Error> {

@@ -81,6 +81,27 @@ async fn a_pod_on_a_node_ends_gracefully() {
 }
 
 #[tokio::test]
+async fn only_who_asks_in_the_old_way_is_told_by_the_code_that_it_takes_time() {
+    let face = Face::new().await;
+    let pod = |name: &str| {
+        let spec = json!({"nodeName": "n", "containers": [{"name": "a", "image": "i"}]});
+        json!({"metadata": {"name": name}, "spec": spec})
+    };
+    for (name, query, code) in [
+        ("old", "?orphanDependents=false", 202),
+        ("new", "?propagationPolicy=Background", 200),
+        ("plain", "", 200),
+        ("orphan", "?orphanDependents=true", 200),
+        ("gone", "?orphanDependents=false&gracePeriodSeconds=0", 200),
+    ] {
+        face.post(PODS, pod(name)).await.is(201);
+        assert_eq!(face.delete(&format!("{PODS}/{name}{query}")).await.code, code, "{name}");
+    }
+    let again = delete_with(&face, &format!("{PODS}/old"), json!({"orphanDependents": false})).await;
+    assert_eq!(again.code, 202, "it is still there");
+}
+
+#[tokio::test]
 async fn finalizers_hold_an_object_until_the_last_is_gone() {
     let face = Face::new().await;
     let held = json!({"metadata": {"name": "x", "finalizers": ["example.com/hold"]}});

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
+use futures::{StreamExt as _, stream};
 use tokio::net::UnixListener;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -25,16 +27,25 @@ pub struct CannedEngine {
 impl CannedEngine {
     /// Answers by this table; anything else is a 404 with the engine's words.
     pub fn start(answers: Answers) -> Result<CannedEngine> {
+        CannedEngine::start_stuck(answers, None)
+    }
+
+    /// As [`CannedEngine::start`], but a followed log begins with these bytes and then neither goes on nor ends.
+    pub fn start_stuck(answers: Answers, followed: Option<Vec<u8>>) -> Result<CannedEngine> {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("canned.sock");
         let listener = UnixListener::bind(&path)?;
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (log, answers) = (Arc::clone(&asked), Arc::new(answers));
         let router = Router::new().fallback(move |request: Request| {
-            let (log, answers) = (Arc::clone(&log), Arc::clone(&answers));
+            let (log, answers, followed) = (Arc::clone(&log), Arc::clone(&answers), followed.clone());
             async move {
                 let line = format!("{} {}", request.method(), request.uri());
                 log.lock().unwrap_or_else(PoisonError::into_inner).push((line.clone(), request.headers().clone()));
+                if let Some(begun) = followed.filter(|_| line.contains("follow=true")) {
+                    let begun = stream::iter([Ok::<_, std::io::Error>(begun)]);
+                    return Body::from_stream(begun.chain(stream::pending())).into_response();
+                }
                 let path = line.split('?').next().unwrap_or_default();
                 match answers.iter().find(|(known, _, _)| *known == path) {
                     Some((_, status, body)) => {
