@@ -9,6 +9,8 @@ use serde::Serialize;
 pub const TOLD: usize = 20;
 /// The one warning of a Job itself that its end does not repeat.
 const FAILED_CREATE: &str = "FailedCreate";
+/// A warning whose words hold an id of the engine's that is another at each try.
+const FAILED_SANDBOX: &str = "FailedCreatePodSandBox";
 
 /// Something that a Job or a pod was warned of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -32,7 +34,8 @@ impl Warnings {
     /// Keeps a warning, and gives its line where it is new: pods of one Job say the same.
     pub fn tell(&mut self, warning: Warning) -> Option<String> {
         let Self(told) = self;
-        let same = |it: &Warning| it.reason == warning.reason && it.message == warning.message;
+        let alike = |it: &Warning| it.message == warning.message || it.reason == FAILED_SANDBOX;
+        let same = |it: &Warning| it.reason == warning.reason && alike(it);
         if told.len() >= TOLD || told.iter().any(same) {
             return None;
         }
@@ -111,6 +114,9 @@ mod tests {
         assert_eq!(warnings.tell(warning("a\nb")).as_deref(), Some("warning: pod p: R: a b"));
         assert_eq!(warnings.tell(Warning { name: "q".to_owned(), ..warning("a\nb") }), None);
         assert_eq!(warnings.told(), [warning("a\nb")]);
+        let sandbox = |id: &str| Warning { reason: FAILED_SANDBOX.to_owned(), ..warning(id) };
+        assert!(warnings.tell(sandbox("endpoint 1")).is_some());
+        assert_eq!(warnings.tell(sandbox("endpoint 2")), None);
     }
 
     #[test]
