@@ -4,7 +4,7 @@ CARGO ?= cargo
 IMAGE ?= busybox:1.36
 JOBDOCK = $(or $(CARGO_TARGET_DIR),target)/debug/jobdock
 
-.PHONY: help demo test lint parity clients fuzz build bench image need-docker need-kubectl
+.PHONY: help demo test lint parity clients engines fuzz build bench image need-docker need-kubectl
 
 help:
 	@echo 'make demo    run examples/hello.yaml with Docker, from a fresh clone to its end'
@@ -14,6 +14,7 @@ help:
 	@echo 'make parity  compare with the answers of a real API server and Job controller in tests/samples'
 	@echo 'make clients run workflow engines, unmodified, against it: Dagster, Prefect, Snakemake (some minutes)'
 	@echo 'make fuzz    cargo-fuzz on all that reads what strangers send, FUZZ_SECONDS (60) each (needs nightly Rust)'
+	@echo 'make engines run the tests that need an engine against newer Docker and podman (root, debootstrap; 15 minutes)'
 	@echo 'make bench   measure against the bare engine, docker run and plain SQLite'
 	@echo 'make image   make sure that the engine has the image of the examples ($(IMAGE))'
 
@@ -38,6 +39,9 @@ clients: need-docker
 
 fuzz:
 	tests/fuzz/run
+
+engines:
+	docker/engines/run
 
 build:
 	$(CARGO) build --release

@@ -152,6 +152,9 @@ fn within(ranges: &[LimitRange], object: &Object) -> Result<(), Error> {
 /// Whether an object may become another, and what its writer is to be warned of.
 pub fn update(store: &Store, new: &Object, old: &Object, part: Part) -> Result<Vec<String>, Error> {
     priority::one_default(store, new)?;
+    if part == Part::Resize {
+        within(&ranges(store, &new.key().namespace)?, new)?;
+    }
     if part != Part::Main {
         return Ok(Vec::new());
     }

@@ -77,6 +77,8 @@ pub struct Config {
     pub thresholds: Vec<Threshold>,
     /// When images that were pulled for pods go.
     pub image_gc: ImagePolicy,
+    /// The most processes that a container may have; none for no bound.
+    pub pids_limit: Option<u64>,
     /// How much container output is kept.
     pub logs: LogLimits,
 }
@@ -174,8 +176,8 @@ impl Daemon {
             let credentials = Credentials { signer: Some(signer.clone()), api: reach(&listeners.tcp_addresses()) };
             let node_name = pod::node::default_name();
             controllers.spawn(|stop| scheduler::run(store.clone(), node_name.clone(), stop));
-            let (thresholds, image_gc) = (config.thresholds.clone(), config.image_gc);
-            let agent = Agent { store, runtime, data_dir, thresholds, image_gc, node_name, credentials };
+            let (thresholds, image_gc, pids_limit) = (config.thresholds.clone(), config.image_gc, config.pids_limit);
+            let agent = Agent { store, runtime, data_dir, thresholds, image_gc, pids_limit, node_name, credentials };
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);

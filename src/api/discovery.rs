@@ -69,6 +69,7 @@ pub fn subresources(kind: &Kind) -> Vec<(&'static str, &'static str, &'static [&
         all.push(("exec", "PodExecOptions", CONNECT));
         all.push(("log", "Pod", &["get"]));
         all.push(("portforward", "PodPortForwardOptions", CONNECT));
+        all.push(("resize", "Pod", &["get", "patch", "update"]));
     }
     if kind.group.is_empty() && kind.kind == "Namespace" {
         all.push(("finalize", "Namespace", &["update"]));

@@ -90,7 +90,7 @@ fn resource(method: &Method, uri: &Uri, target: Target) -> RequestLabels {
         (true, true) => "cluster",
     };
     // A client may ask for any subresource; those that are none share an empty name.
-    let served = ["status", "log", "exec", "attach", "portforward", "scale", "token", "eviction", "binding"];
+    let served = ["status", "log", "exec", "attach", "portforward", "resize", "scale", "token", "eviction", "binding"];
     let subresource = served.iter().find(|name| **name == target.subresource).copied().unwrap_or_default().to_owned();
     RequestLabels {
         verb,

@@ -324,6 +324,7 @@ fn verb(call: &Call) -> Result<Verb, Problem> {
         "finalize" if kind.kind == "Namespace" && call.method == Method::PUT => {
             return Ok(Verb::Update(Part::Finalizers));
         }
+        "resize" if kind.kind == "Pod" => Part::Resize,
         "eviction" | "binding" | "token" if call.method != Method::POST => return not_allowed(),
         "eviction" if kind.kind == "Pod" => return Ok(Verb::Evict),
         "binding" if kind.kind == "Pod" => return Ok(Verb::Bind),

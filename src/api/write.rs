@@ -69,6 +69,7 @@ pub async fn update(state: &ApiState, call: &Call, body: Bytes, part: Part) -> R
             Part::Main => admit::update(old, &body, format, &options)?,
             Part::Status => admit::update_status(old, &body, format, &options)?,
             Part::Finalizers => admit::finalize(old, &body, format, &options)?,
+            Part::Resize => admit::resize(old, &body, format, &options)?,
         })
     })
     .await
@@ -124,7 +125,7 @@ async fn apply(state: &ApiState, call: &Call, body: &[u8], part: Part) -> Result
     loop {
         tries += 1;
         let old = state.store.get(&call.key())?;
-        if old.is_none() && part == Part::Status {
+        if old.is_none() && part != Part::Main {
             return Err(Problem::not_found(call.kind(), &call.target.name));
         }
         let minted = state.store.mint();

@@ -53,10 +53,14 @@ pub struct Local {
     #[arg(long, env = "JOBDOCK_LOG_LIMIT", value_name = "QUANTITY", default_value = "10Gi", value_parser = bytes, help_heading = DAEMON)]
     pub log_limit: u64,
 
-    /// When this machine is short of memory, disk or processes: it takes no new pods then, and short of memory it evicts
-    /// one. Signals: memory.available, nodefs.available, nodefs.inodesFree, imagefs.available, pid.available; "" for none
+    /// When this machine is short of memory, disk or processes: it takes no new pods then and evicts, one by one, those that
+    /// take most. Signals: memory.available, nodefs.available, nodefs.inodesFree, imagefs.available, pid.available; "" for none
     #[arg(long, env = "JOBDOCK_EVICTION_HARD", value_name = "SIGNAL<QUANTITY,...", default_value = DEFAULT_THRESHOLDS, value_parser = eviction, help_heading = DAEMON)]
     pub eviction_hard: Thresholds,
+
+    /// Processes that each container may have, at most; 0 for no limit
+    #[arg(long, env = "JOBDOCK_POD_PIDS_LIMIT", value_name = "COUNT", default_value_t = 0, help_heading = DAEMON)]
+    pub pod_pids_limit: u64,
 
     /// Daemon messages to show: error, warn, info, debug, trace, or a filter such as jobdock::pod=debug
     #[arg(long, env = "JOBDOCK_LOG_LEVEL", value_name = "LEVEL", help_heading = DAEMON)]
@@ -105,6 +109,7 @@ impl Local {
             backoff_cap: self.backoff_cap,
             thresholds: self.eviction_hard.0.clone(),
             image_gc: ImagePolicy::default(),
+            pids_limit: Some(self.pod_pids_limit).filter(|most| *most > 0),
             logs: LogLimits { pod: self.log_limit_per_pod, total: self.log_limit, ..LogLimits::default() },
         })
     }

@@ -19,7 +19,7 @@ mod refusal;
 use std::fmt;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use serde_json::Value;
 
 pub use self::applied::{Configuration, apply};
@@ -29,7 +29,7 @@ use super::apply::{self, Writer};
 use super::decode::{self, Decoded, FieldValidation, Format};
 use super::kind::Kind;
 use super::object::Object;
-use super::{canonical, go_text, schema};
+use super::{canonical, go_text, schema, strategies};
 
 /// What is minted for a new object, by the store or by whoever pretends to be one.
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +147,11 @@ pub fn finalize(old: &Object, body: &[u8], format: Format, options: &Options<'_>
     put(old, body, format, options, Part::Finalizers)
 }
 
+/// Admits the resources that a request's body gives a pod (PUT to `/resize`).
+pub fn resize(old: &Object, body: &[u8], format: Format, options: &Options<'_>) -> Result<Admitted, Refusal> {
+    put(old, body, format, options, Part::Resize)
+}
+
 /// Admits the status that a request's body gives `old` (PUT to `/status`).
 pub fn update_status(old: &Object, body: &[u8], format: Format, options: &Options<'_>) -> Result<Admitted, Refusal> {
     put(old, body, format, options, Part::Status)
@@ -161,6 +166,8 @@ pub enum Part {
     Status,
     /// A namespace's finalizers in its spec (`namespaces/finalize`).
     Finalizers,
+    /// The resources of a pod's containers (`pods/resize`).
+    Resize,
 }
 
 fn put(old: &Object, body: &[u8], format: Format, options: &Options<'_>, part: Part) -> Result<Admitted, Refusal> {
@@ -251,6 +258,10 @@ fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) ->
         Part::Main => (kind.ops.prepare_update, kind.ops.validate_update),
         Part::Status => (kind.ops.prepare_status_update, kind.ops.validate_status_update),
         Part::Finalizers => (finalized as fn(&Object, &Object) -> Object, kind.ops.validate_update),
+        Part::Resize => (
+            resized as fn(&Object, &Object) -> Object,
+            resize_problems as fn(&Object, &Object) -> Vec<super::field::FieldError>,
+        ),
     };
     let new = metadata::kept(&prepare(&new, old), old);
     let errors = validate(&new, old);
@@ -261,6 +272,19 @@ fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) ->
         warnings.extend((kind.ops.warnings)(&new, Some(old)));
     }
     Ok(Admitted { object: apply::settled(old, new), warnings })
+}
+
+/// Only the resources of a pod's containers are the caller's word.
+fn resized(new: &Object, old: &Object) -> Object {
+    match (new.typed::<Pod>(), old.typed::<Pod>()) {
+        (Some(new), Some(old)) => Object::new(strategies::prepare_resize(new, old)),
+        _ => old.clone(),
+    }
+}
+
+fn resize_problems(new: &Object, old: &Object) -> Vec<super::field::FieldError> {
+    let pods = new.typed::<Pod>().zip(old.typed::<Pod>());
+    pods.map(|(new, old)| strategies::validate_resize(new, old)).unwrap_or_default()
 }
 
 /// What becomes of a namespace's finalizers is the caller's word; the rest of it stays.

@@ -73,7 +73,7 @@ fn ignored(kind: &Kind, part: Part) -> Set {
     match part {
         Part::Main if kind.status => set.insert(&["status"]),
         Part::Main => {}
-        Part::Finalizers => set.insert(&["status"]),
+        Part::Finalizers | Part::Resize => set.insert(&["status"]),
         Part::Status => {
             set.insert(&["spec"]);
             if kind.kind == "Pod" {

@@ -134,7 +134,7 @@ fn document(
         FieldValidation::Strict if !strict.is_empty() => {
             return Err(named.unhandled(kind, &format!("strict decoding error: {}", strict.join(", "))));
         }
-        FieldValidation::Warn => strict,
+        FieldValidation::Warn => strict.iter().flat_map(|error| yaml::apart(error)).collect(),
         FieldValidation::Ignore | FieldValidation::Strict => Vec::new(),
     };
     canonical::tidy(&mut walked.value, schema::of(kind));

@@ -176,6 +176,18 @@ fn duplicates_in_yaml_are_go_yamls_to_report() {
 }
 
 #[test]
+fn each_duplicate_in_yaml_is_a_warning_of_its_own() {
+    let text = b"kind: Job\nmetadata: {name: x, name: z}\nspec: {suspend: true, suspend: false, nope: 1}";
+    let decoded = body(job(), text, Format::Yaml, FieldValidation::Warn).expect("only warned about");
+    let expected = [
+        "line 2: key \"name\" already set in map",
+        "line 3: key \"suspend\" already set in map",
+        "unknown field \"spec.nope\"",
+    ];
+    assert_eq!(decoded.warnings, expected);
+}
+
+#[test]
 fn duplicates_in_json_are_reported_with_their_path() {
     let text = "{\"spec\":{\"suspend\":true,\"suspend\":false,\"nope\":1,\"nope\":2},\"spec\":{}}";
     refuses(

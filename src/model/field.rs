@@ -434,8 +434,12 @@ impl<T: GoValue> GoValue for Option<T> {
     }
 }
 
+/// An empty map is one that nobody gave: decoding drops those that were given empty.
 impl GoValue for BTreeMap<String, String> {
     fn go(&self, out: &mut String) {
+        if self.is_empty() {
+            return out.push_str("map[string]string(nil)");
+        }
         let items: Vec<String> = self.iter().map(|(key, value)| format!("{}:{}", quote(key), quote(value))).collect();
         out.push_str(&format!("map[string]string{{{}}}", items.join(", ")));
     }

@@ -23,6 +23,7 @@ pub mod priority;
 pub mod qos;
 pub mod quantity;
 pub mod quota;
+pub mod resize;
 pub mod schedule;
 pub mod schema;
 pub mod selector;

@@ -42,6 +42,8 @@ pub struct Quantity {
     format: Format,
     /// The text as it came, where upstream writes it back unchanged.
     text: Option<String>,
+    /// Upstream keeps it in 64 bits, not as a decimal of any size.
+    small: bool,
 }
 
 /// The parts of a quantity's text.
@@ -71,9 +73,9 @@ impl Quantity {
         let mut quantity = if base == 2 {
             let digits = magnitude.checked_shl(power.unsigned_abs()).filter(|shifted| shifted >> power == magnitude);
             // More than 128 bits is more than the cap below.
-            Self { digits: digits.unwrap_or(i128::MAX >> 1), exponent: -places, format, text: None }
+            Self { digits: digits.unwrap_or(i128::MAX >> 1), exponent: -places, format, text: None, small: false }
         } else {
-            Self { digits: magnitude, exponent: power.saturating_sub(places), format, text: None }
+            Self { digits: magnitude, exponent: power.saturating_sub(places), format, text: None, small: false }
         };
         quantity.round_up(NANO);
         if format == Format::Binary {
@@ -110,22 +112,22 @@ impl Quantity {
                 }
             };
         let digits = if parts.negative { -size } else { size };
-        Some(Self { digits, exponent: scale, format, text: keeps_text.then(|| text.to_owned()) })
+        Some(Self { digits, exponent: scale, format, text: keeps_text.then(|| text.to_owned()), small: true })
     }
 
     /// A whole number of units in the decimal family: `from_units(2)` is `2`.
     pub fn from_units(units: i64) -> Self {
-        Self { digits: units.into(), exponent: 0, format: Format::Decimal, text: None }
+        Self { digits: units.into(), exponent: 0, format: Format::Decimal, text: None, small: false }
     }
 
     /// Thousandths, in the decimal family: `from_milli(1500)` is `1500m`.
     pub fn from_milli(milli: i64) -> Self {
-        Self { digits: milli.into(), exponent: -3, format: Format::Decimal, text: None }
+        Self { digits: milli.into(), exponent: -3, format: Format::Decimal, text: None, small: false }
     }
 
     /// Bytes, in the binary family: `from_bytes(1 << 30)` is `1Gi`.
     pub fn from_bytes(bytes: i64) -> Self {
-        Self { digits: bytes.into(), exponent: 0, format: Format::Binary, text: None }
+        Self { digits: bytes.into(), exponent: 0, format: Format::Binary, text: None, small: false }
     }
 
     /// Whole units, rounded away from zero, capped at 64 bits: bytes of a memory quantity.
@@ -136,6 +138,22 @@ impl Quantity {
     /// Thousandths, rounded away from zero, capped at 64 bits: millicores of a CPU quantity.
     pub fn milli(&self) -> i64 {
         self.scaled(-3)
+    }
+
+    /// Whether upstream takes it for a whole number of units: by its thousandths in 64 bits, where too large a number
+    /// counts as none if it is kept in 64 bits itself, and wraps around otherwise. So `10P` is whole and `1Ei` is not.
+    pub fn counts_as_whole(&self) -> bool {
+        const TEN: i64 = 10;
+        let steps = self.exponent.saturating_add(3);
+        let milli = match (u32::try_from(steps), self.small) {
+            (Err(_), _) => rounded(self.digits, -steps).0 as i64,
+            (Ok(steps), true) => i64::try_from(self.digits)
+                .ok()
+                .and_then(|digits| digits.checked_mul(TEN.checked_pow(steps)?))
+                .unwrap_or(0),
+            (Ok(steps), false) => (self.digits as i64).wrapping_mul(TEN.checked_pow(steps).unwrap_or(i64::MIN)),
+        };
+        milli % 1000 == 0
     }
 
     /// Whether it is zero.
@@ -164,7 +182,7 @@ impl Quantity {
         let format = if self.is_zero() { other.format } else { self.format };
         let exponent = self.exponent.min(other.exponent);
         let digits = at_exponent(self, exponent).saturating_add(at_exponent(other, exponent));
-        Self { digits, exponent, format, text: None }
+        Self { digits, exponent, format, text: None, small: false }
     }
 
     fn scaled(&self, exponent: i32) -> i64 {
@@ -177,7 +195,7 @@ impl Quantity {
     }
 
     fn limit_binary(&mut self) {
-        let max = Self { digits: MAX_BINARY, exponent: 0, format: Format::Binary, text: None };
+        let max = Self { digits: MAX_BINARY, exponent: 0, format: Format::Binary, text: None, small: false };
         let one = Self::from_units(1);
         if self.compare(&max) == Ordering::Greater {
             (self.digits, self.exponent) = (MAX_BINARY, 0);

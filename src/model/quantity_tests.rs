@@ -91,6 +91,26 @@ fn texts() -> impl Strategy<Value = String> {
     "[+-]?[0-9]{1,12}(\\.[0-9]{0,6})?(n|u|m||k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|e[+-]?[0-9]{1,2})"
 }
 
+#[test]
+fn whole_is_what_upstreams_64_bits_take_for_whole() {
+    let cases = [
+        ("1", true),
+        ("1500m", false),
+        ("0.5Gi", true),
+        ("9P", true),
+        ("10P", true),
+        ("1E", true),
+        ("1Ei", false),
+        ("16Pi", false),
+        ("8Ei", true),
+        ("9223372036854775808", true),
+        ("0.1Ti", false),
+    ];
+    for (text, whole) in cases {
+        assert_eq!(Quantity::parse(text).expect("a quantity").counts_as_whole(), whole, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn canonical_is_stable(text in texts()) {

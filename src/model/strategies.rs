@@ -17,7 +17,9 @@ use super::field::{Errors, FieldError};
 use super::kind::Kind;
 use super::object::Resource;
 use super::strategy::Strategy;
-use super::validation::{config, cron_job, event, job, job_status, job_update, lease, metadata, namespace, node, pod};
+use super::validation::{
+    config, cron_job, event, job, job_status, job_update, lease, metadata, namespace, node, pod, pod_resize,
+};
 use super::{defaults, warnings};
 
 /// A create's problems: the kind's own, or where there are none those of metadata in general.
@@ -142,6 +144,18 @@ impl Strategy for Pod {
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         warnings::pod(self, old)
     }
+}
+
+/// What a resize makes of a pod.
+pub(super) fn prepare_resize(new: &Pod, old: &Pod) -> Pod {
+    let mut pod = new.clone();
+    defaults::pod::prepare_resize(&mut pod, old);
+    pod
+}
+
+/// Every problem of a resize.
+pub(super) fn validate_resize(new: &Pod, old: &Pod) -> Vec<FieldError> {
+    updated(new, old, pod_resize::update(new, old))
 }
 
 impl Strategy for ConfigMap {

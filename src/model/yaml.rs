@@ -162,6 +162,16 @@ pub fn strict_error(duplicates: &[Duplicate]) -> Option<String> {
     (!lines.is_empty()).then(|| format!("yaml: unmarshal errors:\n  {}", lines.join("\n  ")))
 }
 
+/// What clients are warned of where such an error is none: each duplicate alone. A `Warning` header has one line.
+/// Parity: the API server's `parseYAMLWarnings`.
+pub fn apart(error: &str) -> Vec<String> {
+    let lines = error.strip_prefix("error converting YAML to JSON: ").unwrap_or(error);
+    match lines.strip_prefix("yaml: unmarshal errors:\n") {
+        Some(lines) => lines.split('\n').map(|line| line.trim().to_owned()).collect(),
+        None => vec![error.to_owned()],
+    }
+}
+
 /// Quotes for a message what a document holds at a path, shortened.
 pub fn shown(node: &Node) -> String {
     /// As much of a value as one line of an error list should show.

@@ -61,6 +61,8 @@ pub struct Agent {
     pub thresholds: Vec<Threshold>,
     /// When images that jobdock pulled go.
     pub image_gc: Policy,
+    /// The most processes that a container may have; none for no bound.
+    pub pids_limit: Option<u64>,
     /// Name of the Node; [`node::default_name`] is the machine's.
     pub node_name: String,
     /// What pods that call the API are given.
@@ -92,7 +94,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
 
 /// Registers the node, as soon as the engine answers.
 async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
-    let Agent { store, runtime, data_dir, thresholds, image_gc, node_name, credentials } = agent;
+    let Agent { store, runtime, data_dir, thresholds, image_gc, pids_limit, node_name, credentials } = agent;
     // Absolute, for the engine mounts from there.
     let pods_dir = std::path::absolute(data_dir.join(PODS_DIR)).unwrap_or_else(|_| data_dir.join(PODS_DIR));
     let lives = match node::remembered(&store, &node_name) {
@@ -103,7 +105,7 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
         }
     };
     let node = NodeFacts { name: node_name, ..NodeFacts::default() };
-    let ground = Ground { node, lives, thresholds, ..Ground::default() };
+    let ground = Ground { node, lives, thresholds, pids_limit, ..Ground::default() };
     let core = Arc::new(Core::new(store, runtime, pods_dir, ground, image_gc, credentials, stop.clone()));
     // What the node has is told with its first registration.
     persist(stop, "the machine cannot be measured", || squeeze::look(&core)).await?;

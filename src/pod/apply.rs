@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Event, Pod, Secret};
 
 use super::core::{Core, Error};
 use super::draft::KUBELET;
-use super::facts::{Action, Attempt, Note, PodPlan, StartFailure, StartStep, VolumesFact};
+use super::facts::{Action, Attempt, Note, PodPlan, ResizeFailure, StartFailure, StartStep, VolumesFact};
 use super::observe::{Observed, RESTARTS};
 use super::volumes_plan::VolumeWork;
 use super::{collect, hooks, hosts_files, image_mounts, logs, names, prober, sub_paths, tokens, volumes};
@@ -19,7 +19,7 @@ use crate::model::object::{Key, Object};
 use crate::runtime::endpoint::Surroundings;
 use crate::runtime::reference::Reference;
 use crate::runtime::registry_auth::{self, Keyring};
-use crate::runtime::{self, ContainerSpec, RegistryAuth};
+use crate::runtime::{self, ContainerSpec, Limits, RegistryAuth};
 use crate::store::logs::LogKey;
 use crate::store::{self, Expected, Write};
 
@@ -163,6 +163,7 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
             hooks::begin(core, uid, key, container, check, limit);
             Ok(())
         }
+        Action::Resize { name, limits } => resize(core, uid, name, limits).await,
         Action::Stop { name, signal } => {
             let signal = match signal {
                 Some(signal) => signal,
@@ -185,6 +186,30 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
         }
         Action::RemoveData { engine_volumes } => remove_data(core, uid, engine_volumes).await,
         Action::FinishDeletion => finish_deletion(core, seen).await,
+    }
+}
+
+/// Enters what came of it. An engine that does not answer is waited for; a container that is gone is looked for.
+async fn resize(core: &Core, uid: &str, name: String, limits: Limits) -> Result<(), Error> {
+    match core.heard(core.engine.update(&name, &limits).await) {
+        Ok(()) => {
+            core.memories.with(uid, |memory| {
+                memory.resize_failures.remove(&name);
+                memory.resized.insert(name.clone(), limits);
+            });
+            see(core, uid, &name).await
+        }
+        Err(error @ runtime::Error::Unreachable { .. }) => Err(error.into()),
+        Err(runtime::Error::NoContainer(_)) => see(core, uid, &name).await,
+        Err(error) => {
+            let message = error.to_string();
+            core.memories.with(uid, |memory| {
+                memory.note(warning("ResizeError", format!("Pod resize error: {message}"), None));
+                let retry_at = Timestamp::now() + RETRY;
+                memory.resize_failures.insert(name, ResizeFailure { message, retry_at });
+            });
+            Ok(())
+        }
     }
 }
 
@@ -350,6 +375,7 @@ fn with_seccomp<'a>(core: &Core, spec: &'a ContainerSpec) -> Result<Cow<'a, Cont
     })?;
     let mut spec = spec.clone();
     spec.security_opts.push(format!("seccomp={profile}"));
+    spec.seccomp_file = Some(path.display().to_string());
     Ok(Cow::Owned(spec))
 }
 
@@ -486,8 +512,11 @@ async fn finish_deletion(core: &Core, seen: &Observed) -> Result<(), Error> {
 
 /// Removes whatever is left of a pod that the store no longer has.
 pub async fn forget(core: &Core, uid: &str) -> Result<(), Error> {
-    let left = core.memories.known(uid, |memory| memory.containers.keys().cloned().collect::<Vec<_>>());
-    for name in left.unwrap_or_default() {
+    let mut left =
+        core.memories.known(uid, |memory| memory.containers.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    // The sandbox last: podman removes none whose namespaces others share.
+    left.sort_by_key(|name| *name == names::sandbox(uid));
+    for name in left {
         core.heard(core.engine.remove(&name).await)?;
         core.probers.end_run(uid, &name);
         core.memories.known(uid, |memory| memory.forget_container(&name));

@@ -59,9 +59,11 @@ pub fn over(draft: &mut Draft<'_>) {
             draft.act(Action::RemoveContainer { name });
         }
     }
-    let unnamed = draft.facts.containers.iter().filter(|seen| names::identity(seen).is_none());
-    for name in unnamed.map(|seen| seen.name.clone()).collect::<Vec<_>>() {
-        draft.act(Action::RemoveContainer { name });
+    // The sandbox last: podman removes none whose namespaces others share.
+    if draft.facts.containers.iter().all(|seen| names::identity(seen).is_none()) {
+        for seen in &draft.facts.containers {
+            draft.act(Action::RemoveContainer { name: seen.name.clone() });
+        }
     }
     if !draft.facts.containers.is_empty() {
         return;

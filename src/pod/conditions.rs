@@ -7,10 +7,11 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition, PodSpec, PodStat
 
 use super::facts::PodFacts;
 use super::names;
+use super::resize::Progress;
 use super::restart::{self, Role};
 use super::status::Outcome;
 use super::tracks::Track;
-use crate::model::time;
+use crate::model::{resize, time};
 use crate::runtime::Seen;
 
 /// Condition of a pod that was taken down by something other than itself.
@@ -67,8 +68,35 @@ pub fn conditions(
         (!outcome.unbound).then(|| Said::plain("PodScheduled", true)),
     ];
     let said: Vec<Said> = said.into_iter().flatten().collect();
-    let others = before.iter().filter(|old| said.iter().all(|said| said.kind != old.type_)).cloned();
-    others.chain(said.iter().map(|said| timed(said, before, now))).collect()
+    let resizing = resizing(facts, outcome, now);
+    let over = super::phase::terminal(Some(phase));
+    let ours = |old: &PodCondition| match old.type_.as_str() {
+        resize::PENDING => over || !resize::is_due(&facts.pod),
+        resize::IN_PROGRESS => true,
+        kind => said.iter().any(|said| said.kind == kind),
+    };
+    let others = before.iter().filter(|old| !ours(old)).cloned();
+    others.chain(resizing).chain(said.iter().map(|said| timed(said, before, now))).collect()
+}
+
+/// The condition of a pod whose containers have not yet what they were granted. Parity: it names the generation of the
+/// resize.
+fn resizing(facts: &PodFacts, outcome: &Outcome, now: Timestamp) -> Option<PodCondition> {
+    let (reason, message) = match &outcome.resize {
+        Progress::Done => return None,
+        Progress::Underway => (None, None),
+        Progress::Failed(message) => (Some("Error".to_owned()), Some(message.clone())),
+    };
+    let old = resize::condition(&facts.pod, resize::IN_PROGRESS);
+    Some(PodCondition {
+        type_: resize::IN_PROGRESS.to_owned(),
+        status: "True".to_owned(),
+        reason,
+        message,
+        observed_generation: old.and_then(|old| old.observed_generation).or(facts.pod.metadata.generation),
+        last_transition_time: old.and_then(|old| old.last_transition_time.clone()).or(Some(time::seconds(now))),
+        ..PodCondition::default()
+    })
 }
 
 /// Whether the scheduler has bound the pod, or let it in where it came with its node; or it was begun or is over.

@@ -53,6 +53,8 @@ pub struct Ground {
     pub lives: Option<Lives>,
     /// When it is short of something.
     pub thresholds: Vec<Threshold>,
+    /// The most processes that a container may have.
+    pub pids_limit: Option<u64>,
     /// What it is short of.
     pub pressure: Pressure,
     /// What was measured last.
@@ -201,6 +203,7 @@ impl Core {
                 }
                 ground.node = node::facts(&ground.node.name, seen, &self.pods_dir);
                 ground.node.api = self.credentials.api.clone();
+                ground.node.pids_limit = ground.pids_limit;
                 ground.lives = Some(lives);
                 ground.engine = Some(seen.clone());
                 ground.clone()

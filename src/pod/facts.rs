@@ -14,8 +14,9 @@ use super::probe::{self, Check, Watch};
 use super::tokens::{Reach, Wanted};
 use super::volumes_plan::VolumeWork;
 use crate::model::event::Severity;
+use crate::runtime::enforcement::Enforcement;
 use crate::runtime::progress::PullSeen;
-use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen};
+use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen, Limits};
 
 /// Everything that decides what becomes of one pod.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +65,10 @@ pub struct PodFacts {
     pub asked_to_stop: BTreeMap<String, Timestamp>,
     /// Engine names of containers that were already killed.
     pub killed: BTreeSet<String>,
+    /// Engine names of containers whose limits were changed, and to what.
+    pub resized: BTreeMap<String, Limits>,
+    /// Engine names of containers whose limits the engine did not change.
+    pub resize_failures: BTreeMap<String, ResizeFailure>,
     /// The last time that the engine or the machine restarted, where that is known.
     pub outage: Option<Outage>,
     /// Reference of the sandbox image, once this agent has made sure of it.
@@ -135,6 +140,12 @@ pub struct NodeFacts {
     pub cpu_nanos: i128,
     /// Memory that pods may use, in bytes.
     pub memory_bytes: i128,
+    /// The most processes that a container may have; none for no bound.
+    pub pids_limit: Option<u64>,
+    /// Which limits the engine enforces.
+    pub enforcement: Enforcement,
+    /// The engine runs in a virtual machine of its own.
+    pub virtual_machine: bool,
     /// Directory of the pod's files on the engine's host.
     pub pod_dir: String,
     /// Where the API listens.
@@ -218,6 +229,15 @@ pub enum VolumesFact {
 pub struct StartFailure {
     /// Which of the two.
     pub step: StartStep,
+    /// The engine's words.
+    pub message: String,
+    /// When it is tried again.
+    pub retry_at: Timestamp,
+}
+
+/// A change of limits that the engine refused or failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResizeFailure {
     /// The engine's words.
     pub message: String,
     /// When it is tried again.
@@ -344,6 +364,13 @@ pub enum Action {
         check: Check,
         /// How long it is waited for; for ever where absent.
         limit: Option<Duration>,
+    },
+    /// Holds a running container to other limits.
+    Resize {
+        /// Its engine name.
+        name: String,
+        /// What it is held to from then on.
+        limits: Limits,
     },
     /// Asks a container to stop.
     Stop {

@@ -26,6 +26,7 @@ use crate::runtime::ContainerSeen;
 enum Cause {
     PostStart,
     Probe(Kind),
+    Resize,
 }
 
 /// Sees to a container that runs; says whether what comes after it may start.
@@ -142,6 +143,11 @@ fn told(track: &Track<'_>, holds: impl Fn(&k8s_openapi::api::core::v1::Container
     track.before.is_some_and(|before| before.container_id == id && holds(before))
 }
 
+/// Stops a container that is to be started anew with other resources.
+pub fn restart_resized(draft: &mut Draft<'_>, index: usize, name: &str) {
+    halt(draft, index, name, Cause::Resize);
+}
+
 /// Stops a container whose pod goes on.
 fn halt(draft: &mut Draft<'_>, index: usize, name: &str, cause: Cause) {
     let track = &draft.tracks[index];
@@ -152,6 +158,7 @@ fn halt(draft: &mut Draft<'_>, index: usize, name: &str, cause: Cause) {
     }
     let text = match cause {
         Cause::PostStart => "FailedPostStartHook".to_owned(),
+        Cause::Resize => format!("Container {} resize requires restart", container.name),
         Cause::Probe(kind) => {
             let kind = kind.title().to_lowercase();
             let after = if again { ", will be restarted" } else { "" };
@@ -165,7 +172,7 @@ fn halt(draft: &mut Draft<'_>, index: usize, name: &str, cause: Cause) {
 /// Parity: `setTerminationGracePeriod`.
 fn grace(draft: &Draft<'_>, container: &Container, cause: Cause) -> SignedDuration {
     let own = match cause {
-        Cause::PostStart => None,
+        Cause::PostStart | Cause::Resize => None,
         Cause::Probe(kind) => kind.of(container).and_then(|probe| probe.termination_grace_period_seconds),
     };
     own.map_or_else(|| plan::grace(draft.spec), |seconds| SignedDuration::from_secs(seconds.max(0)))

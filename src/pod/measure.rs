@@ -24,16 +24,8 @@ pub async fn everything(core: &Core) -> Result<(), Error> {
     if limited.is_empty() {
         return Ok(());
     }
-    let wanted: Vec<String> = limited.iter().flat_map(|(_, pod)| volumes_plan::engine_volumes(pod)).collect();
-    let sizes = match wanted.is_empty() {
-        true => BTreeMap::new(),
-        false => core.heard(core.engine.volume_bytes(&wanted).await)?,
-    };
-    for (uid, pod) in limited {
-        let disk = volumes_plan::on_disk(&pod);
-        let volumes =
-            disk.keys().filter_map(|name| Some(((*name).to_owned(), *sizes.get(&names::volume(&uid, name))?)));
-        let usage = Usage { volumes: volumes.collect(), containers: written(core, &uid, &pod).await? };
+    let usages = usages(core, &limited, limits::limits_containers).await?;
+    for ((uid, pod), usage) in limited.into_iter().zip(usages) {
         if let Some(words) = limits::exceeded(&pod, &usage) {
             core.memories.known(&uid, |memory| memory.exceeded = Some(words));
             core.queue.add(uid);
@@ -42,12 +34,26 @@ pub async fn everything(core: &Core) -> Result<(), Error> {
     Ok(())
 }
 
-/// What each container has written into its own file system; of several runs, the one that wrote most.
-async fn written(core: &Core, uid: &str, pod: &Pod) -> Result<BTreeMap<String, u64>, Error> {
-    let mut out = BTreeMap::new();
-    if !limits::limits_containers(pod) {
-        return Ok(out);
+/// What each of these pods holds on disk: its volumes, and what its containers have written where `counted` wants that.
+pub async fn usages(core: &Core, pods: &[(String, Pod)], counted: impl Fn(&Pod) -> bool) -> Result<Vec<Usage>, Error> {
+    let wanted: Vec<String> = pods.iter().flat_map(|(_, pod)| volumes_plan::engine_volumes(pod)).collect();
+    let sizes = match wanted.is_empty() {
+        true => BTreeMap::new(),
+        false => core.heard(core.engine.volume_bytes(&wanted).await)?,
+    };
+    let mut out = Vec::with_capacity(pods.len());
+    for (uid, pod) in pods {
+        let disk = volumes_plan::on_disk(pod);
+        let volumes = disk.keys().filter_map(|name| Some(((*name).to_owned(), *sizes.get(&names::volume(uid, name))?)));
+        let containers = if counted(pod) { written(core, uid).await? } else { BTreeMap::new() };
+        out.push(Usage { volumes: volumes.collect(), containers });
     }
+    Ok(out)
+}
+
+/// What each container has written into its own file system; of several runs, the one that wrote most.
+async fn written(core: &Core, uid: &str) -> Result<BTreeMap<String, u64>, Error> {
+    let mut out = BTreeMap::new();
     let of = |seen: &crate::runtime::ContainerSeen| {
         let (container, _) = names::identity(seen)?;
         Some((container.to_owned(), seen.name.clone()))

@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::facts::{Attempt, Note, ProbeFact, StartFailure, VolumesFact};
+use super::facts::{Attempt, Note, ProbeFact, ResizeFailure, StartFailure, VolumesFact};
 use super::{hook, probe};
 use crate::model::object::Key;
-use crate::runtime::{ContainerSeen, LABEL_IMAGE};
+use crate::runtime::{ContainerSeen, LABEL_IMAGE, Limits};
 
 /// Events that may wait for a pod's next commit; more would mean that nothing is ever committed.
 const MAX_NOTES: usize = 64;
@@ -47,6 +47,10 @@ pub struct PodMemory {
     pub asked_to_stop: BTreeMap<String, Timestamp>,
     /// Engine names of containers that were killed.
     pub killed: BTreeSet<String>,
+    /// Engine names of containers whose limits were changed, and to what.
+    pub resized: BTreeMap<String, Limits>,
+    /// Engine names of containers whose limits the engine did not change.
+    pub resize_failures: BTreeMap<String, ResizeFailure>,
     /// Runs whose output is being copied.
     pub followed: BTreeSet<Attempt>,
     /// Events that wait for the next commit.
@@ -78,6 +82,8 @@ impl PodMemory {
         self.probes.retain(|key, _| key.name != name);
         self.asked_to_stop.remove(name);
         self.killed.remove(name);
+        self.resized.remove(name);
+        self.resize_failures.remove(name);
     }
 
     /// Keeps an Event for the next commit.

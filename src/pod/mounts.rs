@@ -114,7 +114,7 @@ fn one(
         Some("Bidirectional") => Propagation::Bidirectional,
         Some(_) | None => Propagation::None,
     };
-    let recursive_read_only = mount.recursive_read_only.as_deref() == Some("Enabled");
+    let recursive_read_only = is_recursive(mount);
     let shown = Mount { source, target, read_only, propagation, recursive_read_only };
     let part = part.filter(|_| !made_from_objects);
     Ok((shown, part.map(|path| SubPath { volume: volume.name.clone(), path, root })))
@@ -130,6 +130,11 @@ fn image_holder(pod: &Pod, volume: &str, image: &str) -> ContainerSpec {
         command: Some(vec!["-".to_owned()]),
         ..ContainerSpec::default()
     }
+}
+
+/// Whether what is mounted below a read-only mount is to be read-only, too.
+pub fn is_recursive(mount: &VolumeMount) -> bool {
+    mount.recursive_read_only.as_deref() == Some("Enabled")
 }
 
 fn in_engine(volume: String, part: Option<&Path>) -> MountSource {

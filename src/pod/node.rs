@@ -10,17 +10,25 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, Taint};
+use k8s_openapi::api::core::v1::{
+    Event, Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, Taint,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use serde::{Deserialize, Serialize};
 
 use super::core::Ground;
+use super::draft::KUBELET;
 use super::facts::{NodeFacts, Outage};
-use super::pressure::{Pressure, Reading, Shortage, Signal};
+use super::pressure::{Reading, Shortage, Signal};
+use super::signals;
+use super::unsupported::HUGE_PAGES;
+use crate::model::event::{self, Severity};
 use crate::model::object::{Key, Object};
 use crate::model::time;
 use crate::runtime::EngineSeen;
+use crate::runtime::enforcement::{Bound, Enforcement};
+use crate::runtime::reply::is_virtual_machine;
 use crate::store::{Error, Expected, Store, Write};
 
 /// Namespace of heartbeats.
@@ -36,6 +44,15 @@ const KUBELET_VERSION: &str = concat!("v1.37.0+jobdock.", env!("CARGO_PKG_VERSIO
 /// The disk of pods' files, as a resource.
 const EPHEMERAL: &str = "ephemeral-storage";
 const NO_SCHEDULE: &str = "NoSchedule";
+/// Taint of a node whose engine does not answer.
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
+/// Each condition, and what is said when it begins to hold and when it ceases to.
+const TURNS: [(&str, &str, &str); 4] = [
+    ("MemoryPressure", "NodeHasInsufficientMemory", "NodeHasSufficientMemory"),
+    ("DiskPressure", "NodeHasDiskPressure", "NodeHasNoDiskPressure"),
+    ("PIDPressure", "NodeHasInsufficientPID", "NodeHasSufficientPID"),
+    ("Ready", "NodeReady", "NodeNotReady"),
+];
 /// The fact beside the Node object.
 const FACT: &str = "engine";
 /// An address that nobody answers on: asking the kernel for the way there sends nothing.
@@ -99,8 +116,19 @@ pub fn facts(name: &str, engine: &EngineSeen, pods_dir: &Path) -> NodeFacts {
         memory_bytes: i128::from(engine.memory_bytes),
         pod_dir: pods_dir.to_string_lossy().into_owned(),
         gateway: engine.host_gateway.clone(),
+        enforcement: enforcement(engine),
+        virtual_machine: is_virtual_machine(&engine.os_image),
         ..NodeFacts::default()
     }
+}
+
+/// What the engine enforces. A machine without swap needs no bound on it.
+fn enforcement(engine: &EngineSeen) -> Enforcement {
+    let mut enforcement = engine.enforcement.clone();
+    if signals::swap().is_some_and(|bytes| bytes == 0) {
+        enforcement.lacks.remove(&Bound::Swap);
+    }
+    enforcement
 }
 
 /// The machine's address towards the outside; loopback where it has none.
@@ -123,6 +151,7 @@ pub async fn report(store: &Store, ground: &Ground, now: Timestamp) -> Result<()
         Some(object) => {
             let before = object.typed::<Node>().cloned().unwrap_or_default();
             let node = node(before.clone(), ground, now);
+            writes.extend(turns(&before, &node, now).into_iter().map(Write::Record));
             if node != before {
                 let expected = Expected::Revision(object.revision());
                 writes.push(Write::Update { object: Object::new(node), expected });
@@ -133,6 +162,7 @@ pub async fn report(store: &Store, ground: &Ground, now: Timestamp) -> Result<()
             let mut node = node(Node::default(), ground, now);
             let uid = store.mint().uid;
             node.metadata.uid = Some(uid.clone());
+            writes.extend(turns(&Node::default(), &node, now).into_iter().map(Write::Record));
             writes.push(Write::Create(Object::new(node)));
             uid
         }
@@ -142,6 +172,30 @@ pub async fn report(store: &Store, ground: &Ground, now: Timestamp) -> Result<()
     }
     writes.push(lease(store, &facts.name, now)?);
     store.commit(writes).await.map(drop)
+}
+
+/// An Event for each condition that turned. Parity: `recordNodeStatusEvent`, with the node's name in the place of its uid,
+/// by which `kubectl describe node` looks for them.
+fn turns(before: &Node, after: &Node, now: Timestamp) -> Vec<Event> {
+    let holds = |node: &Node, kind: &str| {
+        let mut all = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        all.find(|condition| condition.type_ == kind).map(|condition| condition.status == "True")
+    };
+    let name = after.metadata.name.clone().unwrap_or_default();
+    let turned = TURNS.iter().filter_map(|(kind, yes, no)| {
+        let now = holds(after, kind)?;
+        (holds(before, kind) != Some(now)).then_some(if now { *yes } else { *no })
+    });
+    let object = Object::new(after.clone());
+    turned
+        .map(|reason| {
+            let text = format!("Node {name} status is now: {reason}");
+            let mut event = event::about(&object, KUBELET, Severity::Normal, reason, &text, now);
+            event.involved_object.uid = Some(name.clone());
+            event.involved_object.resource_version = None;
+            event
+        })
+        .collect()
 }
 
 fn lease(store: &Store, name: &str, now: Timestamp) -> Result<Write, Error> {
@@ -194,7 +248,7 @@ fn node(mut node: Node, ground: &Ground, now: Timestamp) -> Node {
         }
     }
     let spec = node.spec.get_or_insert_with(NodeSpec::default);
-    spec.taints = taints(spec.taints.take().unwrap_or_default(), &ground.pressure);
+    spec.taints = taints(spec.taints.take().unwrap_or_default(), ground);
     node
 }
 
@@ -207,6 +261,8 @@ fn capacity(engine: &EngineSeen, disk: Option<&Reading>) -> BTreeMap<String, Qua
     if let Some(disk) = disk {
         all.insert(EPHEMERAL.to_owned(), kibibytes(disk.capacity));
     }
+    let pages = signals::huge_pages().into_iter();
+    all.extend(pages.map(|(size, bytes)| (format!("{HUGE_PAGES}{}", bytes_text(size)), Quantity(bytes_text(bytes)))));
     all
 }
 
@@ -227,17 +283,24 @@ fn allocatable(engine: &EngineSeen, ground: &Ground) -> BTreeMap<String, Quantit
     all
 }
 
+/// `2Mi`.
+fn bytes_text(bytes: u64) -> String {
+    crate::model::quantity::Quantity::from_bytes(i64::try_from(bytes).unwrap_or(i64::MAX)).canonical()
+}
+
 fn kibibytes(bytes: u64) -> Quantity {
     Quantity(format!("{}Ki", bytes / 1024))
 }
 
-/// Parity: the node lifecycle controller keeps pods off a node under pressure, by a taint for each condition. Others'
-/// taints stay.
-fn taints(mut taints: Vec<Taint>, pressure: &Pressure) -> Option<Vec<Taint>> {
-    for shortage in Shortage::ALL {
-        let key = shortage.words().taint;
+/// Parity: the node lifecycle controller keeps pods off a node that is not ready or under pressure, by a taint for each
+/// condition. Others' taints stay.
+/// Differs: it also sets not-ready with NoExecute, which sends pods to other nodes after 300 s. Here there is no other:
+/// containers may outlive their engine's absence, and whatever did not is found when it is back.
+fn taints(mut taints: Vec<Taint>, ground: &Ground) -> Option<Vec<Taint>> {
+    let pressures = Shortage::ALL.map(|shortage| (shortage.words().taint, ground.pressure.holds(shortage)));
+    for (key, holds) in pressures.into_iter().chain([(NOT_READY, ground.engine.is_none())]) {
         let stands = taints.iter().any(|taint| taint.key == key && taint.effect == NO_SCHEDULE);
-        match (pressure.holds(shortage), stands) {
+        match (holds, stands) {
             (true, false) => {
                 let effect = NO_SCHEDULE.to_owned();
                 taints.push(Taint { key: key.to_owned(), effect, ..Taint::default() });

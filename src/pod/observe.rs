@@ -79,6 +79,8 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
         facts.probes = memory.probes.clone();
         facts.asked_to_stop = memory.asked_to_stop.clone();
         facts.killed = memory.killed.clone();
+        facts.resized = memory.resized.clone();
+        facts.resize_failures = memory.resize_failures.clone();
         facts.logs_followed = memory.followed.clone();
         facts.hosts_head = memory.hosts.as_ref().map(|hosts| hosts.head.clone());
     });

@@ -19,9 +19,11 @@ use k8s_openapi::api::core::v1::{PodCondition, PodSpec};
 
 use super::draft::Draft;
 use super::facts::{PodFacts, PodPlan};
+use super::resize::Progress;
 use super::restart::Role;
-use super::{anew, cleanup, conditions, health, phase, start, stop, unsupported};
+use super::{anew, cleanup, conditions, health, phase, start, stop, unenforced, unsupported};
 use crate::model::event::Severity;
+use crate::model::resize;
 
 /// The grace of a pod that does not say. Parity: the API's default.
 const DEFAULT_GRACE_SECONDS: i64 = 30;
@@ -85,13 +87,17 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
     if !deleted && !conditions::admitted(facts.pod.status.as_ref()) {
         return PodPlan::default();
     }
-    let mut draft = Draft::new(facts, spec, now);
+    let granted = resize::granted(&facts.pod);
+    let mut draft = Draft::new(facts, granted.as_ref().unwrap_or(spec), now);
     draft.outcome.unbound = !bound;
     if bound && facts.pod.status.as_ref().is_none_or(|status| status.start_time.is_none()) {
         warn(&mut draft);
     }
     match stage(&draft) {
-        Stage::Run => start::run(&mut draft),
+        Stage::Run => {
+            start::run(&mut draft);
+            resized(&mut draft);
+        }
         Stage::Anew => anew::begin_anew(&mut draft),
         Stage::Stop(why) => stop::stop(&mut draft, why),
         Stage::Over => cleanup::over(&mut draft),
@@ -101,10 +107,21 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
     draft.finish()
 }
 
+/// A resize that was under way is over.
+fn resized(draft: &mut Draft<'_>) {
+    if draft.outcome.resize == Progress::Done && resize::condition(draft.pod(), resize::IN_PROGRESS).is_some() {
+        draft.note(Severity::Normal, "ResizeCompleted", "Pod resize completed".to_owned(), None);
+    }
+}
+
 /// The first look at a pod says which of its fields it runs without.
 fn warn(draft: &mut Draft<'_>) {
     for field in unsupported::ignored(draft.spec) {
         let text = format!("{field} is not honoured by jobdock yet: the pod runs without it");
+        draft.note(Severity::Warning, "FieldNotHonoured", text, None);
+    }
+    for found in unenforced::unenforced(draft.spec, &draft.facts.node) {
+        let text = format!("{} is not fully honoured: {}", found.field, found.why);
         draft.note(Severity::Warning, "FieldNotHonoured", text, None);
     }
 }

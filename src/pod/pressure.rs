@@ -1,8 +1,8 @@
 //! PURE. Owns when the node is short of something, what is told of it, and which pod goes for it. Never measures:
 //! `signals` does; never ends a pod: `squeeze` marks it, and its plan ends it.
 //!
-//! Parity: `pkg/kubelet/eviction` (hard thresholds, `rankMemoryPressure`, `evictionMessage`), the conditions of
-//! `pkg/kubelet/nodestatus`. Differs: no soft thresholds, and only memory takes pods down; a full disk keeps new ones out.
+//! Parity: `pkg/kubelet/eviction` (hard thresholds, the ranks of `helpers.go`, `evictionMessage`), the conditions of
+//! `pkg/kubelet/nodestatus`. Differs: no soft thresholds; a pod whose end would give nothing back is not taken.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -16,6 +16,8 @@ use crate::model::quantity::Quantity;
 const TRANSITION: SignedDuration = SignedDuration::from_secs(300);
 /// Pods of this priority or more are never taken. Parity: `SystemCriticalPriority`.
 const CRITICAL: i32 = 2_000_000_000;
+/// The least that a pod must hold of a disk to be taken for it.
+const LEAST_RELIEF: u64 = 1 << 20;
 /// What is watched where nobody says otherwise. Differs: the kubelet wants 10 % of the disk free (15 % for images), which
 /// suits a machine that has nothing but pods on it.
 pub const DEFAULT: &str = "memory.available<100Mi,nodefs.available<1Gi,nodefs.inodesFree<1%,imagefs.available<1Gi";
@@ -238,9 +240,11 @@ pub struct Candidate {
     pub ending: bool,
     /// Its containers.
     pub containers: Vec<Use>,
+    /// What its volumes take beside them.
+    pub volumes: u64,
 }
 
-/// What a container asked for and takes, in bytes of memory.
+/// What a container asked for and takes, in bytes, or of processes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Use {
     /// Its name.
@@ -257,39 +261,102 @@ impl Candidate {
     }
 
     fn usage(&self) -> Option<u64> {
-        self.containers.iter().try_fold(0_u64, |sum, container| Some(sum + container.usage?))
+        self.containers.iter().try_fold(self.volumes, |sum, container| Some(sum + container.usage?))
     }
 
     /// Those that take more than they asked for (or of which nothing can be seen) first, then by priority, then by how
-    /// much more.
+    /// much more. Parity: nobody asks for processes, so all that have any take more.
     fn rank(&self) -> (bool, i32, Reverse<i128>) {
         let Some(usage) = self.usage() else { return (false, self.priority, Reverse(i128::MAX)) };
         (usage <= self.request(), self.priority, Reverse(i128::from(usage) - i128::from(self.request())))
     }
+
+    /// Its end would make room; where nothing can be seen, it might.
+    fn gives(&self, scarce: Scarce) -> bool {
+        self.usage().is_none_or(|usage| usage >= scarce.relief())
+    }
 }
 
-/// The pod that goes, if memory is short, with what is said of it. None while an earlier one is still ending: what it
-/// gives is not known yet.
+/// What pods can give back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scarce {
+    /// Memory.
+    Memory,
+    /// Room on a disk.
+    Disk,
+    /// Files on a disk.
+    Inodes,
+    /// Processes.
+    Pids,
+}
+
+impl Scarce {
+    /// What the signal is about.
+    fn of(signal: Signal) -> Self {
+        match signal {
+            Signal::Memory => Self::Memory,
+            Signal::Nodefs | Signal::Imagefs => Self::Disk,
+            Signal::NodefsInodes => Self::Inodes,
+            Signal::Pid => Self::Pids,
+        }
+    }
+
+    /// Upstream's name. Parity: `signalToResource`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "ephemeral-storage",
+            Self::Inodes => "inodes",
+            Self::Pids => "pids",
+        }
+    }
+
+    /// Less than this is not worth a pod: an empty container's few files would not help a full disk.
+    fn relief(self) -> u64 {
+        match self {
+            Self::Memory | Self::Pids => 0,
+            Self::Disk | Self::Inodes => LEAST_RELIEF,
+        }
+    }
+
+    /// Whether it is counted in bytes, by container, so that the message can tell who takes how much.
+    fn is_told(self) -> bool {
+        matches!(self, Self::Memory | Self::Disk)
+    }
+}
+
+/// What a pod is taken for first: memory before all else, as upstream sorts its thresholds.
+pub fn scarce(shorts: &[Short]) -> Option<Scarce> {
+    shorts.iter().map(|short| short.signal).min().map(Scarce::of)
+}
+
+/// The pod that goes for what is scarce, with what is said of it; the candidates' use is of that. None while an earlier
+/// one is still ending: what it gives is not known yet.
 pub fn victim<'c>(shorts: &[Short], candidates: &'c [Candidate]) -> Option<(&'c Candidate, String)> {
-    let short = shorts.iter().find(|short| short.signal == Signal::Memory)?;
+    let short = shorts.iter().min_by_key(|short| short.signal)?;
+    let scarce = Scarce::of(short.signal);
     if candidates.iter().any(|candidate| candidate.ending) {
         return None;
     }
-    let victim = candidates.iter().filter(|one| one.priority < CRITICAL).min_by_key(|one| one.rank())?;
+    let able = candidates.iter().filter(|one| one.priority < CRITICAL && one.gives(scarce));
+    let victim = able.min_by_key(|one| one.rank())?;
     Some((victim, message(short, victim)))
 }
 
 fn message(short: &Short, victim: &Candidate) -> String {
     let bytes = |value: u64| Quantity::from_bytes(i64::try_from(value).unwrap_or(i64::MAX)).canonical();
-    let mut text = format!(
-        "The node was low on resource: memory. Threshold quantity: {}, available: {}. ",
-        bytes(short.least),
-        kibibytes(short.available)
-    );
-    for container in &victim.containers {
+    let scarce = Scarce::of(short.signal);
+    let name = scarce.name();
+    let (least, available) = match scarce {
+        Scarce::Memory | Scarce::Disk => (bytes(short.least), kibibytes(short.available)),
+        Scarce::Inodes | Scarce::Pids => (short.least.to_string(), short.available.to_string()),
+    };
+    let mut text =
+        format!("The node was low on resource: {name}. Threshold quantity: {least}, available: {available}. ");
+    for container in victim.containers.iter().filter(|_| scarce.is_told()) {
         let Some(usage) = container.usage.filter(|usage| *usage > container.request) else { continue };
         text += &format!(
-            "Container {} was using {}, request is {}, has larger consumption of memory. ",
+            "Container {} was using {}, request is {}, has larger consumption of {name}. ",
             container.name,
             kibibytes(usage),
             bytes(container.request)

@@ -15,6 +15,15 @@ const MEMORY_FILES: [(&str, &str); 4] = [
     ("/sys/fs/cgroup/memory/docker/", "/memory.usage_in_bytes"),
     ("/sys/fs/cgroup/memory/system.slice/docker-", ".scope/memory.usage_in_bytes"),
 ];
+/// Where a container's processes are counted, by its id, in the same four places.
+const PIDS_FILES: [(&str, &str); 4] = [
+    ("/sys/fs/cgroup/system.slice/docker-", ".scope/pids.current"),
+    ("/sys/fs/cgroup/docker/", "/pids.current"),
+    ("/sys/fs/cgroup/pids/docker/", "/pids.current"),
+    ("/sys/fs/cgroup/pids/system.slice/docker-", ".scope/pids.current"),
+];
+/// Where the kernel keeps its accounts of huge pages.
+const HUGE_PAGES: &str = "/sys/kernel/mm/hugepages";
 /// Where the engine keeps images unless it is told otherwise; where that is not to be seen, images are not watched.
 const IMAGES: &str = "/var/lib/docker";
 
@@ -31,14 +40,36 @@ pub fn read(files: &Path) -> Readings {
     all.into_iter().filter_map(|(signal, reading)| Some((signal, reading?))).collect()
 }
 
+/// Huge pages that this machine has set aside: the size of one, and all of that size, in bytes.
+pub fn huge_pages() -> Vec<(u64, u64)> {
+    let read = |path: std::path::PathBuf| -> Option<(u64, u64)> {
+        let name = path.file_name()?.to_str()?;
+        let size: u64 = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+        let count: u64 = fs::read_to_string(path.join("nr_hugepages")).ok()?.trim().parse().ok()?;
+        Some((size * 1024, count * size * 1024))
+    };
+    let dirs = fs::read_dir(HUGE_PAGES).into_iter().flatten();
+    let mut found: Vec<(u64, u64)> = dirs.filter_map(|dir| read(dir.ok()?.path())).collect();
+    found.sort_unstable();
+    found
+}
+
+/// Bytes of swap that this machine has; none where that cannot be seen.
+pub fn swap() -> Option<u64> {
+    meminfo("SwapTotal")
+}
+
+/// A line of `/proc/meminfo`, in bytes.
+fn meminfo(name: &str) -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 /// `MemAvailable` counts what the kernel can take back, as the kubelet's working set leaves it out.
 fn memory() -> Option<Reading> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let kibibytes = |name: &str| -> Option<u64> {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.split_whitespace().next()?.parse().ok()
-    };
-    Some(Reading { available: kibibytes("MemAvailable")? * 1024, capacity: kibibytes("MemTotal")? * 1024 })
+    Some(Reading { available: meminfo("MemAvailable")?, capacity: meminfo("MemTotal")? })
 }
 
 fn disk(path: &Path) -> Option<(Reading, Reading)> {
@@ -60,6 +91,15 @@ fn processes() -> Option<Reading> {
 
 /// Memory that a container takes, by its engine's id; none where it cannot be seen.
 pub fn memory_of(id: &str) -> Option<u64> {
-    let mut files = MEMORY_FILES.iter().map(|(before, after)| format!("{before}{id}{after}"));
+    number_of(&MEMORY_FILES, id)
+}
+
+/// Processes and threads that a container has, by its engine's id; none where they cannot be seen.
+pub fn pids_of(id: &str) -> Option<u64> {
+    number_of(&PIDS_FILES, id)
+}
+
+fn number_of(places: &[(&str, &str)], id: &str) -> Option<u64> {
+    let mut files = places.iter().map(|(before, after)| format!("{before}{id}{after}"));
     files.find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
 }

@@ -9,16 +9,13 @@ use super::environment::{Context, Environment};
 use super::facts::{Attempt, NodeFacts};
 use super::mounts::{self, SubPath};
 use super::restart::{self, Role};
-use super::{dns, environment, hosts, names, quantity, termination, volumes_plan};
+use super::{bounds, dns, environment, hosts, names, quantity, termination, volumes_plan};
 use crate::runtime::{ContainerSpec, ImageSeen, LABEL_IMAGE, Mount, MountSource, Network, PortSpec};
 
 /// The resource that the engine's own GPU support hands out.
 pub const GPU: &str = "nvidia.com/gpu";
 /// The longest host name that Linux takes.
 const MAX_HOSTNAME: usize = 63;
-/// CPU shares of a whole core, and the least that cgroups take. Parity: `MilliCPUToShares`.
-const SHARES_PER_CPU: i128 = 1024;
-const MIN_SHARES: i128 = 2;
 /// Lets containers reach services of the machine, as Docker Desktop does by itself.
 const HOST_GATEWAY: &str = "host.docker.internal:host-gateway";
 /// Where C libraries look for names.
@@ -165,7 +162,8 @@ pub fn container(
         host_pid: spec.host_pid == Some(true),
         ..ContainerSpec::default()
     };
-    limits(&mut out, container);
+    out.limits = bounds::limits(spec, container, context.node);
+    out.gpus = gpus(container);
     security(&mut out, spec, container, image);
     if sandboxed(spec, context.node) {
         let sandbox = names::sandbox(uid);
@@ -211,17 +209,9 @@ fn message_path(container: &Container) -> String {
     path.unwrap_or(termination::DEFAULT_PATH).to_owned()
 }
 
-fn limits(out: &mut ContainerSpec, container: &Container) {
-    let Some(resources) = &container.resources else { return };
-    let unsigned = |value: i128| u64::try_from(value.max(0)).unwrap_or(u64::MAX);
-    let limit = quantity::find(resources.limits.as_ref(), "cpu");
-    out.cpu_limit_nanos = limit.map_or(0, unsigned);
-    let request = quantity::find(resources.requests.as_ref(), "cpu").or(limit);
-    out.cpu_shares = request.map_or(0, |nanos| unsigned((nanos * SHARES_PER_CPU / 1_000_000_000).max(MIN_SHARES)));
-    let memory = quantity::find(resources.limits.as_ref(), "memory");
-    out.memory_limit_bytes = memory.map_or(0, |nanos| unsigned(quantity::units(nanos)));
-    let gpus = quantity::find(resources.limits.as_ref(), GPU);
-    out.gpus = gpus.map_or(0, |nanos| unsigned(quantity::units(nanos)));
+fn gpus(container: &Container) -> u64 {
+    let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+    quantity::find(limits, GPU).map_or(0, |nanos| bounds::unsigned(quantity::units(nanos)))
 }
 
 fn security(out: &mut ContainerSpec, spec: &PodSpec, container: &Container, image: &ImageSeen) {

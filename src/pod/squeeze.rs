@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use super::conditions::{DISRUPTION_TARGET, TERMINATION_BY_KUBELET};
 use super::core::{Core, Error};
 use super::draft::KUBELET;
-use super::pressure::{self, Candidate, Short, Use};
-use super::{names, phase, quantity, signals};
+use super::limits::EPHEMERAL_STORAGE;
+use super::pressure::{self, Candidate, Scarce, Short, Use};
+use super::{measure, names, phase, quantity, signals};
 use crate::model::event::{self, Severity};
 use crate::model::object::Object;
 use crate::model::time;
@@ -31,14 +32,18 @@ pub async fn look(core: &Core) -> Result<(), Error> {
 
 /// Marks the pod that has to go, if one has to.
 async fn relieve(core: &Core, shorts: &[Short], now: Timestamp) -> Result<(), Error> {
+    let Some(scarce) = pressure::scarce(shorts) else { return Ok(()) };
     let mut running = Vec::new();
     for uid in core.memories.uids(|memory| !memory.containers.is_empty()) {
         if let Some(key) = core.store.by_uid(&uid)?
             && let Some(object) = core.store.get(&key)?.filter(|object| object.uid() == uid)
-            && let Some(candidate) = candidate(core, &object)
+            && let Some(candidate) = candidate(core, &object, scarce)
         {
             running.push((object, candidate));
         }
+    }
+    if matches!(scarce, Scarce::Disk | Scarce::Inodes) {
+        weigh_disk(core, &mut running).await?;
     }
     let candidates: Vec<Candidate> = running.iter().map(|(_, candidate)| candidate.clone()).collect();
     let Some((victim, message)) = pressure::victim(shorts, &candidates) else { return Ok(()) };
@@ -47,8 +52,22 @@ async fn relieve(core: &Core, shorts: &[Short], now: Timestamp) -> Result<(), Er
     mark(core, object, &message, now).await
 }
 
-/// What a pod takes; none where it is over.
-fn candidate(core: &Core, object: &Object) -> Option<Candidate> {
+/// What pods take of the disk is asked of the engine, which may have to walk through it: only while there is too little.
+async fn weigh_disk(core: &Core, running: &mut [(Object, Candidate)]) -> Result<(), Error> {
+    let pod = |object: &Object| object.typed::<Pod>().cloned().unwrap_or_default();
+    let pods: Vec<(String, Pod)> = running.iter().map(|(object, _)| (object.uid().to_owned(), pod(object))).collect();
+    let usages = measure::usages(core, &pods, |_| true).await?;
+    for ((_, candidate), usage) in running.iter_mut().zip(usages) {
+        candidate.volumes = usage.volumes.values().sum();
+        for container in &mut candidate.containers {
+            container.usage = usage.containers.get(&container.name).copied();
+        }
+    }
+    Ok(())
+}
+
+/// What a pod takes; none where it is over. The disk is weighed later.
+fn candidate(core: &Core, object: &Object, scarce: Scarce) -> Option<Candidate> {
     let pod: &Pod = object.typed()?;
     let spec = pod.spec.as_ref()?;
     let status = pod.status.as_ref();
@@ -66,14 +85,18 @@ fn candidate(core: &Core, object: &Object) -> Option<Candidate> {
         let mut all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
         let container = all.find(|container| container.name == name)?;
         let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-        let request = quantity::find(requests, "memory").map_or(0, quantity::units);
-        let request = u64::try_from(request).unwrap_or(0);
-        Some(Use { name: name.to_owned(), request, usage: signals::memory_of(&seen.id) })
+        let of = |resource: &str| quantity::find(requests, resource).map_or(0, quantity::units);
+        let (request, usage) = match scarce {
+            Scarce::Memory => (of("memory"), signals::memory_of(&seen.id)),
+            Scarce::Disk | Scarce::Inodes => (of(EPHEMERAL_STORAGE), None),
+            Scarce::Pids => (0, signals::pids_of(&seen.id)),
+        };
+        Some(Use { name: name.to_owned(), request: u64::try_from(request).unwrap_or(0), usage })
     });
     let containers: Vec<Use> = containers.collect();
     let ending = disrupted || pod.metadata.deletion_timestamp.is_some();
     let priority = spec.priority.unwrap_or(0);
-    (!containers.is_empty()).then(|| Candidate { uid: uid.to_owned(), priority, ending, containers })
+    (!containers.is_empty()).then(|| Candidate { uid: uid.to_owned(), priority, ending, containers, volumes: 0 })
 }
 
 /// Writes the condition that the pod's plan goes by, and the Event. A pod that changed meanwhile is met again at the

@@ -19,7 +19,7 @@ use super::facts::{Action, Attempt, StartStep, VolumesFact};
 use super::mounts::{Root, SubPath};
 use super::restart::Role;
 use super::tracks::State;
-use super::{backoff, health, hosts, plan, pulls, spec, status, tokens, volumes_plan};
+use super::{backoff, health, hosts, plan, pulls, resize, spec, status, tokens, volumes_plan};
 use crate::model::event::Severity;
 use crate::model::go_text;
 use crate::runtime::Seen;
@@ -97,7 +97,7 @@ fn step(draft: &mut Draft<'_>, index: usize) -> bool {
     let track = &draft.tracks[index];
     let attempt = track.attempt;
     match &track.state {
-        State::Running(..) => health::tend(draft, index),
+        State::Running(..) => resize::tend(draft, index) && health::tend(draft, index),
         State::Settling(_) => false,
         State::Waiting => {
             begin(draft, index, attempt);

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
-    PodIP, PodSpec, PodStatus,
+    PodIP, PodSpec, PodStatus, VolumeMountStatus,
 };
 
 use super::facts::{ImageFact, PodFacts};
+use super::resize::{self, Progress};
 use super::restart::Role;
 use super::tracks::{State, Track, container_id};
-use super::{conditions, health, names, phase};
+use super::{conditions, health, mounts, names, phase};
 use crate::model::qos;
 use crate::model::time;
 use crate::runtime::Seen;
@@ -45,6 +46,8 @@ pub struct Outcome {
     pub reason: Option<(&'static str, String)>,
     /// The engine or the machine took the pod down.
     pub disrupted: bool,
+    /// How far a resize of the pod is.
+    pub resize: Progress,
     /// What the kubelet says of a pod that it evicts.
     pub evicted: Option<String>,
     /// No node ever had it.
@@ -163,8 +166,28 @@ fn container_status(facts: &PodFacts, spec: &PodSpec, track: &Track<'_>, outcome
         restart_count: i32::try_from(count).unwrap_or(i32::MAX),
         state: Some(state),
         last_state: Some(last.as_ref().map(ended).unwrap_or_default()),
+        resources: Some(resize::in_effect(facts, track)),
+        allocated_resources: track.spec.resources.as_ref().and_then(|resources| resources.requests.clone()),
+        volume_mounts: mounted(track),
         ..ContainerStatus::default()
     }
+}
+
+/// What the container mounts. Parity: whether a mount is read-only below it, too, is told of read-only ones.
+fn mounted(track: &Track<'_>) -> Option<Vec<VolumeMountStatus>> {
+    let mounts = track.spec.volume_mounts.as_ref().filter(|mounts| !mounts.is_empty())?;
+    let told = mounts.iter().map(|mount| {
+        let read_only = mount.read_only == Some(true);
+        let recursive = if mounts::is_recursive(mount) { "Enabled" } else { "Disabled" };
+        VolumeMountStatus {
+            name: mount.name.clone(),
+            mount_path: mount.mount_path.clone(),
+            read_only: read_only.then_some(true),
+            recursive_read_only: read_only.then(|| recursive.to_owned()),
+            ..VolumeMountStatus::default()
+        }
+    });
+    Some(told.collect())
 }
 
 /// The stored state, where it says that the container waits.
@@ -197,7 +220,10 @@ fn image_id(facts: &PodFacts, track: &Track<'_>) -> String {
     if let Some(ImageFact::Ready { image, .. }) = facts.images.get(&track.spec.name)
         && seen.is_some_and(|seen| seen.image_id == image.id)
     {
-        return image.repo_digests.first().unwrap_or(&image.id).clone();
+        // An image may have several; the one that was asked for is among them.
+        let asked = track.spec.image.as_deref().and_then(|image| image.split_once('@'));
+        let same = asked.and_then(|(_, digest)| image.repo_digests.iter().find(|one| one.ends_with(digest)));
+        return same.or_else(|| image.repo_digests.first()).unwrap_or(&image.id).clone();
     }
     let before = track.before.map(|status| status.image_id.clone()).filter(|id| !id.is_empty());
     let same = track.before.and_then(|status| status.container_id.clone()) == seen.map(container_id);

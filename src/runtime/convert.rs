@@ -5,17 +5,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountImageOptions, MountTmpfsOptions, MountType, MountVolumeOptions, PortBinding,
-    VolumeCreateRequest,
+    ContainerCreateBody, ContainerUpdateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount as EngineMount,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountImageOptions, MountTmpfsOptions, MountType,
+    MountVolumeOptions, PortBinding, VolumeCreateRequest,
 };
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::sandbox::SANDBOX_IMAGE;
 use super::{
-    ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Mount, MountSource, Network, PortSpec,
-    Propagation, RegistryAuth, VolumeSpec,
+    ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Limits, Mount, MountSource, Network,
+    PortSpec, Propagation, RegistryAuth, VolumeSpec,
 };
 
 /// D21: Docker's default never rotates, so one container could fill the disk; another driver could not be read. The
@@ -59,7 +59,7 @@ pub fn create_body(spec: &ContainerSpec, store_id: &str) -> ContainerCreateBody 
 }
 
 fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
-    let memory = number(spec.memory_limit_bytes);
+    let memory = number(spec.limits.memory_bytes);
     HostConfig {
         mounts: some_list(spec.mounts.iter().map(mount).collect()),
         network_mode: match &spec.network {
@@ -75,11 +75,12 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
         extra_hosts: if joined { None } else { some_list(spec.extra_hosts.clone()) },
         ipc_mode: namespace(spec.host_ipc, spec.ipc_container.as_deref()).or_else(|| shareable(spec)),
         pid_mode: namespace(spec.host_pid, spec.pid_container.as_deref()),
-        nano_cpus: number(spec.cpu_limit_nanos),
-        cpu_shares: number(spec.cpu_shares),
+        nano_cpus: number(spec.limits.cpu_nanos),
+        cpu_shares: number(spec.limits.cpu_shares),
         memory,
         // Memory and swap together: the same number, so no swap, as a node has it.
         memory_swap: memory,
+        pids_limit: number(spec.limits.pids),
         device_requests: (spec.gpus > 0).then(|| vec![gpus(spec.gpus)]),
         privileged: some_if(spec.privileged),
         readonly_rootfs: some_if(spec.read_only_root),
@@ -93,6 +94,18 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
             config: Some(string_map([("max-size", LOG_MAX_SIZE), ("max-file", LOG_MAX_FILES)])),
         }),
         ..HostConfig::default()
+    }
+}
+
+/// The body of an update. Memory goes with swap, as at the creation: the engine refuses one above the other.
+pub fn update_body(limits: &Limits) -> ContainerUpdateBody {
+    let memory = number(limits.memory_bytes);
+    ContainerUpdateBody {
+        nano_cpus: number(limits.cpu_nanos),
+        cpu_shares: number(limits.cpu_shares),
+        memory,
+        memory_swap: memory,
+        ..ContainerUpdateBody::default()
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Act {
     Create,
     /// Start a container.
     Start,
+    /// Change a container's limits.
+    Update,
     /// Signal a container.
     Kill,
     /// Remove a container or volume.
@@ -73,16 +75,25 @@ pub fn judge(act: Act, subject: &str, status: u16, message: &str) -> Result<(), 
         (_, 404) if no_container => Err(Error::NoContainer(subject.to_owned())),
         // D14: the command cannot be run; the container stays as created, with the reason in its state.
         (Act::Start, 500..) if OCI_FAILURE.iter().any(|sign| words.contains(sign)) => Err(Error::Refused(own)),
-        // D17: a dead container, or one marked for removal: only its removal is left. One that does not run (podman
-        // says it with 500) or is paused: nothing can be run in it, and nobody waits until it can.
+        // Podman's way to say it, in the words that clients know from Docker.
+        (Act::Session, 409 | 500) if says_otherwise(&words) => {
+            Err(Error::Refused(format!("container {subject} is not running: {own}")))
+        }
+        // D17: a dead container, or one marked for removal: only its removal is left. One that does not run or is
+        // paused: nothing can be run in it, and nobody waits until it can.
         (Act::Logs | Act::Session, 409) => Err(Error::Refused(own)),
-        (Act::Session, 500) if NOT_RUNNING.iter().any(|sign| words.contains(sign)) => Err(Error::Refused(own)),
         // In use, being changed by somebody else: it passes.
         (_, 409 | 423 | 429) => Err(Error::Engine(own)),
         // Asked wrongly; or not to be done here (D21: a logging driver that cannot be read).
         (_, 400..=499 | 501) => Err(Error::Refused(own)),
         (_, _) => Err(Error::Engine(own)),
     }
+}
+
+/// That a container does not run, not in Docker's words.
+fn says_otherwise(words: &str) -> bool {
+    let [dockers, others @ ..] = NOT_RUNNING;
+    !words.contains(dockers) && others.iter().any(|sign| words.contains(sign))
 }
 
 /// An error on the way to an image, whether it came as a status or inside a 200 stream (D24, status 200 then).

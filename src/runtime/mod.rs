@@ -9,11 +9,13 @@ pub mod convert;
 pub mod directories;
 pub mod docker;
 pub mod endpoint;
+pub mod enforcement;
 pub mod failure;
 pub mod fake;
 pub mod frames;
 pub mod image_copy;
 pub mod mux;
+pub mod podman;
 pub mod progress;
 pub mod reference;
 pub mod registry_auth;
@@ -30,6 +32,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
+use self::enforcement::Enforcement;
 use self::progress::PullSeen;
 use self::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 
@@ -75,6 +78,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Starts a created container; success where it runs or has run already.
     async fn start(&self, name: &str) -> Result<(), Error>;
+
+    /// Holds a container to other limits from now on; those that are 0 stay as they are.
+    async fn update(&self, name: &str, limits: &Limits) -> Result<(), Error>;
 
     /// Sends a signal (`SIGTERM`); success where it no longer runs.
     async fn kill(&self, name: &str, signal: &str) -> Result<(), Error>;
@@ -191,11 +197,11 @@ pub struct EngineSeen {
     pub cgroup_version: u8,
     /// The engine runs without root.
     pub rootless: bool,
+    /// Which limits it enforces.
+    pub enforcement: Enforcement,
     /// Address at which containers reach the engine's host; empty where the engine resolves its name by itself, or has
     /// no network that tells.
     pub host_gateway: String,
-    /// Limits that this engine cannot enforce, in its own words.
-    pub warnings: Vec<String>,
     /// Another one after each restart of the engine that may have ended containers; empty where it cannot tell.
     pub instance: String,
 }
@@ -241,12 +247,8 @@ pub struct ContainerSpec {
     pub host_ipc: bool,
     /// The engine host's PID namespace.
     pub host_pid: bool,
-    /// CPU limit in billionths of a core; 0 is none.
-    pub cpu_limit_nanos: u64,
-    /// Relative CPU weight (cgroup v1 shares); 0 is the engine's default.
-    pub cpu_shares: u64,
-    /// Memory limit in bytes, swap included; 0 is none.
-    pub memory_limit_bytes: u64,
+    /// What it is held to.
+    pub limits: Limits,
     /// GPUs that it gets, whichever are free; 0 is none.
     pub gpus: u64,
     /// Signal of a graceful stop, replacing the image's.
@@ -268,12 +270,25 @@ pub struct ContainerSpec {
     /// Capabilities dropped, without `CAP_`.
     pub cap_drop: Vec<String>,
     /// A seccomp profile of the administrator's, by its path below their directory; whoever creates the container reads
-    /// it into [`ContainerSpec::security_opts`].
+    /// it into [`ContainerSpec::security_opts`] and makes this the whole path.
     pub seccomp_file: Option<String>,
     /// Further `--security-opt` values (seccomp, AppArmor, SELinux).
     pub security_opts: Vec<String>,
     /// Kernel parameters of its namespaces.
     pub sysctls: BTreeMap<String, String>,
+}
+
+/// What a container is held to; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// CPU in billionths of a core.
+    pub cpu_nanos: u64,
+    /// Relative CPU weight (cgroup v1 shares); 0 is the engine's default.
+    pub cpu_shares: u64,
+    /// Memory in bytes, swap included.
+    pub memory_bytes: u64,
+    /// Processes.
+    pub pids: u64,
 }
 
 /// The network of a container.
@@ -434,6 +449,8 @@ pub struct ContainerSeen {
     pub image_id: String,
     /// Address on its network, while it runs and has one.
     pub ip: Option<String>,
+    /// What it is held to, as the engine was told last.
+    pub limits: Limits,
     /// What it is doing.
     pub state: Seen,
 }

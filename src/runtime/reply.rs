@@ -18,8 +18,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::enforcement::{LimitsReply, enforcement};
 use super::{
-    ContainerSeen, EngineSeen, EntryKind, EntrySeen, Hint, ImageLine, ImageSeen, LABEL_POD_UID, Seen, VolumeSeen,
+    ContainerSeen, EngineSeen, EntryKind, EntrySeen, Hint, ImageLine, ImageSeen, LABEL_POD_UID, Limits, Seen,
+    VolumeSeen,
 };
 
 /// A field that may be missing or null; both mean the default.
@@ -49,6 +51,34 @@ pub struct ContainerReply {
     config: ConfigReply,
     #[serde(deserialize_with = "lenient")]
     network_settings: NetworkReply,
+    #[serde(deserialize_with = "lenient")]
+    host_config: HostConfigReply,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct HostConfigReply {
+    #[serde(deserialize_with = "lenient")]
+    nano_cpus: i64,
+    #[serde(deserialize_with = "lenient")]
+    cpu_shares: i64,
+    #[serde(deserialize_with = "lenient")]
+    memory: i64,
+    #[serde(deserialize_with = "lenient")]
+    pids_limit: i64,
+}
+
+impl HostConfigReply {
+    /// No limit is 0, or below.
+    fn limits(&self) -> Limits {
+        let set = |value: i64| u64::try_from(value).unwrap_or(0);
+        Limits {
+            cpu_nanos: set(self.nano_cpus),
+            cpu_shares: set(self.cpu_shares),
+            memory_bytes: set(self.memory),
+            pids: set(self.pids_limit),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -99,6 +129,30 @@ struct EndpointReply {
     v6: String,
 }
 
+/// `GET /containers/NAME/json`, for what is mounted alone.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct MountsReply {
+    #[serde(deserialize_with = "lenient")]
+    mounts: Vec<MountReply>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct MountReply {
+    #[serde(rename = "Type", deserialize_with = "lenient")]
+    kind: String,
+    #[serde(deserialize_with = "lenient")]
+    destination: String,
+}
+
+impl MountsReply {
+    /// Where the container has volumes.
+    pub fn volumes(self) -> Vec<String> {
+        self.mounts.into_iter().filter(|mount| mount.kind == "volume").map(|mount| mount.destination).collect()
+    }
+}
+
 /// What an inspection says.
 pub fn container_seen(reply: ContainerReply) -> ContainerSeen {
     let state = state_seen(&reply.state, time(&reply.created));
@@ -112,13 +166,18 @@ pub fn container_seen(reply: ContainerReply) -> ContainerSeen {
         id: reply.id,
         labels: reply.config.labels,
         image_id: reply.image,
+        limits: reply.host_config.limits(),
         ip,
         state,
     }
 }
 
+/// How Docker 28 notes a start that it gave up because its caller had gone (a daemon that was killed): nothing is wrong
+/// with the container, and it can be started again.
+const CALLER_GONE: &str = "context canceled";
+
 fn state_seen(state: &StateReply, created: Option<Timestamp>) -> Seen {
-    let error = (!state.error.is_empty()).then(|| state.error.clone());
+    let error = (!state.error.is_empty() && !state.error.contains(CALLER_GONE)).then(|| state.error.clone());
     let started = time(&state.started_at);
     let finished = time(&state.finished_at);
     // A container that has run has a start time; creation stands in for one that an engine lost.
@@ -340,11 +399,8 @@ pub struct InfoReply {
     security_options: Vec<String>,
     #[serde(deserialize_with = "lenient")]
     warnings: Vec<String>,
-    memory_limit: Option<bool>,
-    #[serde(rename = "CpuCfsQuota", alias = "CPUCfsQuota")]
-    cpu_quota: Option<bool>,
-    #[serde(rename = "CPUShares")]
-    cpu_shares: Option<bool>,
+    #[serde(flatten)]
+    limits: LimitsReply,
 }
 
 /// `GET /version`.
@@ -372,14 +428,24 @@ struct ComponentReply {
     name: String,
 }
 
+impl VersionReply {
+    /// Podman behind Docker's API.
+    pub fn is_podman(&self) -> bool {
+        self.components.iter().any(|component| component.name.contains("Podman"))
+    }
+}
+
 /// What the engine says of itself.
 pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
-    let podman = version.components.iter().any(|component| component.name.contains("Podman"));
+    let podman = version.is_podman();
     let number = if version.version.is_empty() { &info.server_version } else { &version.version };
     let architecture = if version.arch.is_empty() { &info.architecture } else { &version.arch };
+    // 20.10 and later tell; one that does not is older than version 2.
+    let cgroup_version = if info.cgroup_version == "2" { 2 } else { 1 };
+    let rootless = info.security_options.iter().any(|option| option.contains("rootless"));
     EngineSeen {
         runtime_version: format!("{}://{number}", if podman { "podman" } else { "docker" }),
-        warnings: limit_warnings(&info),
+        enforcement: enforcement(&info.limits, &info.warnings, cgroup_version, rootless),
         name: info.name,
         os: if info.os_type.is_empty() { "linux".to_owned() } else { info.os_type },
         architecture: go_architecture(architecture).to_owned(),
@@ -387,9 +453,8 @@ pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
         os_image: info.operating_system,
         cpus: u64::try_from(info.cpus).unwrap_or(0),
         memory_bytes: u64::try_from(info.mem_total).unwrap_or(0),
-        // 20.10 and later tell; one that does not is older than version 2.
-        cgroup_version: if info.cgroup_version == "2" { 2 } else { 1 },
-        rootless: info.security_options.iter().any(|option| option.contains("rootless")),
+        cgroup_version,
+        rootless,
         host_gateway: String::new(),
         instance: String::new(),
     }
@@ -422,10 +487,15 @@ struct IpamPoolReply {
     subnet: String,
 }
 
+/// D26: whether the engine runs in a virtual machine of its own, by what it calls its operating system.
+pub fn is_virtual_machine(os_image: &str) -> bool {
+    os_image.contains("Docker Desktop")
+}
+
 /// The engine's own network has an address on the engine's host. D26: where that host is a virtual machine, its name
 /// means the machine around it, which only the engine's resolver knows.
 pub fn host_gateway(bridge: &BridgeReply, os_image: &str) -> String {
-    if os_image.contains("Docker Desktop") {
+    if is_virtual_machine(os_image) {
         return String::new();
     }
     let pools = bridge.ipam.config.iter();
@@ -441,27 +511,6 @@ fn first(subnet: &str) -> Option<String> {
     let (base, _) = subnet.split_once('/')?;
     let base: Ipv4Addr = base.parse().ok()?;
     Some(Ipv4Addr::from(u32::from(base).checked_add(1)?).to_string())
-}
-
-/// D27: what this engine will silently not enforce: its own warnings as far as they are about limits (others are
-/// about its network or its storage), and the flags of an engine that gives no warnings.
-fn limit_warnings(info: &InfoReply) -> Vec<String> {
-    let about_limits = |line: &&String| {
-        let line = line.to_lowercase();
-        ["limit", "cpu", "memory", "swap", "cgroup", "pids"].iter().any(|word| line.contains(word))
-    };
-    let mut warnings: Vec<String> = info.warnings.iter().filter(about_limits).cloned().collect();
-    let flags = [
-        (info.memory_limit, "memory limit", "WARNING: No memory limit support"),
-        (info.cpu_quota, "cpu cfs quota", "WARNING: No cpu cfs quota support"),
-        (info.cpu_shares, "cpu shares", "WARNING: No cpu shares support"),
-    ];
-    for (flag, sign, text) in flags {
-        if flag == Some(false) && !warnings.iter().any(|line| line.to_lowercase().contains(sign)) {
-            warnings.push(text.to_owned());
-        }
-    }
-    warnings
 }
 
 /// The kernel's name of a processor as Go, and so Kubernetes, calls it.

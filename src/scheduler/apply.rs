@@ -10,9 +10,11 @@ use super::arrival::Refused;
 use super::evict;
 use super::ledger::{Guest, Ledger, SCHEDULER};
 use super::plan::{Eviction, POD_SCHEDULED, Plan, Told, UNSCHEDULABLE, Why};
+use super::resize::{self, Answer};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event::{self, Severity};
 use crate::model::object::Object;
+use crate::model::resize::{IN_PROGRESS, PENDING};
 use crate::model::time;
 use crate::store::{Expected, Write};
 
@@ -34,6 +36,7 @@ pub fn writes(ledger: &Ledger, plan: &Plan, now: Timestamp) -> Vec<Write> {
     }
     plan.refuse.iter().for_each(|(guest, refused)| out.refuse(guest, refused));
     plan.evict.iter().for_each(|eviction| out.evict(eviction, node));
+    plan.resize.iter().for_each(|(guest, answer)| out.resize(guest, answer));
     if plan.date_taints
         && let Some(object) = ledger.node_object()
         && let Some(node) = object.typed::<Node>()
@@ -96,6 +99,24 @@ impl Writes {
             status.message = Some(format!("Pod was rejected: {}", refused.message));
         });
         self.say(guest, KUBELET, Severity::Warning, &refused.reason, &refused.message);
+    }
+
+    fn resize(&mut self, guest: &Guest, answer: &Answer) {
+        let now = self.now;
+        self.update(guest, |pod| match answer.refusal() {
+            Some((reason, message)) => {
+                let (reason, message) = (Some(reason.to_owned()), Some(message.to_owned()));
+                set(pod, PodCondition { reason, message, ..condition(PENDING, true, now) });
+            }
+            None => {
+                let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+                conditions.retain(|old| old.type_ != PENDING);
+                set(pod, condition(IN_PROGRESS, true, now));
+            }
+        });
+        let severity = if *answer == Answer::Granted { Severity::Normal } else { Severity::Warning };
+        let (reason, text) = resize::event(guest.pod(), answer);
+        self.say(guest, KUBELET, severity, reason, &text);
     }
 
     fn evict(&mut self, eviction: &Eviction, node: &str) {

@@ -49,11 +49,13 @@ fn known(node: &NodeSeen, demand: &Demand) -> Demand {
 }
 
 fn out_of(short: &Shortage) -> Refused {
+    Refused { reason: format!("OutOf{}", short.resource), message: words(short) }
+}
+
+/// How a kubelet says that there is too little of something.
+pub fn words(short: &Shortage) -> String {
     let Shortage { resource, requested, used, capacity } = short;
-    let message = format!(
-        "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
-    );
-    Refused { reason: format!("OutOf{resource}"), message }
+    format!("Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}")
 }
 
 fn failed(predicate: &str, why: &str) -> Refused {

@@ -89,7 +89,7 @@ impl Demand {
     }
 
     /// At least the other's amounts.
-    fn raise(&mut self, other: &Self) {
+    pub fn raise(&mut self, other: &Self) {
         for (name, amount) in &other.0 {
             let most = self.0.entry(name.clone()).or_default();
             *most = (*most).max(*amount);

@@ -112,12 +112,19 @@ pub fn shortages(node: &NodeSeen, load: &Load, demand: &Demand) -> Vec<Shortage>
     if used >= capacity {
         out.push(Shortage { resource: PODS.to_owned(), requested: 1, used, capacity });
     }
+    out.extend(lacking(node, &load.taken, demand));
+    out
+}
+
+/// Those of which there is too little beside what is taken already.
+pub fn lacking(node: &NodeSeen, taken: &Demand, demand: &Demand) -> Vec<Shortage> {
+    let mut out = Vec::new();
     for (name, requested) in demand.some() {
         // Differs: a kubelet always tells of it; a node that does not is not taken to have none.
         if name == EPHEMERAL && !node.allocatable.names(EPHEMERAL) {
             continue;
         }
-        let (used, capacity) = (load.taken.get(name), node.allocatable.get(name));
+        let (used, capacity) = (taken.get(name), node.allocatable.get(name));
         if requested > capacity.saturating_sub(used) {
             out.push(Shortage { resource: name.to_owned(), requested, used, capacity });
         }

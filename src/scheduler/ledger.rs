@@ -13,6 +13,7 @@ use super::claims::Claims;
 use super::demand::Demand;
 use super::gang::{self, Gang};
 use super::neighbours::Namespaces;
+use super::resize;
 use crate::model::kind::Kind;
 use crate::model::object::Object;
 use crate::model::phase;
@@ -70,7 +71,7 @@ impl Guest {
         let owner = owners.into_iter().find(|owner| owner.controller == Some(true));
         Self {
             object: object.clone(),
-            demand: Demand::of_pod(spec),
+            demand: resize::kept(pod),
             owner: owner.map(|owner| owner.uid.clone()),
             priority: spec.priority.unwrap_or(0),
         }

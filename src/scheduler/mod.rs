@@ -23,6 +23,7 @@ pub mod neighbours;
 pub mod plan;
 pub mod ports;
 pub mod preempt;
+pub mod resize;
 pub mod run;
 pub mod taints;
 

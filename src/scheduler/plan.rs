@@ -27,6 +27,7 @@ use super::gang::Gang;
 use super::ledger::{Crew, Guest, Ledger, Load, NodeSeen};
 use super::ports;
 use super::preempt::{self, Preemption};
+use super::resize::{self, Answer};
 use crate::model::claims::{self, Standing};
 
 /// Pods that one commit binds or tells of, so that a commit stays short. A gang goes in whole.
@@ -52,6 +53,8 @@ pub struct Plan {
     pub refuse: Vec<(Arc<Guest>, Refused)>,
     /// Pods that have to leave.
     pub evict: Vec<Eviction>,
+    /// Pods that asked for other resources, and what they are answered.
+    pub resize: Vec<(Arc<Guest>, Answer)>,
     /// The node's taints get the time from which on they are counted.
     pub date_taints: bool,
     /// Some are told something else than before.
@@ -101,6 +104,7 @@ pub fn plan(ledger: &Ledger, now: Timestamp) -> Plan {
     let mut look = Look { ledger, node, load, doomed, now, plan, alike: None };
     look.arrivals();
     look.taints();
+    look.resizes();
     let mut gangs = HashSet::new();
     for guest in ledger.waiting() {
         if look.plan.bind.len() + look.plan.tell.len() >= MAX_PER_COMMIT {
@@ -157,6 +161,14 @@ impl<'a> Look<'a> {
         for guest in evictions.now {
             self.evict(guest, Why::Taint);
         }
+    }
+
+    /// One that is written to by this same commit already is answered by the next.
+    fn resizes(&mut self) {
+        let busy =
+            |uid: &str| self.doomed.contains(uid) || self.plan.admit.iter().any(|other| other.object.uid() == uid);
+        let answers = resize::answers(self.node, &self.load).into_iter();
+        self.plan.resize = answers.filter(|(guest, _)| !busy(guest.object.uid())).collect();
     }
 
     fn evict(&mut self, guest: Arc<Guest>, why: Why) {

@@ -7,11 +7,11 @@ use jobdock::model::object::Key;
 use jobdock::pod::pressure::{
     Candidate, Pressure, Reading, Readings, Shortage, Signal, Use, short, thresholds, victim,
 };
-use jobdock::runtime::fake::Fake;
+use jobdock::runtime::fake::{Call, Fake, Fault};
 use jobdock::store::Store;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-use super::pod_house::{House, NODE, tell};
+use super::pod_house::{House, NODE, phase_of, tell};
 
 const MEBI: u64 = 1 << 20;
 
@@ -77,6 +77,7 @@ fn candidate(text: &str) -> Candidate {
             request: fields[2].parse::<u64>().unwrap() * MEBI,
             usage: fields[3].parse::<u64>().ok().map(|usage| usage * MEBI),
         }],
+        volumes: 0,
     }
 }
 
@@ -98,7 +99,41 @@ fn the_pod_that_goes_is_the_one_a_kubelet_would_take() {
         assert_eq!(victim(&shorts, &candidates).map(|(victim, _)| victim.uid.as_str()), goes, "{pods:?}");
     }
     let full = short(&thresholds("nodefs.available<1Gi").unwrap(), &reading(Signal::Nodefs, 0, 1 << 34));
-    assert_eq!(victim(&full, &[candidate("any 0 0 9")]), None, "a full disk takes no pod down");
+    let pods = ["small 0 0 9", "large 0 0 90", "asked 0 100 95", "empty 0 0 0"].map(candidate);
+    assert_eq!(victim(&full, &pods).map(|(victim, _)| victim.uid.as_str()), Some("large"));
+    let filled = Candidate { volumes: 200 * MEBI, ..candidate("volumes 0 0 1") };
+    assert_eq!(victim(&full, &[candidate("large 0 0 90"), filled]).unwrap().0.uid, "volumes");
+    assert_eq!(victim(&full, &[candidate("empty 0 0 0")]), None, "a pod that holds nothing would give nothing back");
+    let pids = short(&thresholds("pid.available<100").unwrap(), &reading(Signal::Pid, 50, 1000));
+    assert_eq!(victim(&pids, &[candidate("few 0 0 1"), candidate("many 0 0 2")]).unwrap().0.uid, "many");
+}
+
+#[test]
+fn a_full_disk_and_too_many_processes_are_told_in_the_kubelets_words() {
+    for (threshold, signal, available, expected) in [
+        (
+            "nodefs.available<1Gi",
+            Signal::Nodefs,
+            MEBI,
+            "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 1024Ki. Container main \
+             was using 131072Ki, request is 64Mi, has larger consumption of ephemeral-storage. ",
+        ),
+        (
+            "nodefs.inodesFree<5",
+            Signal::NodefsInodes,
+            4,
+            "The node was low on resource: inodes. Threshold quantity: 5, available: 4. ",
+        ),
+        (
+            "pid.available<5",
+            Signal::Pid,
+            4,
+            "The node was low on resource: pids. Threshold quantity: 5, available: 4. ",
+        ),
+    ] {
+        let shorts = short(&thresholds(threshold).unwrap(), &reading(signal, available, 1 << 34));
+        assert_eq!(victim(&shorts, &[candidate("greedy 0 64 128")]).unwrap().1, expected);
+    }
 }
 
 #[test]
@@ -160,6 +195,58 @@ async fn short_of_memory_a_pod_is_evicted_as_a_disruption_and_the_node_keeps_new
     house.squeeze("").await;
     house.until("late", "being let in", |pod| pod.spec.as_ref().unwrap().node_name.is_some()).await;
     assert!(taints(&node(&house)).is_empty());
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_the_pod_that_holds_most_of_it() {
+    let fake = Arc::new(Fake::new());
+    let mut house = House::open(Store::in_memory().unwrap(), fake.clone());
+    for name in ["light", "heavy"] {
+        let object = house
+            .pod(&format!(
+                "{{metadata: {{name: {name}}}, spec: {{restartPolicy: Never, containers: [{{name: main, image: \
+                 'busybox:1', env: [{{name: FAKE_RUN_MS, value: forever}}]}}]}}}}"
+            ))
+            .await;
+        house.until_phase(name, "Running").await;
+        let bytes = if name == "heavy" { 64 * MEBI } else { 2 * MEBI };
+        fake.set_size(&jobdock::pod::names::container(object.uid(), "main", 0), bytes);
+    }
+    house.squeeze("nodefs.available<1Pi").await;
+    let pod = house.until_phase("heavy", "Failed").await;
+    let message = pod.status.unwrap().message.unwrap();
+    let words = "has larger consumption of ephemeral-storage";
+    assert!(message.contains(words) && message.contains("was using 65536Ki"), "{message}");
+    assert_eq!(taints(&node(&house)), ["node.kubernetes.io/disk-pressure:NoSchedule"]);
+}
+
+#[tokio::test]
+async fn a_node_whose_engine_is_away_takes_no_new_pods_and_keeps_those_it_has() {
+    let fake = Arc::new(Fake::new());
+    let house = House::open(Store::in_memory().unwrap(), fake.clone());
+    let forever = "env: [{name: FAKE_RUN_MS, value: forever}]";
+    let pod = |name: &str| {
+        format!("{{metadata: {{name: {name}}}, spec: {{containers: [{{name: main, image: 'busybox:1', {forever}}}]}}}}")
+    };
+    house.pod(&pod("old")).await;
+    house.until_phase("old", "Running").await;
+    for _ in 0..1000 {
+        fake.fail_next(Call::Engine, Fault::Unreachable);
+    }
+    fake.resync();
+    house
+        .eventually("the node is not ready", || async { condition(&node(&house), "Ready").starts_with("False") })
+        .await;
+    assert_eq!(taints(&node(&house)), ["node.kubernetes.io/not-ready:NoSchedule"]);
+    house.pod(&pod("new")).await;
+    house.until("new", "kept out", |pod| format!("{:?}", pod.status).contains("untolerated taint")).await;
+    let old = house.get("old").expect("it is there");
+    assert!(old.metadata.deletion_timestamp.is_none() && phase_of(&old) == "Running", "{}", tell(Some(&old)));
+    let told = house.events(NODE);
+    for reason in ["NodeReady", "NodeNotReady"] {
+        let line = format!("Normal {reason} Node {NODE} status is now: {reason}");
+        assert!(told.contains(&line), "{told:?}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jobdock::model::object::Object;
 use jobdock::runtime::docker::Docker;
+use jobdock::runtime::session::{self, Ran};
 use jobdock::runtime::{Runtime, Seen};
 use jobdock::store::Store;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
@@ -29,7 +30,10 @@ pub async fn with_house<F: Future<Output = ()> + Send>(
     let outcome =
         futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(test(house.clone(), engine.clone()))).await;
     house.lock().await.kill().await;
-    for seen in engine.containers().await.unwrap_or_default() {
+    let mut containers = engine.containers().await.unwrap_or_default();
+    // Podman removes none whose namespaces others share.
+    containers.sort_by_key(|seen| seen.name.ends_with("sandbox"));
+    for seen in containers {
         let _ = engine.remove(&seen.name).await;
     }
     for volume in engine.volumes().await.unwrap_or_default() {
@@ -345,7 +349,7 @@ async fn security_settings_reach_the_process() {
     with_house(|house, _| async move {
         let house = house.lock().await;
         let script =
-            "id; grep -E 'NoNewPrivs|CapEff' /proc/self/status | tr '\\t' ' '; touch /x 2>/dev/null || echo sealed";
+            "echo uid=$(id -u) gid=$(id -g) groups=$(id -G); grep -E 'NoNewPrivs|CapEff' /proc/self/status | tr '\\t' ' '; touch /x 2>/dev/null || echo sealed";
         let security = "    securityContext: {runAsUser: 7, runAsGroup: 8, readOnlyRootFilesystem: true, \
                         allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}\n  \
                         securityContext: {supplementalGroups: [9]}\n";
@@ -373,11 +377,9 @@ async fn a_container_that_somebody_renames_is_still_the_pods() {
         let docker = bollard::Docker::connect_with_defaults().unwrap();
         let options = bollard::query_parameters::RenameContainerOptionsBuilder::new().name(&new).build();
         docker.rename_container(&old, options).await.unwrap();
-        let spec = jobdock::runtime::session::ExecSpec {
-            command: vec!["touch".to_owned(), "/tmp/end".to_owned()],
-            ..jobdock::runtime::session::ExecSpec::default()
-        };
-        drop(engine.exec(&new, &spec).await.unwrap());
+        let touch = ["touch", "/tmp/end"].map(str::to_owned);
+        let ran = session::run(&*engine, &new, &touch, std::time::Duration::from_secs(60), 100).await.unwrap();
+        assert_eq!(ran, Ran::Exited { code: 0, output: Vec::new().into() });
         let pod = house.until_over("named").await;
         assert_eq!(phase_of(&pod), "Succeeded", "{}", tell(Some(&pod)));
         assert_eq!(first(&pod), "main #0: Completed 0, last -");

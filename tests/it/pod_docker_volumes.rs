@@ -143,8 +143,9 @@ async fn a_changed_config_map_reaches_a_pod_that_runs() {
         };
         house.create(map("old")).await;
         let script = "grep old /data/key || exit 1; until grep new /data/key; do sleep 0.1; done";
-        house.pod(&mounting("follower", script, "configMap: {name: map}")).await;
-        house.until_phase("follower", "Running").await;
+        let object = house.pod(&mounting("follower", script, "configMap: {name: map}")).await;
+        // Running says that the program was started, not how far it is.
+        house.eventually("the old key is read", || async { house.said(&object, "main", 0).await == "old\n" }).await;
         house.replace(Key::of::<ConfigMap>("default", "map"), map("new")).await;
         house.until_phase("follower", "Succeeded").await;
         house.delete("follower", Some(0)).await;

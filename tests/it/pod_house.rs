@@ -78,6 +78,7 @@ impl House {
             data_dir: self.dir.path().to_owned(),
             thresholds: self.thresholds.clone(),
             image_gc: self.image_gc,
+            pids_limit: None,
             node_name: NODE.to_owned(),
             credentials: Credentials { signer: self.signer.clone(), ..Credentials::default() },
         };
@@ -231,7 +232,14 @@ impl House {
     pub async fn log(&self, pod: &Object, container: &str, attempt: u32) -> String {
         let key = LogKey { pod_uid: pod.uid().to_owned(), container: container.to_owned(), attempt };
         self.eventually("the log is complete", || async { self.store.logs().finished(&key) }).await;
-        let stream = self.store.logs().read(&key, LogQuery::default()).expect("it can be read").expect("it is kept");
+        self.said(pod, container, attempt).await
+    }
+
+    /// What is kept so far of what a run has said.
+    pub async fn said(&self, pod: &Object, container: &str, attempt: u32) -> String {
+        let key = LogKey { pod_uid: pod.uid().to_owned(), container: container.to_owned(), attempt };
+        let kept = self.store.logs().read(&key, LogQuery::default()).expect("it can be read");
+        let Some(stream) = kept else { return String::new() };
         let parts: Vec<_> = futures::StreamExt::collect(stream).await;
         parts.into_iter().map(|part| String::from_utf8_lossy(&part.expect("it can be read")).into_owned()).collect()
     }

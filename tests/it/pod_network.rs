@@ -103,13 +103,15 @@ async fn a_name_that_comes_later_is_found_by_a_container_that_runs() {
         let script = "until ping -c 1 -W 1 one.late > /dev/null 2>&1; do sleep 0.1; done; \
                       ping -c 1 late.default.svc.cluster.local > /dev/null && ping -c 1 one.late.default > /dev/null && \
                       ping -c 1 host.docker.internal > /dev/null && echo found";
+        // Docker gives it to every container, podman does not.
+        let raw = ", securityContext: {capabilities: {add: [NET_RAW]}}";
         let beside = format!(
             ", initContainers: [{{name: beside, restartPolicy: Always, image: {}, imagePullPolicy: Never, \
              command: [sh, -c, 'until ping -c 1 -W 1 one.late > /dev/null 2>&1; do sleep 0.1; done; echo beside found; \
-             sleep 1000']}}]",
+             sleep 1000']{raw}}}]",
             image::NAME
         );
-        let asks = house.pod(&shell("asks", script, "", &beside, "")).await;
+        let asks = house.pod(&shell("asks", script, "", &beside, raw)).await;
         house.until_phase("asks", "Running").await;
         let spec = ", hostname: one, subdomain: late, setHostnameAsFQDN: true";
         let answers = house.pod(&shell("answers", "hostname; sleep 1000", ", labels: {app: late}", spec, "")).await;

@@ -11,7 +11,7 @@ use jobdock::pod::facts::{
 use jobdock::pod::names;
 use jobdock::pod::plan::plan;
 use jobdock::runtime::progress::PullSeen;
-use jobdock::runtime::{ContainerSeen, ImageSeen, Seen};
+use jobdock::runtime::{ContainerSeen, ImageSeen, Limits, Seen};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -79,6 +79,7 @@ impl Case {
                 id: format!("{container}{attempt}"),
                 labels: names::container_labels(&facts.pod.metadata, container, attempt),
                 image_id: "sha256:1".to_owned(),
+                limits: Limits::default(),
                 ip: None,
                 name,
                 state,
@@ -205,6 +206,7 @@ fn act(action: &Action) -> String {
         Action::Kill { name } => format!("kill {}", short(name)),
         Action::RemoveContainer { name } => format!("remove {}", short(name)),
         Action::RemoveData { .. } => "remove data".to_owned(),
+        Action::Resize { name, limits } => format!("resize {} {limits:?}", short(name)),
         Action::FinishDeletion => "finish deletion".to_owned(),
     }
 }
@@ -227,6 +229,7 @@ pub fn sandboxed(case: Case) -> Case {
             id: "sandbox".to_owned(),
             labels: names::pod_labels(&facts.pod.metadata),
             image_id: String::new(),
+            limits: Limits::default(),
             ip: Some("10.0.0.1".to_owned()),
             state: Seen::Running { started_at: at(0) },
         });

@@ -219,9 +219,12 @@ fn a_plain_container_has_its_names_and_labels() {
                 pid_container: None,
                 host_ipc: false,
                 host_pid: false,
-                cpu_limit_nanos: 0,
-                cpu_shares: 0,
-                memory_limit_bytes: 0,
+                limits: Limits {
+                    cpu_nanos: 0,
+                    cpu_shares: 0,
+                    memory_bytes: 0,
+                    pids: 0,
+                },
                 gpus: 0,
                 stop_signal: None,
                 tty: false,
@@ -258,8 +261,10 @@ fn commands_and_arguments_expand_the_environment() {
 
 #[test]
 fn limits_become_the_engines_numbers() {
-    let tell =
-        |spec: &ContainerSpec| format!("{} {} {}", spec.cpu_limit_nanos, spec.cpu_shares, spec.memory_limit_bytes);
+    let tell = |spec: &ContainerSpec| {
+        let limits = spec.limits;
+        format!("{} {} {}", limits.cpu_nanos, limits.cpu_shares, limits.memory_bytes)
+    };
     check("", "", tell, expect!["0 0 0"]);
     check(", resources: {limits: {cpu: 500m, memory: 64Mi}}", "", tell, expect!["500000000 512 67108864"]);
     check(", resources: {requests: {cpu: 2, memory: 1Gi}}", "", tell, expect!["0 2048 0"]);

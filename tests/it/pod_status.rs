@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jobdock::pod::facts::{NodeFacts, PodFacts, VolumesFact};
 use jobdock::pod::names;
 use jobdock::pod::plan::plan;
-use jobdock::runtime::{ContainerSeen, Seen};
+use jobdock::runtime::{ContainerSeen, Limits, Seen};
 use serde_json::Value;
 
 use super::pod_house::{from_yaml, pod};
@@ -30,6 +30,7 @@ fn seen(facts: &mut PodFacts, container: &str, attempt: u32, state: Seen) {
         id: "abc".to_owned(),
         labels: names::container_labels(&facts.pod.metadata, container, attempt),
         image_id: "sha256:1".to_owned(),
+        limits: Limits::default(),
         ip: Some("172.17.0.2".to_owned()),
         state,
     });
@@ -90,6 +91,7 @@ fn a_pod_is_told_from_its_first_to_its_last_moment() {
               "lastState": {},
               "name": "main",
               "ready": false,
+              "resources": {},
               "restartCount": 0,
               "started": false,
               "state": {
@@ -150,6 +152,7 @@ fn a_pod_is_told_from_its_first_to_its_last_moment() {
               "lastState": {},
               "name": "main",
               "ready": true,
+              "resources": {},
               "restartCount": 0,
               "started": true,
               "state": {
@@ -219,6 +222,7 @@ fn a_pod_is_told_from_its_first_to_its_last_moment() {
               "lastState": {},
               "name": "main",
               "ready": false,
+              "resources": {},
               "restartCount": 0,
               "started": false,
               "state": {

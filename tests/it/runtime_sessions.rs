@@ -102,7 +102,9 @@ async fn check_runs(runtime: &dyn Runtime, name: &str) -> Result<()> {
     assert_eq!(run("echo 0123456789; exit 2", PATIENCE, 4).await?, exited(2, "0123"), "the head is kept");
     let missing = session::run(runtime, name, &["missing-program".to_owned()], PATIENCE, 10_000).await?;
     let Ran::Exited { code: 126 | 127, output } = missing else { panic!("{missing:?}") };
-    assert!(String::from_utf8_lossy(&output).contains("executable file not found"), "{output:?}");
+    // Docker: "executable file not found in $PATH"; podman puts the program's name between.
+    let output = String::from_utf8_lossy(&output);
+    assert!(output.contains("executable file") && output.contains("not found in $PATH"), "{output}");
     let late = run("echo began; exec sleep 500", Duration::from_secs(2), 100).await?;
     assert_eq!(late, Ran::TimedOut { output: "began\n".into() });
     Ok(())

@@ -98,6 +98,7 @@ const RUNTIME_PURE: &[&str] = &[
     "runtime/frames.rs",
     "runtime/mux.rs",
     "runtime/progress.rs",
+    "runtime/podman.rs",
     "runtime/reference.rs",
     "runtime/reply.rs",
 ];

@@ -8,6 +8,7 @@ use super::super::decode::{self, FieldValidation};
 use super::super::go_text::quote;
 use super::super::kind::Kind;
 use super::super::object::Object;
+use super::super::yaml;
 use super::{Admitted, Identity, Options, Part, Refusal, make, metadata, replace};
 
 /// What a client applies, and how.
@@ -41,7 +42,7 @@ pub fn apply(
         (FieldValidation::Strict, Some(why)) => {
             return Err(Refusal::BadRequest(format!("error strict decoding YAML: {why}")));
         }
-        (FieldValidation::Warn, Some(why)) => vec![why],
+        (FieldValidation::Warn, Some(why)) => yaml::apart(&why),
         (FieldValidation::Ignore | FieldValidation::Strict | FieldValidation::Warn, _) => Vec::new(),
     };
     let object = typed(sent, &applied.value)?;

@@ -70,6 +70,7 @@ pub(super) fn manager(name: &str, operation: Operation, part: Part) -> Manager {
         Part::Main => "",
         Part::Status => "status",
         Part::Finalizers => "finalize",
+        Part::Resize => "resize",
     };
     Manager { name: name.to_owned(), operation, subresource: subresource.to_owned() }
 }

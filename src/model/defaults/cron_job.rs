@@ -25,7 +25,7 @@ pub fn prepare_create(cron_job: &mut CronJob) {
     cron_job.status = Some(CronJobStatus::default());
     cron_job.metadata.generation = Some(1);
     if let Some(spec) = pod_spec_mut(cron_job) {
-        disabled::drop_disabled(spec, None);
+        disabled::drop_from_template(spec, None);
     }
 }
 
@@ -34,7 +34,7 @@ pub fn prepare_update(new: &mut CronJob, old: &CronJob) {
     new.status.clone_from(&old.status);
     if let Some(spec) = pod_spec_mut(new) {
         let mut old = old.clone();
-        disabled::drop_disabled(spec, pod_spec_mut(&mut old).as_deref());
+        disabled::drop_from_template(spec, pod_spec_mut(&mut old).as_deref());
     }
     new.metadata.generation = old.metadata.generation;
     if new.spec != old.spec {

@@ -1,8 +1,9 @@
 //! Owns which fields of pods are dropped because upstream ships their feature switched off.
 //! Never drops what a stored object has already.
 //!
-//! Parity: `pod.DropDisabledTemplateFields` of 1.32. Fields that came or were switched on after 1.32 (image volumes) are
-//! kept: the pod room honours or refuses them by name.
+//! Parity: `pod.DropDisabledTemplateFields` of 1.32. Fields that came after 1.32, or were switched on since (image
+//! volumes, resources of a whole pod), are kept: the pod room honours or refuses them by name. A template's `resizePolicy`
+//! is dropped as by 1.32, a pod's own is kept: a pod that a template made is resized by the default policy.
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
@@ -12,9 +13,6 @@ pub fn drop_disabled(spec: &mut PodSpec, old: Option<&PodSpec>) {
     if unused(|old| old.host_users.is_some()) {
         spec.host_users = None;
     }
-    if unused(|old| old.resources.is_some()) {
-        spec.resources = None;
-    }
     if let Some(security) = &mut spec.security_context {
         if unused(|old| old.security_context.as_ref().is_some_and(|old| old.supplemental_groups_policy.is_some())) {
             security.supplemental_groups_policy = None;
@@ -23,13 +21,18 @@ pub fn drop_disabled(spec: &mut PodSpec, old: Option<&PodSpec>) {
             security.se_linux_change_policy = None;
         }
     }
+    proc_mounts(spec, old);
+    resource_claims(spec, old);
+    trust_bundles(spec, old);
+}
+
+/// Drops as [`drop_disabled`] does, from what pods are made of.
+pub fn drop_from_template(spec: &mut PodSpec, old: Option<&PodSpec>) {
+    drop_disabled(spec, old);
     let resizes = |container: &Container| container.resize_policy.as_ref().is_some_and(|policy| !policy.is_empty());
     if !old.is_some_and(|old| each(old).any(resizes)) {
         each_mut(spec).for_each(|container| container.resize_policy = None);
     }
-    proc_mounts(spec, old);
-    resource_claims(spec, old);
-    trust_bundles(spec, old);
 }
 
 fn each(spec: &PodSpec) -> impl Iterator<Item = &Container> {

@@ -61,7 +61,7 @@ pub fn prepare_create(job: &mut Job) {
     if spec.manual_selector != Some(true) {
         generate_selector(spec, &name, &uid);
     }
-    disabled::drop_disabled(spec.template.spec.get_or_insert_default(), None);
+    disabled::drop_from_template(spec.template.spec.get_or_insert_default(), None);
     job.status = Some(JobStatus::default());
     job.metadata.generation = Some(1);
     if labelled {
@@ -74,7 +74,7 @@ pub fn prepare_update(new: &mut Job, old: &Job) {
     labels_from_template(new);
     new.status.clone_from(&old.status);
     if let Some(spec) = new.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
-        disabled::drop_disabled(spec, old.spec.as_ref().and_then(|old| old.template.spec.as_ref()));
+        disabled::drop_from_template(spec, old.spec.as_ref().and_then(|old| old.template.spec.as_ref()));
     }
     new.metadata.generation = old.metadata.generation;
     if new.spec != old.spec {

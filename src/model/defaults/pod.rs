@@ -104,6 +104,39 @@ pub fn prepare_update(new: &mut Pod, old: &Pod) {
     }
 }
 
+/// What a resize of a pod leaves as it was: all but the resources of its containers. Where containers come, go or change
+/// places it leaves everything as it was sent: validation refuses that.
+///
+/// Parity: `dropNonResizeUpdates` of the pod's registry.
+pub fn prepare_resize(new: &mut Pod, old: &Pod) {
+    new.status.clone_from(&old.status);
+    let (Some(sent), Some(before)) = (&new.spec, &old.spec) else { return };
+    let mut spec = before.clone();
+    let init = |spec: &PodSpec| spec.init_containers.clone().unwrap_or_default();
+    let matched = resized(&mut spec.containers, &sent.containers)
+        && resized(spec.init_containers.as_deref_mut().unwrap_or_default(), &init(sent));
+    if matched {
+        new.spec = Some(spec);
+    }
+    let meta = ObjectMeta { managed_fields: new.metadata.managed_fields.take(), ..old.metadata.clone() };
+    new.metadata = meta;
+    if new.spec != old.spec {
+        new.metadata.generation = old.metadata.generation.map(|generation| generation + 1);
+    }
+}
+
+/// Gives containers the resources that were sent; says whether they are the same containers.
+fn resized(containers: &mut [Container], sent: &[Container]) -> bool {
+    let same = containers.len() == sent.len() && containers.iter().zip(sent).all(|(one, other)| one.name == other.name);
+    if same {
+        for (container, sent) in containers.iter_mut().zip(sent) {
+            container.resources.clone_from(&sent.resources);
+            container.resize_policy.clone_from(&sent.resize_policy);
+        }
+    }
+    same
+}
+
 /// What a status update of a pod leaves as it was: the spec, owners, the deletion.
 pub fn prepare_status_update(new: &mut Pod, old: &Pod) {
     new.spec.clone_from(&old.spec);

@@ -17,7 +17,7 @@ impl Strategy for PodTemplate {
 
     fn prepare_create(&mut self) {
         let spec = self.template.get_or_insert_default().spec.get_or_insert_default();
-        defaults::disabled::drop_disabled(spec, None);
+        defaults::disabled::drop_from_template(spec, None);
         self.metadata.generation = Some(1);
     }
 
@@ -31,7 +31,7 @@ impl Strategy for PodTemplate {
     fn prepare_update(&mut self, old: &Self) {
         let before = old.template.as_ref().and_then(|template| template.spec.as_ref());
         if let Some(spec) = self.template.as_mut().and_then(|template| template.spec.as_mut()) {
-            defaults::disabled::drop_disabled(spec, before);
+            defaults::disabled::drop_from_template(spec, before);
         }
         self.metadata.generation = old.metadata.generation;
         if self.template != old.template {

@@ -24,5 +24,5 @@ pub fn compare(one: &Text, other: &Text) -> Ordering {
 
 /// Whether it is a whole number of units, looked at in thousandths as upstream does.
 pub fn is_whole(text: &Text) -> bool {
-    of(text).milli() % 1000 == 0
+    of(text).counts_as_whole()
 }

@@ -82,10 +82,10 @@ fn without_sidecar_fields(errors: &mut Errors, container: &Container, path: &Pat
 fn own_restart_policy(errors: &mut Errors, container: &Container, path: &Path<'_>) {
     let Some(policy) = &container.restart_policy else { return };
     let path = path.child("restartPolicy");
-    if policy == "Always" && container.restart_policy_rules.is_none() {
-        errors.forbidden(&path, "may not be set for non-init containers");
-    } else {
+    if container.restart_policy_rules.is_some() {
         errors.one_of(&path, policy, &["Always", "Never", "OnFailure"]);
+    } else if !matches!(policy.as_str(), "Never" | "OnFailure") {
+        errors.forbidden(&path, "may not be set for non-init containers");
     }
 }
 

@@ -175,20 +175,17 @@ fn indexed(errors: &mut Errors, spec: &JobSpec, path: &Path<'_>) {
         return;
     }
     let when = format!("when completions are above {COMPLETIONS_SOFT_LIMIT} and used with backoff limit per index");
+    if most_failed.is_none() {
+        let words = format!("must be specified when completions is above {COMPLETIONS_SOFT_LIMIT}");
+        errors.required(&failed_path, &words);
+    }
     if parallelism > PARALLELISM_MAX_OF_HUGE {
         let words = format!("must be less than or equal to {PARALLELISM_MAX_OF_HUGE} {when}");
         errors.invalid(&parallelism_path, &parallelism, &words);
     }
-    match most_failed {
-        None => {
-            let words = format!("must be specified when completions is above {COMPLETIONS_SOFT_LIMIT}");
-            errors.required(&failed_path, &words);
-        }
-        Some(limit) if limit > FAILED_INDEXES_MAX_OF_HUGE => {
-            let words = format!("must be less than or equal to {FAILED_INDEXES_MAX_OF_HUGE} {when}");
-            errors.invalid(&failed_path, &limit, &words);
-        }
-        Some(_) => {}
+    if let Some(limit) = most_failed.filter(|limit| *limit > FAILED_INDEXES_MAX_OF_HUGE) {
+        let words = format!("must be less than or equal to {FAILED_INDEXES_MAX_OF_HUGE} {when}");
+        errors.invalid(&failed_path, &limit, &words);
     }
 }
 

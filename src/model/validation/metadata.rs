@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use super::{labels, names, text};
 use crate::model::apply::MANAGER_MAX;
 use crate::model::deletion::{FINALIZER_FOREGROUND, FINALIZER_ORPHAN};
-use crate::model::field::{Errors, Json, Path};
+use crate::model::field::{Errors, GoValue, Path, quote};
 use crate::model::go_text::printable;
 
 /// What is wrong with a name; `prefix` where a suffix will be appended to it.
@@ -113,7 +113,7 @@ fn no_new_finalizers(errors: &mut Errors, new: &ObjectMeta, old: &ObjectMeta, pa
     added.sort();
     added.dedup();
     let mut list = String::new();
-    crate::model::field::GoValue::go(&added.as_slice(), &mut list);
+    added.as_slice().go(&mut list);
     let words = "no new finalizers can be added if the object is being deleted, found new finalizers";
     errors.forbidden(path, &format!("{words} {list}"));
 }
@@ -128,10 +128,37 @@ fn owners(errors: &mut Errors, owners: &[OwnerReference], path: &Path<'_>) {
         let this = format!("{}/{}", owner.kind, owner.name);
         if let Some(first) = &controller {
             let words = "Only one reference can have Controller set to true. Found \"true\" in references for";
-            errors.invalid(path, &Json(&owners), &format!("{words} {first} and {this}"));
+            errors.invalid(path, &owners, &format!("{words} {first} and {this}"));
         } else {
             controller = Some(this);
         }
+    }
+}
+
+/// As Go dumps the struct; of a pointer it shows where it points, which means nothing to anybody.
+impl GoValue for OwnerReference {
+    fn go(&self, out: &mut String) {
+        let pointer = |given: Option<bool>| if given.is_some() { "(*bool)(0xc000000000)" } else { "(*bool)(nil)" };
+        out.push_str(&format!(
+            "v1.OwnerReference{{APIVersion:{}, Kind:{}, Name:{}, UID:{}, Controller:{}, BlockOwnerDeletion:{}}}",
+            quote(&self.api_version),
+            quote(&self.kind),
+            quote(&self.name),
+            quote(&self.uid),
+            pointer(self.controller),
+            pointer(self.block_owner_deletion),
+        ));
+    }
+}
+
+impl GoValue for [OwnerReference] {
+    fn go(&self, out: &mut String) {
+        out.push_str("[]v1.OwnerReference{");
+        for (index, owner) in self.iter().enumerate() {
+            out.push_str(if index > 0 { ", " } else { "" });
+            owner.go(out);
+        }
+        out.push('}');
     }
 }
 
@@ -154,7 +181,7 @@ fn owner(errors: &mut Errors, owner: &OwnerReference, path: &Path<'_>) {
         errors.invalid(&path.child("uid"), &owner.uid, "uid must not be empty");
     }
     if (group, version, owner.kind.as_str()) == ("", "v1", "Event") {
-        errors.invalid(path, &Json(owner), "/v1, Kind=Event is disallowed from being an owner");
+        errors.invalid(path, owner, "/v1, Kind=Event is disallowed from being an owner");
     }
 }
 

@@ -30,6 +30,7 @@ pub mod node;
 mod paths;
 pub mod persistent_volume;
 pub mod pod;
+pub mod pod_resize;
 pub mod pod_spec;
 mod pod_status;
 mod pod_update;

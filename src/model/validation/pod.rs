@@ -52,7 +52,8 @@ pub fn update_status(new: &Pod, old: &Pod) -> Vec<FieldError> {
     errors.into_vec()
 }
 
-fn metadata_and_spec(errors: &mut Errors, pod: &Pod, spec: &PodSpec) {
+/// The rules that hold for every state of a pod.
+pub fn metadata_and_spec(errors: &mut Errors, pod: &Pod, spec: &PodSpec) {
     let path = Path::new("spec");
     metadata::create(errors, &pod.metadata, true, metadata::subdomain_name);
     pod_spec::annotations(errors, &pod.metadata, spec, &Path::new("metadata.annotations"));

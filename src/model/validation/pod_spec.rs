@@ -14,6 +14,8 @@ use super::{
     Subject, affinity, dns, labels, metadata, names, profiles, resources, scheduling, security, text, volumes, windows,
 };
 use crate::model::field::{Errors, Path};
+use crate::model::tree::Tree;
+use crate::model::{decode, json};
 
 /// Annotation that marks a pod read from a file on its node.
 pub const MIRROR_POD: &str = "kubernetes.io/config.mirror";
@@ -50,13 +52,25 @@ pub fn annotations(errors: &mut Errors, meta: &ObjectMeta, spec: &PodSpec, path:
     if let Some(value) = annotations.get(TOLERATIONS).filter(|value| !value.is_empty()) {
         match serde_json::from_str::<Vec<Toleration>>(value) {
             Ok(list) => scheduling::tolerations(errors, &list, &path.child(TOLERATIONS)),
-            Err(problem) => errors.invalid(path, &TOLERATIONS, &problem.to_string()),
+            Err(problem) => errors.invalid(path, &TOLERATIONS, &unreadable(value).unwrap_or(problem.to_string())),
         }
     }
     if let Some(value) = annotations.get(DELETION_COST).filter(|value| !is_plain_number(value)) {
         errors.invalid(&path.key(DELETION_COST), value, "must be a 32bit integer");
     }
     profiles::annotations(errors, annotations, spec, path);
+}
+
+/// How Go says that a text is no JSON, or not a list.
+fn unreadable(text: &str) -> Option<String> {
+    match json::parse(text) {
+        Err(problem) => Some(problem.message),
+        Ok(node) if matches!(node.tree, Tree::List(_) | Tree::Null) => None,
+        Ok(node) => {
+            let what = decode::name_of(&node.tree);
+            Some(format!("json: cannot unmarshal {what} into Go value of type []core.Toleration"))
+        }
+    }
 }
 
 /// A 32-bit number without a plus sign or leading zeros.

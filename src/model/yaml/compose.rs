@@ -118,7 +118,10 @@ impl<'a> Composer<'a> {
     }
 
     fn plain_error(&self, message: String, node: usize) -> SyntaxError {
-        SyntaxError::new(self.text, message, self.arena.get(node).map_or(Mark::default(), |raw| raw.at))
+        let at = self.arena.get(node).map_or(Mark::default(), |raw| raw.at);
+        // These two are not go-yaml's, but of what makes JSON of its values.
+        let of_json = ["unsupported map key", "json: "].iter().any(|start| message.starts_with(start));
+        if of_json { SyntaxError::of(self.text, message, at) } else { SyntaxError::new(self.text, message, at) }
     }
 
     /// Reads one node; the recursion is bounded by the parser's own limits on nesting.
@@ -163,7 +166,7 @@ impl<'a> Composer<'a> {
                 let (name, target) = self.anchors.get(&id).cloned().unwrap_or_default();
                 Ok(self.push(at, RawKind::Alias { name, target }))
             }
-            Event::UnresolvedAlias(name) if !name.chars().all(is_name) => Err(wording::bad_alias(self.text, at)),
+            Event::UnresolvedAlias(name) if !name.chars().all(is_name) => Err(wording::bad_name(self.text, at)),
             Event::UnresolvedAlias(name) => {
                 Err(SyntaxError::new(self.text, format!("unknown anchor '{name}' referenced"), at))
             }
@@ -175,6 +178,9 @@ impl<'a> Composer<'a> {
     fn inner_event(&mut self) -> Result<(Event<'a>, Span), SyntaxError> {
         loop {
             match self.event()? {
+                (Event::Anchor(_, name), span) if !name.chars().all(is_name) => {
+                    return Err(wording::bad_name(self.text, mark(&span)));
+                }
                 (Event::Anchor(id, name), span) => {
                     let node = self.arena.len() - 1;
                     // A node starts where its anchor does, for libyaml.

@@ -37,8 +37,8 @@ pub fn translate(text: &str, error: &ScanError, inside: Inside) -> SyntaxError {
     worded(text, by, words, at)
 }
 
-/// An alias whose name upstream's scanner would not take (`*.txt`, `*/5`).
-pub fn bad_alias(text: &str, at: Mark) -> SyntaxError {
+/// An alias or an anchor whose name upstream's scanner would not take (`*.txt`, `*/5`, `&/data`).
+pub fn bad_name(text: &str, at: Mark) -> SyntaxError {
     worded(text, By::Scanner, "did not find expected alphabetic or numeric character", at)
 }
 
@@ -118,6 +118,11 @@ fn open_bracket(line: &str, column: usize) -> Inside {
     open.pop().unwrap_or(Inside::Block)
 }
 
+/// Whether a line has a key with its colon.
+fn has_colon(line: &str) -> bool {
+    line.contains(": ") || line.trim_end().ends_with(':')
+}
+
 fn at_comma(text: &str, at: Mark) -> bool {
     text.lines().nth(at.line.saturating_sub(1)).and_then(|line| line.chars().nth(at.column - 1)) == Some(',')
 }
@@ -140,12 +145,13 @@ fn place(text: &str, kind: &ErrorKind, at: Mark) -> Mark {
         | K::UnexpectedEofFlowMapping
         | K::UnexpectedEofFlowSequence
         | K::UnexpectedEofImplicitFlowMapping => end_of(text, true),
-        // It notices that a key has no colon when it comes to what follows.
+        // It notices that a key has no colon when it comes to what follows. The key runs on into deeper lines below it,
+        // up to the colon of another.
         K::SimpleKeyExpected | K::InvalidSimpleKey => after(at.line)
             .find(|(_, content)| {
                 let indent = content.len() - content.trim_start().len();
                 let shown = content.trim_start();
-                !shown.is_empty() && !shown.starts_with('#') && indent < at.column
+                !shown.is_empty() && !shown.starts_with('#') && (indent < at.column || has_colon(shown))
             })
             .map_or_else(|| end_of(text, true), |(line, _)| Mark { line, column: 1 }),
         K::TabInPlainScalar | K::TabAtBlockScalarStart => after(at.line)

@@ -15,13 +15,15 @@ use futures::{StreamExt, TryStreamExt};
 use super::wire::Ask;
 use super::{Docker, READ_LIMIT, files};
 use crate::runtime::failure::Act;
-use crate::runtime::reply::{ContainerLine, ContainerReply, container_seen};
-use crate::runtime::{ContainerSeen, ContainerSpec, Error, LABEL_STORE, Seen, convert};
+use crate::runtime::reply::{ContainerLine, ContainerReply, MountsReply, container_seen};
+use crate::runtime::{ContainerSeen, ContainerSpec, Error, LABEL_STORE, Limits, Seen, convert, podman};
 
 /// Time to create: the engine lays out a file system and may have to fill it.
 const CREATE_LIMIT: Duration = Duration::from_secs(120);
 /// Time to start: network, runtime and mounts; volumes on a network file system take long.
 const START_LIMIT: Duration = Duration::from_secs(120);
+/// Time to change limits: the kernel may have to take memory back first.
+const UPDATE_LIMIT: Duration = Duration::from_secs(60);
 /// Time to send a signal, which waits for nothing.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
 /// Time to remove: the engine kills first, waits for the death (10 s), and deletes the files.
@@ -120,6 +122,7 @@ async fn create_once(docker: &Docker, spec: &ContainerSpec) -> Result<(), Error>
     let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
     let spec = &files::mountable(docker, spec).await?;
     let body = convert::create_body(spec, &docker.inner.store_id);
+    let body = if docker.inner.version.is_podman() { podman::worded(body, spec.seccomp_file.as_deref()) } else { body };
     let call = async {
         match docker.inner.bollard.create_container(Some(options), body).await {
             Ok(_) => {
@@ -156,6 +159,18 @@ pub(super) async fn start(docker: &Docker, name: &str) -> Result<(), Error> {
     docker.wire().within(START_LIMIT, call).await
 }
 
+/// The engine takes it for a running container and for one that is not.
+pub(super) async fn update(docker: &Docker, name: &str, limits: &Limits) -> Result<(), Error> {
+    must_be_here(docker, name).await?;
+    let call = async {
+        match docker.inner.bollard.update_container(name, convert::update_body(limits)).await {
+            Ok(()) => Ok(()),
+            Err(error) => docker.wire().judged(Act::Update, name, error),
+        }
+    };
+    docker.wire().within(UPDATE_LIMIT, call).await
+}
+
 pub(super) async fn kill(docker: &Docker, name: &str, signal: &str) -> Result<(), Error> {
     if !is_here(docker, name).await? {
         return Ok(());
@@ -189,6 +204,19 @@ pub(super) async fn remove(docker: &Docker, name: &str) -> Result<(), Error> {
 
 pub(super) async fn upload(docker: &Docker, name: &str, path: &str, tar: Bytes) -> Result<(), Error> {
     must_be_here(docker, name).await?;
+    if !docker.inner.version.is_podman() {
+        return upload_to(docker, name, path, tar).await;
+    }
+    let ask = Ask::get(Act::Read, name, format!("/containers/{name}/json"));
+    let mounts = docker.wire().read::<MountsReply>(READ_LIMIT, ask).await?.volumes();
+    let parts = podman::by_mount(path, &tar, &mounts).map_err(|error| Error::Refused(error.to_string()))?;
+    for (place, part) in parts {
+        upload_to(docker, name, &place, part).await?;
+    }
+    Ok(())
+}
+
+async fn upload_to(docker: &Docker, name: &str, path: &str, tar: Bytes) -> Result<(), Error> {
     let options = UploadToContainerOptionsBuilder::default().path(path).build();
     let call = async {
         match docker.inner.bollard.upload_to_container(name, Some(options), bollard::body_full(tar)).await {

@@ -9,6 +9,10 @@
 //! Following ──end──► still runs? ──yes──► Following (from the last line)
 //!                         └──no──► Rest (not followed, from the last line) ──end──► done
 //! ```
+//!
+//! Podman's followed streams lose lines in a flood: its reader drops a line that is only half written when it meets it.
+//! So there it is asked again and again for what there is, and the last line of each answer is held back until more
+//! comes or the next answer has the same.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -24,7 +28,7 @@ use super::containers::{check_name, look};
 use super::wire::Ask;
 use crate::runtime::failure::Act;
 use crate::runtime::frames::LogDecoder;
-use crate::runtime::{ContainerSeen, Error, LogChunk, Seen, convert};
+use crate::runtime::{ContainerSeen, Error, LogChunk, Seen, convert, podman};
 
 /// Time without a byte after which reading a log that is not followed has failed: the engine hangs (D3). A followed
 /// log may be silent for as long as its container is, and podman holds even the headers back until the first line.
@@ -46,15 +50,19 @@ pub(super) async fn logs(
     follow: bool,
 ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error> {
     check_name(name)?;
-    let body = open(docker, name, since, follow).await?;
+    // By its id where it is asked for again and again: somebody may rename it meanwhile.
+    let found = if docker.inner.version.is_podman() { look(docker, name).await? } else { None };
+    let name = found.map_or_else(|| name.to_owned(), |seen| seen.id);
+    let body = open(docker, &name, since, follow).await?;
     let reading = Reading {
         docker: docker.clone(),
-        name: name.to_owned(),
+        name,
         since,
         follow,
         body,
         decoder: LogDecoder::default(),
         ready: VecDeque::new(),
+        held: None,
         given: Given::default(),
         skip: 0,
         pause: PAUSE_FIRST,
@@ -64,7 +72,9 @@ pub(super) async fn logs(
 }
 
 async fn open(docker: &Docker, name: &str, since: Option<Timestamp>, follow: bool) -> Result<Option<Incoming>, Error> {
-    let since = since.map(|at| format!("&since={}", convert::since(at))).unwrap_or_default();
+    let from = if docker.inner.version.is_podman() { podman::since } else { convert::since };
+    let since = since.map(|at| format!("&since={}", from(at))).unwrap_or_default();
+    let follow = follow && !docker.inner.version.is_podman();
     let path = format!("/containers/{name}/logs?stdout=true&stderr=true&timestamps=true&follow={follow}{since}");
     let call = docker.wire().open(Ask::get(Act::Logs, name, path));
     let reply = if follow { call.await } else { docker.wire().within(SILENCE_LIMIT, call).await };
@@ -82,6 +92,8 @@ struct Reading {
     body: Option<Incoming>,
     decoder: LogDecoder,
     ready: VecDeque<LogChunk>,
+    /// The last chunk of the request before, where it was not given.
+    held: Option<LogChunk>,
     given: Given,
     /// Chunks at the head of the current request that were given before.
     skip: u64,
@@ -92,18 +104,36 @@ impl Reading {
     async fn next(&mut self) -> Result<Option<LogChunk>, Error> {
         loop {
             while let Some(chunk) = self.ready.pop_front() {
-                if self.skip == 0 {
+                if self.skip > 0 {
+                    self.skip -= 1;
+                } else if self.may_be_half(&chunk) {
+                    self.hold_back(chunk);
+                    break;
+                } else {
                     self.given.add(chunk.at);
                     self.pause = PAUSE_FIRST;
                     return Ok(Some(chunk));
                 }
-                self.skip -= 1;
             }
             if self.body.is_some() {
                 self.read().await?;
             } else if !self.follow || !self.go_on().await? {
                 return Ok(None);
             }
+        }
+    }
+
+    /// A container that runs is asked again and again, and this is the last that there was.
+    fn may_be_half(&self, chunk: &LogChunk) -> bool {
+        let asked_again = self.follow && self.docker.inner.version.is_podman();
+        asked_again && self.ready.is_empty() && (self.body.is_some() || self.held.as_ref() != Some(chunk))
+    }
+
+    fn hold_back(&mut self, chunk: LogChunk) {
+        if self.body.is_some() {
+            self.ready.push_front(chunk);
+        } else {
+            self.held = Some(chunk);
         }
     }
 

@@ -40,7 +40,7 @@ use super::failure::Act;
 use super::reply::{self, BridgeReply, InfoReply, VersionReply};
 use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
-    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Heard, Hint, ImageLine, ImageSeen, LogChunk,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Heard, Hint, ImageLine, ImageSeen, Limits, LogChunk,
     RegistryAuth, Runtime, VolumeSeen, VolumeSpec,
 };
 
@@ -135,6 +135,10 @@ impl Runtime for Docker {
 
     async fn start(&self, name: &str) -> Result<(), Error> {
         containers::start(self, name).await
+    }
+
+    async fn update(&self, name: &str, limits: &Limits) -> Result<(), Error> {
+        containers::update(self, name, limits).await
     }
 
     async fn kill(&self, name: &str, signal: &str) -> Result<(), Error> {

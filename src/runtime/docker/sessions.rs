@@ -1,6 +1,7 @@
 //! Owns exec and attach: connections that the engine turns into a process's streams.
 //! Never reads a session to its end: whoever asked for it does.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -74,7 +75,9 @@ pub(super) async fn attach(docker: &Docker, name: &str, streams: Streams) -> Res
     let path = format!(
         "/containers/{name}/attach?stream=true&stdin={stdin}&stdout={stdout}&stderr={stderr}&detachKeys={keys}"
     );
-    open(docker, SessionId::Attach(name.to_owned()), streams, post(name, path, &json!({}))).await
+    // Without a body: podman would give it to the process as its input.
+    let ask = Ask::post(Act::Session, name, path, "application/json", Bytes::new());
+    open(docker, SessionId::Attach(name.to_owned()), streams, ask).await
 }
 
 fn post<'a>(name: &'a str, path: String, body: &serde_json::Value) -> Ask<'a> {
@@ -95,7 +98,13 @@ fn output(
     let reading = (docker.clone(), reader, OutputDecoder::new(tty), BytesMut::new());
     let pieces = stream::try_unfold(reading, |(docker, mut reader, mut decoder, mut buffer)| async move {
         buffer.reserve(READ_SIZE);
-        let read = reader.read_buf(&mut buffer).await.map_err(|error| docker.wire().unreachable(error))?;
+        let read = match reader.read_buf(&mut buffer).await {
+            Ok(read) => read,
+            // The engine has hung up on input that nobody reads (podman, where the process has ended): all output came
+            // before, and what became of the process is asked of the engine, which will tell if it is gone itself.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+            Err(error) => return Err(docker.wire().unreachable(error)),
+        };
         if read == 0 {
             return Ok(None);
         }

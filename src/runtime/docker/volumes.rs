@@ -12,7 +12,7 @@ use super::wire::Ask;
 use super::{Docker, READ_LIMIT};
 use crate::runtime::failure::Act;
 use crate::runtime::reply::{VolumeReply, VolumesReply, volume_seen};
-use crate::runtime::{Error, LABEL_STORE, VolumeSeen, VolumeSpec, convert};
+use crate::runtime::{Error, LABEL_STORE, VolumeSeen, VolumeSpec, convert, podman};
 
 /// Time to create: a directory.
 const CREATE_LIMIT: Duration = Duration::from_secs(60);
@@ -22,8 +22,9 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(300);
 /// Creates a volume. The engine answers with the one that is there where the name is taken, so its labels are asked.
 pub(super) async fn create(docker: &Docker, spec: &VolumeSpec) -> Result<(), Error> {
     check_name(&spec.name)?;
-    let body = serde_json::to_vec(&convert::volume_body(spec, &docker.inner.store_id))
-        .map_err(|error| Error::Refused(error.to_string()))?;
+    let body = convert::volume_body(spec, &docker.inner.store_id);
+    let body = if docker.inner.version.is_podman() { podman::worded_volume(body) } else { body };
+    let body = serde_json::to_vec(&body).map_err(|error| Error::Refused(error.to_string()))?;
     let ask = Ask::post(Act::Volume, &spec.name, "/volumes/create".to_owned(), "application/json", Bytes::from(body));
     let made: VolumeReply = docker.wire().read(CREATE_LIMIT, ask).await?;
     let seen = volume_seen(made);

@@ -11,11 +11,12 @@ use sha2::{Digest, Sha256};
 
 use super::script::{OnTerm, Script, command, script};
 use super::{Call, Fault};
+use crate::runtime::enforcement::Enforcement;
 use crate::runtime::sandbox::SANDBOX_IMAGE;
 use crate::runtime::session::{ExecSpec, SessionId};
 use crate::runtime::{
     ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Hint, ImageLine, ImageSeen, LABEL_IMAGE, LABEL_POD_UID,
-    LABEL_STORE, LogChunk, Network, Seen, VolumeSeen, VolumeSpec, convert,
+    LABEL_STORE, Limits, LogChunk, Network, Seen, VolumeSeen, VolumeSpec, convert,
 };
 
 /// The store that everything here belongs to.
@@ -77,6 +78,7 @@ struct Container {
     hostname: Option<String>,
     ip: Option<String>,
     uploads: BTreeMap<String, Bytes>,
+    limits: Limits,
 }
 
 #[derive(Clone)]
@@ -109,7 +111,7 @@ pub(super) fn seen(lives: u64) -> EngineSeen {
         memory_bytes: 256 << 30,
         cgroup_version: 2,
         rootless: false,
-        warnings: Vec::new(),
+        enforcement: Enforcement::default(),
         host_gateway: "172.17.0.1".to_owned(),
         instance: lives.to_string(),
     }
@@ -222,6 +224,21 @@ impl Engine {
         let mut labels = spec.labels.clone();
         labels.insert(LABEL_STORE.to_owned(), STORE_ID.to_owned());
         self.containers.insert(spec.name.clone(), Container::of(spec, labels));
+        Ok(())
+    }
+
+    /// Holds a container to what of this is not 0.
+    pub fn update(&mut self, name: &str, new: &Limits) -> Result<(), Error> {
+        self.must_have(name)?;
+        let Some(container) = self.containers.get_mut(name) else { return Ok(()) };
+        let old = container.limits;
+        let changed = |new: u64, old: u64| if new == 0 { old } else { new };
+        container.limits = Limits {
+            cpu_nanos: changed(new.cpu_nanos, old.cpu_nanos),
+            cpu_shares: changed(new.cpu_shares, old.cpu_shares),
+            memory_bytes: changed(new.memory_bytes, old.memory_bytes),
+            pids: changed(new.pids, old.pids),
+        };
         Ok(())
     }
 
@@ -474,6 +491,7 @@ impl Container {
             hostname: spec.hostname.clone(),
             ip: None,
             uploads: BTreeMap::new(),
+            limits: spec.limits,
         }
     }
 
@@ -495,6 +513,7 @@ impl Container {
             labels: self.labels.clone(),
             image_id: digest(&self.image),
             ip: self.ip.clone(),
+            limits: self.limits,
             state,
         }
     }

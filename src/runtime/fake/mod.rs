@@ -33,7 +33,7 @@ use self::engine::Engine;
 use super::sandbox::SANDBOX_IMAGE;
 use super::session::{ExecSpec, Pipe, Session, SessionId, Streams};
 use super::{
-    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Heard, Hint, ImageLine, ImageSeen, LogChunk,
+    ContainerSeen, ContainerSpec, EngineSeen, EntrySeen, Error, Heard, Hint, ImageLine, ImageSeen, Limits, LogChunk,
     RegistryAuth, Runtime, VolumeSeen, VolumeSpec,
 };
 
@@ -50,6 +50,8 @@ pub enum Call {
     Create,
     /// [`Runtime::start`].
     Start,
+    /// [`Runtime::update`].
+    Update,
     /// [`Runtime::kill`].
     Kill,
     /// [`Runtime::remove`].
@@ -312,6 +314,10 @@ impl Runtime for Fake {
 
     async fn start(&self, name: &str) -> Result<(), Error> {
         self.call(Call::Start, |engine, now| engine.start(name, now)).await
+    }
+
+    async fn update(&self, name: &str, limits: &Limits) -> Result<(), Error> {
+        self.call(Call::Update, |engine, _| engine.update(name, limits)).await
     }
 
     async fn kill(&self, name: &str, signal: &str) -> Result<(), Error> {

@@ -17,6 +17,7 @@ mod patch;
 mod priority;
 mod protobuf;
 mod quota;
+mod resize;
 mod security;
 mod selector;
 mod serve;

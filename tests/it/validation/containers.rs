@@ -21,12 +21,8 @@ fn names_and_images_are_given() {
         ),
         ("restartPolicy: Never", &[]),
         ("restartPolicy: Always", &["restartPolicy: Forbidden: may not be set for non-init containers"]),
-        (
-            "restartPolicy: Sometimes",
-            &[
-                "restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
-            ],
-        ),
+        ("restartPolicy: Sometimes", &["restartPolicy: Forbidden: may not be set for non-init containers"]),
+        ("restartPolicy: ''", &["restartPolicy: Forbidden: may not be set for non-init containers"]),
     ]);
 }
 

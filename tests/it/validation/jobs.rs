@@ -67,12 +67,18 @@ fn metadata_is_checked() {
         ),
         (
             "metadata: {ownerReferences: [{apiVersion: v1, kind: Event, name: a, uid: b}]}",
-            &["metadata.ownerReferences: Invalid value: …"],
+            &[
+                "metadata.ownerReferences: Invalid value: v1.OwnerReference{APIVersion:\"v1\", Kind:\"Event\", Name:\"a\", \
+               UID:\"b\", Controller:(*bool)(nil), BlockOwnerDeletion:(*bool)(nil)}: /v1, Kind=Event is disallowed from \
+               being an owner",
+            ],
         ),
         (
             "metadata: {ownerReferences: [{apiVersion: a/v1, kind: A, name: a, uid: a, controller: true}, \
              {apiVersion: b/v1, kind: B, name: b, uid: b, controller: true}]}",
-            &["metadata.ownerReferences: Invalid value: …"],
+            &["metadata.ownerReferences: Invalid value: []v1.OwnerReference{v1.OwnerReference{APIVersion:\"a/v1\", \
+               Kind:\"A\", Name:\"a\", UID:\"a\", Controller:(*bool)(0xc000000000), BlockOwnerDeletion:(*bool)(nil)}, \
+               v1.OwnerReference{…"],
         ),
         ("metadata: {finalizers: [example.com/hold, orphan]}", &[]),
         (
@@ -303,6 +309,11 @@ fn restart_policies_suit_jobs() {
 #[test]
 fn selectors_are_the_servers_or_match() {
     job_specs(&[
+        (
+            "manualSelector: true, selector: {matchLabels: {a: b}}, template: {metadata: {labels: null}}",
+            &["template.metadata.labels: Invalid value: map[string]string(nil): `selector` does not match template \
+               `labels`"],
+        ),
         (
             "manualSelector: true, selector: null",
             &[

@@ -165,6 +165,16 @@ fn profile_annotations_are_checked() {
                annotation and field must match"],
             ),
             (
+                "scheduler.alpha.kubernetes.io/tolerations: x",
+                &["annotations: Invalid value: \"scheduler.alpha.kubernetes.io/tolerations\": invalid character 'x' \
+               looking for beginning of value"],
+            ),
+            (
+                "scheduler.alpha.kubernetes.io/tolerations: '{}'",
+                &["annotations: Invalid value: \"scheduler.alpha.kubernetes.io/tolerations\": json: cannot unmarshal \
+               object into Go value of type []core.Toleration"],
+            ),
+            (
                 "controller.kubernetes.io/pod-deletion-cost: '+1'",
                 &["annotations[controller.kubernetes.io/pod-deletion-cost]: Invalid value: \"+1\": must be a 32bit \
                integer"],

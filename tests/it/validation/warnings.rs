@@ -154,6 +154,7 @@ fn fractions_of_bytes_are_told() {
         "spec: {containers: [{resources: {limits: {memory: 100m, cpu: 100m}}}]}",
         &["spec.containers[0].resources.limits[memory]: fractional byte value \"100m\" is invalid, must be an integer"],
     );
+    warned("spec: {containers: [{resources: {limits: {memory: 1E}, requests: {memory: 10P}}}]}", &[]);
     warned(
         "spec: {overhead: {ephemeral-storage: 1m}}",
         &["spec.overhead[ephemeral-storage]: fractional byte value \"1m\" is invalid, must be an integer"],

@@ -1,0 +1,117 @@
+//! PURE. Owns which of a pod's demands this engine cannot meet, each by its field and with the reason, so that none is
+//! dropped in silence. Never refuses a pod: it runs without them, and a Warning says so.
+
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+
+use super::facts::NodeFacts;
+use super::restart::{self, Role};
+use super::unsupported::HUGE_PAGES;
+use super::{bounds, quantity};
+use crate::runtime::enforcement::{Bound, Cause};
+
+/// A field that is set and not, or not wholly, honoured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unenforced {
+    /// Its path: `spec.containers[0].resources.limits[memory]`.
+    pub field: String,
+    /// Why, as the end of a sentence.
+    pub why: String,
+}
+
+/// Everything that the pod asks for and this engine does not enforce.
+pub fn unenforced(spec: &PodSpec, node: &NodeFacts) -> Vec<Unenforced> {
+    let mut out: Vec<Unenforced> = host_network(spec, node).into_iter().collect();
+    for (list, containers) in
+        [("initContainers", spec.init_containers.as_deref().unwrap_or_default()), ("containers", &spec.containers)]
+    {
+        for (index, container) in containers.iter().enumerate() {
+            of_container(&mut out, container, &format!("spec.{list}[{index}].resources"), node);
+        }
+    }
+    if spec.resources.is_some() {
+        of_pod(&mut out, spec, node);
+    }
+    out
+}
+
+/// What a limit or request of this resource needs of the engine.
+fn needs(list: &str, resource: &str) -> &'static [Bound] {
+    match (list, resource) {
+        ("limits", "cpu") => &[Bound::CpuQuota],
+        ("limits", "memory") => &[Bound::Memory, Bound::Swap],
+        ("requests", "cpu") => &[Bound::CpuShares],
+        _other => &[],
+    }
+}
+
+/// What is missing for a limit or request of a resource, in words.
+fn missing(list: &str, resource: &str, node: &NodeFacts) -> Option<String> {
+    if list == "limits" && resource.starts_with(HUGE_PAGES) {
+        return Some("the engine cannot bound huge pages".to_owned());
+    }
+    let lacks = &node.enforcement.lacks;
+    let lacking = needs(list, resource).iter().find(|bound| lacks.contains(bound))?;
+    let what = match lacking {
+        Bound::Memory => "memory is not bounded",
+        Bound::Swap => "swap beyond it is not bounded",
+        Bound::CpuQuota => "processor time is not bounded",
+        Bound::CpuShares => "it is scheduled by it and has no share of a busy processor",
+        Bound::Pids => "processes are not bounded",
+    };
+    Some(format!("{what}, for {}", node.enforcement.cause.words()))
+}
+
+fn of_container(out: &mut Vec<Unenforced>, container: &Container, path: &str, node: &NodeFacts) {
+    let Some(resources) = &container.resources else { return };
+    for (list, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
+        let some = amounts.iter().flatten().filter(|(_, amount)| quantity::nanos(&amount.0) != Some(0));
+        out.extend(some.filter_map(|(name, _)| {
+            Some(Unenforced { field: format!("{path}.{list}[{name}]"), why: missing(list, name, node)? })
+        }));
+    }
+}
+
+/// The engine has no control group for a pod: each container is held to the pod's limit by itself.
+fn of_pod(out: &mut Vec<Unenforced>, spec: &PodSpec, node: &NodeFacts) {
+    let limits = spec.resources.iter().flat_map(|resources| resources.limits.iter().flatten());
+    for (name, limit) in limits {
+        let why = if let Some(why) = missing("limits", name, node) {
+            why
+        } else if quantity::nanos(&limit.0).is_some_and(|most| together(spec, name) > most) {
+            "each container is held to it by itself, but not all of them together: the engine has no cgroup for a pod"
+                .to_owned()
+        } else {
+            continue;
+        };
+        out.push(Unenforced { field: format!("spec.resources.limits[{name}]"), why });
+    }
+}
+
+/// The most that containers which run at the same time may take, in billionths.
+fn together(spec: &PodSpec, resource: &str) -> i128 {
+    let (mut beside, mut init) = (0, 0);
+    let mut sidecars = 0;
+    for (role, container) in restart::containers(spec) {
+        let amount = bounds::limit(spec, container, resource).unwrap_or(0);
+        match role {
+            Role::Init => init = (sidecars + amount).max(init),
+            Role::Sidecar => {
+                sidecars += amount;
+                beside += amount;
+            }
+            Role::Main => beside += amount,
+        }
+    }
+    beside.max(init)
+}
+
+/// A network that is called the host's and is another's.
+fn host_network(spec: &PodSpec, node: &NodeFacts) -> Option<Unenforced> {
+    let rootless = matches!(node.enforcement.cause, Cause::Delegated | Cause::Undelegated);
+    let why = match (rootless, node.virtual_machine) {
+        (true, _) => "the network is that of the rootless engine, not the machine's",
+        (false, true) => "the network is that of the engine's virtual machine, not this machine's",
+        (false, false) => return None,
+    };
+    (spec.host_network == Some(true)).then(|| Unenforced { field: "spec.hostNetwork".to_owned(), why: why.to_owned() })
+}
