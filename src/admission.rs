@@ -7,7 +7,7 @@
 //!  defaults -> mutate (account, default requests and limits, priority) -> the server's own fields -> rules -> validate (limits, security) -> reserve (quotas)
 //! ```
 //!
-//! Parity: the admission plugins ServiceAccount, LimitRanger, PodSecurity, Priority, DefaultStorageClass,
+//! Parity: the admission plugins ServiceAccount, LimitRanger, PodSecurity, Priority, RuntimeClass, DefaultStorageClass,
 //! PersistentVolumeClaimResize and ResourceQuota, in upstream's order.
 
 mod account;
@@ -101,6 +101,7 @@ impl<'a> Admission<'a> {
             limits::fill(&mut pod, range);
         }
         priority::assign(&mut pod, &self.classes).map_err(|why| forbidden(&pod, why))?;
+        runtime_class(&pod).map_err(|why| forbidden(&pod, why))?;
         Ok(Object::new(pod))
     }
 
@@ -110,6 +111,17 @@ impl<'a> Admission<'a> {
         within(&self.ranges, object)?;
         priority::one_default(self.store, object)?;
         security::create(&self.policy, object)
+    }
+}
+
+/// Refuses a pod that names a RuntimeClass: the kind is not served, so none exists. Isolation that was asked for must not
+/// be missing in silence.
+///
+/// Parity: the RuntimeClass plugin, for a name that it does not find.
+fn runtime_class(pod: &Pod) -> Result<(), String> {
+    match pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_ref()) {
+        Some(name) => Err(format!("pod rejected: RuntimeClass \"{name}\" not found")),
+        None => Ok(()),
     }
 }
 

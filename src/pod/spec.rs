@@ -76,6 +76,9 @@ fn own_network(out: &mut ContainerSpec, pod: &Pod, spec: &PodSpec, node: &NodeFa
     for alias in spec.host_aliases.iter().flatten() {
         out.extra_hosts.extend(alias.hostnames.iter().flatten().map(|name| format!("{name}:{}", alias.ip)));
     }
+    // Those of the network are refused beside hostNetwork; what is left is the pod's own even there.
+    let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
+    out.sysctls = sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect();
     if spec.host_network == Some(true) {
         out.network = Network::Host;
         return;
@@ -87,8 +90,6 @@ fn own_network(out: &mut ContainerSpec, pod: &Pod, spec: &PodSpec, node: &NodeFa
     if let Some(name) = named_network(pod) {
         out.network = Network::Named(name.to_owned());
     }
-    let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
-    out.sysctls = sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect();
 }
 
 /// The network of the engine that the pod's annotation names.

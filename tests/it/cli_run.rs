@@ -85,6 +85,16 @@ fn a_timeout_ends_a_job_whose_pods_wait_for_a_node_that_is_not_there() {
 }
 
 #[test]
+fn a_timeout_is_124_where_the_first_failed_pod_would_fail_the_job() {
+    let place = Place::fake();
+    place.file("job.yaml", &job("slow", "backoffLimit: 0", "sleep 600"));
+    let ended = place.jobdock(&["run", "--timeout", "1s", "job.yaml"]);
+    assert_eq!(ended.code, 124, "{ended:?}");
+    assert!(ended.stderr.contains("Job default/slow timed out, so it was deleted"), "{ended:?}");
+    assert!(!ended.stderr.contains("backoff limit"), "{ended:?}");
+}
+
+#[test]
 fn several_jobs_end_with_the_worst_of_them() {
     let place = Place::fake();
     place.file("jobs/a.yaml", &job("good", "", "echo fine"));
@@ -200,4 +210,47 @@ fn a_pod_whose_image_cannot_be_had_does_not_hang_the_run() {
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.stderr.contains("Job default/stuck cannot start, so it was deleted"), "{ended:?}");
     assert!(ended.stderr.contains("ErrImageNeverPull"), "{ended:?}");
+}
+
+#[test]
+fn a_job_whose_account_is_missing_does_not_hang_the_run_in_silence() {
+    let place = Place::fake();
+    let text =
+        job("stuck", "", "echo never").replace("restartPolicy:", "serviceAccountName: pipeline\n      restartPolicy:");
+    place.file("job.yaml", &text);
+    let run = place.start(&["run", "job.yaml"]);
+    run.says("warning: Job stuck: FailedCreate: Error creating: pods \"stuck-\" is forbidden");
+    run.says("a pod can never start: deleting Job stuck");
+    let ended = run.end();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("serviceaccount \"pipeline\" not found (for 30 s)"), "{ended:?}");
+}
+
+/// A field that pods run without.
+fn with_a_field_that_has_no_effect() -> String {
+    job("plain", "completions: 3\nparallelism: 3", "echo ran")
+        .replace("image: busybox:1.36", "image: busybox:1.36\n          securityContext: {seLinuxOptions: {level: s0}}")
+}
+
+#[test]
+fn a_field_that_has_no_effect_is_told() {
+    let place = Place::fake();
+    place.file("job.yaml", &with_a_field_that_has_no_effect());
+    let ended = place.jobdock(&["run", "job.yaml"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let words = ": FieldNotHonoured: spec.containers[0].securityContext.seLinuxOptions is not honoured";
+    assert_eq!(ended.stderr.matches(words).count(), 1, "once for all its pods: {ended:?}");
+    assert!(ended.stderr.contains("warning: pod plain-"), "{ended:?}");
+    let quiet = place.jobdock(&["run", "--quiet", "--replace", "job.yaml"]);
+    assert_eq!((quiet.code, quiet.stderr.contains("warning:")), (0, false), "{quiet:?}");
+}
+
+#[test]
+fn a_field_that_has_no_effect_is_in_the_json() {
+    let place = Place::fake();
+    place.file("job.yaml", &with_a_field_that_has_no_effect());
+    let ended = place.jobdock(&["run", "--output", "json", "job.yaml"]);
+    let result: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(result["jobs"][0]["warnings"][0]["reason"], "FieldNotHonoured", "{ended:?}");
+    assert_eq!(result["jobs"][0]["warnings"].as_array().unwrap().len(), 1, "{ended:?}");
 }

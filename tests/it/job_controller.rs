@@ -395,6 +395,23 @@ async fn pods_have_the_priority_of_the_class_that_the_template_names_once_it_is_
 }
 
 #[tokio::test]
+async fn pods_that_name_a_runtime_class_are_refused_because_there_is_none() {
+    let house = House::open();
+    let template = json!({
+        "metadata": {"labels": {"batch.kubernetes.io/controller-uid": "uid-j", "batch.kubernetes.io/job-name": "j"}},
+        "spec": {
+            "restartPolicy": "Never", "runtimeClassName": "gvisor",
+            "containers": [{"name": "main", "image": "busybox"}],
+        },
+    });
+    house.create("j", json!({"template": template})).await;
+    let refused =
+        "FailedCreate Error creating: pods \"j-\" is forbidden: pod rejected: RuntimeClass \"gvisor\" not found";
+    house.until("told why there is no pod", |house| house.events().iter().any(|line| line == refused)).await;
+    assert!(house.pods().is_empty());
+}
+
+#[tokio::test]
 async fn pods_that_break_the_security_standard_of_their_namespace_are_made_once_it_is_lifted() {
     let house = House::open();
     let mut namespace = k8s_openapi::api::core::v1::Namespace::default();

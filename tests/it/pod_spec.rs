@@ -448,6 +448,12 @@ fn what_a_container_shares_decides_its_network() {
     check("", ", hostNetwork: true", tell, expect!["Host host None pid None ipc None hosts [] sysctls {}"]);
     check(
         "",
+        ", hostNetwork: true, securityContext: {sysctls: [{name: kernel.shm_rmid_forced, value: '1'}]}",
+        tell,
+        expect![[r#"Host host None pid None ipc None hosts [] sysctls {"kernel.shm_rmid_forced": "1"}"#]],
+    );
+    check(
+        "",
         ", hostAliases: [{ip: 10.1.1.1, hostnames: [a, b]}]",
         tell,
         expect![[

@@ -24,6 +24,7 @@ mod stop;
 mod stuck;
 mod submit;
 mod text;
+mod warnings;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Owns the watches of a run: the Jobs that it made and their pods, in each namespace.
+//! Owns the watches of a run: the Jobs that it made, their pods, and warnings, in each namespace.
 //! Never interprets: what is seen goes to the session as it is.
 
 use std::collections::{BTreeMap, HashSet};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{self, Pod};
 use kube::api::ListParams;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
@@ -25,6 +25,8 @@ const WAITING: usize = 256;
 const NAMED: usize = 50;
 /// Objects a page of a list.
 const PAGE: u32 = 500;
+/// Events of the namespace that tell of trouble; whose they are is looked at when they come.
+const WARNINGS: &str = "type=Warning";
 /// First and longest pause between tries to reach the server. Short: it is on this machine, or somebody waits for it.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -41,6 +43,8 @@ pub enum Seen {
     Pod(Box<Pod>),
     /// A pod was removed; its last state.
     PodGone(Box<Pod>),
+    /// An Event of type Warning, of any object of the namespace.
+    Warning(Box<v1::Event>),
     /// The server cannot be reached, or refuses; it is tried again.
     Trouble(String),
 }
@@ -52,7 +56,7 @@ pub struct Watches {
     _tasks: JoinSet<()>,
 }
 
-/// Watches these Jobs and their pods.
+/// Watches these Jobs, their pods and the warnings beside them.
 pub fn watch<'a>(client: &Client, jobs: impl Iterator<Item = &'a Job>) -> Watches {
     let (to, seen) = mpsc::channel(WAITING);
     let mut tasks = JoinSet::new();
@@ -63,7 +67,10 @@ pub fn watch<'a>(client: &Client, jobs: impl Iterator<Item = &'a Job>) -> Watche
         };
         tasks.spawn(forward(Api::<Job>::namespaced(client.clone(), &namespace), config, namespace.clone(), to.clone()));
         let config = watcher::Config::default().labels(&pod_selector(&jobs));
-        tasks.spawn(forward(Api::<Pod>::namespaced(client.clone(), &namespace), config, namespace, to.clone()));
+        let api = Api::<Pod>::namespaced(client.clone(), &namespace);
+        tasks.spawn(forward(api, config, namespace.clone(), to.clone()));
+        let config = watcher::Config::default().fields(WARNINGS);
+        tasks.spawn(forward(Api::<v1::Event>::namespaced(client.clone(), &namespace), config, namespace, to.clone()));
     }
     Watches { seen, _tasks: tasks }
 }
@@ -73,17 +80,32 @@ pub async fn pods<'a>(client: &Client, jobs: impl Iterator<Item = &'a Job>) -> k
     let mut pods = Vec::new();
     for (namespace, jobs) in by_namespace(jobs) {
         let api = Api::<Pod>::namespaced(client.clone(), &namespace);
-        let mut params = ListParams::default().labels(&pod_selector(&jobs)).limit(PAGE);
-        loop {
-            let page = api.list(&params).await?;
-            pods.extend(page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => break,
-            }
-        }
+        pods.extend(all(api, ListParams::default().labels(&pod_selector(&jobs))).await?);
     }
     Ok(pods)
+}
+
+/// Every warning of the namespaces of these Jobs, as they are now.
+pub async fn warnings<'a>(client: &Client, jobs: impl Iterator<Item = &'a Job>) -> kube::Result<Vec<v1::Event>> {
+    let mut warnings = Vec::new();
+    for namespace in by_namespace(jobs).into_keys() {
+        let api = Api::<v1::Event>::namespaced(client.clone(), &namespace);
+        warnings.extend(all(api, ListParams::default().fields(WARNINGS)).await?);
+    }
+    Ok(warnings)
+}
+
+async fn all<K: Watched>(api: Api<K>, params: ListParams) -> kube::Result<Vec<K>> {
+    let mut params = params.limit(PAGE);
+    let mut found = Vec::new();
+    loop {
+        let page = api.list(&params).await?;
+        found.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
 }
 
 /// What names a Job in a selector.
@@ -113,8 +135,10 @@ fn pod_selector(jobs: &[Named]) -> String {
 
 /// Turns one kind's states into [`Seen`].
 trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static {
+    /// Whether the user is told that it cannot be watched.
+    const NEEDED: bool = true;
     fn seen(self) -> Seen;
-    fn gone(self) -> Seen;
+    fn gone(self) -> Option<Seen>;
     fn listed(namespace: &str, uids: HashSet<String>) -> Option<Seen>;
 }
 
@@ -122,8 +146,8 @@ impl Watched for Job {
     fn seen(self) -> Seen {
         Seen::Job(Box::new(self))
     }
-    fn gone(self) -> Seen {
-        Seen::JobGone(Box::new(self))
+    fn gone(self) -> Option<Seen> {
+        Some(Seen::JobGone(Box::new(self)))
     }
     fn listed(namespace: &str, uids: HashSet<String>) -> Option<Seen> {
         Some(Seen::JobsListed(namespace.to_owned(), uids))
@@ -134,10 +158,24 @@ impl Watched for Pod {
     fn seen(self) -> Seen {
         Seen::Pod(Box::new(self))
     }
-    fn gone(self) -> Seen {
-        Seen::PodGone(Box::new(self))
+    fn gone(self) -> Option<Seen> {
+        Some(Seen::PodGone(Box::new(self)))
     }
     /// A pod that vanished unseen is found missing when its follower asks for its output.
+    fn listed(_: &str, _: HashSet<String>) -> Option<Seen> {
+        None
+    }
+}
+
+impl Watched for v1::Event {
+    /// A cluster may let somebody run Jobs and not read Events.
+    const NEEDED: bool = false;
+    fn seen(self) -> Seen {
+        Seen::Warning(Box::new(self))
+    }
+    fn gone(self) -> Option<Seen> {
+        None
+    }
     fn listed(_: &str, _: HashSet<String>) -> Option<Seen> {
         None
     }
@@ -159,8 +197,8 @@ async fn forward<K: Watched>(api: Api<K>, config: watcher::Config, namespace: St
             }
             Ok(Some(Event::InitDone)) => K::listed(&namespace, std::mem::take(&mut listed)),
             Ok(Some(Event::Apply(object))) => Some(object.seen()),
-            Ok(Some(Event::Delete(object))) => Some(object.gone()),
-            Err(error) => Some(Seen::Trouble(error.to_string())),
+            Ok(Some(Event::Delete(object))) => object.gone(),
+            Err(error) => K::NEEDED.then(|| Seen::Trouble(error.to_string())),
         };
         if let Some(seen) = seen
             && to.send(seen).await.is_err()

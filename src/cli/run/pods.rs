@@ -177,6 +177,26 @@ pub fn waiting(pod: &Pod) -> Option<String> {
     })
 }
 
+/// Why no node has begun with the pod, in words for a person: reason and message.
+pub fn unplaced(pod: &Pod) -> Option<(String, String)> {
+    if statuses(pod).next().is_some() {
+        return None;
+    }
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let refused = conditions.into_iter().flatten().find(|it| it.type_ == "PodScheduled" && it.status == "False");
+    if let Some(refused) = refused {
+        return Some((refused.reason.clone()?, refused.message.clone().unwrap_or_default()));
+    }
+    let spec = pod.spec.as_ref()?;
+    Some(match (&spec.node_name, &spec.scheduler_name) {
+        (Some(node), _) => ("NotStarted".to_owned(), format!("node {node:?} has not begun with it")),
+        (None, scheduler) => {
+            let name = scheduler.as_deref().unwrap_or("default-scheduler");
+            ("NotScheduled".to_owned(), format!("scheduler {name:?} has not found a node for it"))
+        }
+    })
+}
+
 /// How far the pulls are that the pod waits for: image, and the node's words. Clusters other than jobdock tell nothing.
 pub fn pulls(pod: &Pod) -> impl Iterator<Item = (&str, &str)> {
     let waiting = statuses(pod).filter_map(|status| status.state.as_ref()?.waiting.as_ref());

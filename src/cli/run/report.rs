@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::pods::FailedPod;
 use super::text;
+use super::warnings::Warning;
 use crate::cli::exit;
 
 /// How a Job of this run ended.
@@ -96,6 +97,8 @@ pub struct JobReport {
     pub failed_pods: Vec<FailedPod>,
     /// Failed pods beyond those.
     pub failed_pods_omitted: usize,
+    /// What it and its pods were warned of, oldest first; at most [`super::warnings::TOLD`].
+    pub warnings: Vec<Warning>,
 }
 
 fn seconds<S: serde::Serializer>(duration: &SignedDuration, to: S) -> Result<S::Ok, S::Error> {

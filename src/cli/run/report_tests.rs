@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 
 use super::{Ending, JobReport, Rule, Verdict, duration, exit_code, rule};
 use crate::cli::run::pods::FailedPod;
+use crate::cli::run::warnings::Warning;
 
 fn report(result: Verdict) -> JobReport {
     JobReport {
@@ -20,6 +21,7 @@ fn report(result: Verdict) -> JobReport {
         duration: SignedDuration::from_millis(4230),
         failed_pods: Vec::new(),
         failed_pods_omitted: 0,
+        warnings: Vec::new(),
     }
 }
 
@@ -113,6 +115,12 @@ fn failed_pods_that_are_not_listed_are_counted() {
 fn the_json_has_the_same_facts() {
     let report = JobReport {
         condition: ended("BackoffLimitExceeded", "Job has reached the specified backoff limit"),
+        warnings: vec![Warning {
+            kind: "Pod".to_owned(),
+            name: "hello-x7k2p".to_owned(),
+            reason: "FieldNotHonoured".to_owned(),
+            message: "runtimeClassName".to_owned(),
+        }],
         ..report(Verdict::Failed)
     };
     expect![[r#"
@@ -131,7 +139,15 @@ fn the_json_has_the_same_facts() {
           "failed": 0,
           "durationSeconds": 4.23,
           "failedPods": [],
-          "failedPodsOmitted": 0
+          "failedPodsOmitted": 0,
+          "warnings": [
+            {
+              "kind": "Pod",
+              "name": "hello-x7k2p",
+              "reason": "FieldNotHonoured",
+              "message": "runtimeClassName"
+            }
+          ]
         }"#]]
     .assert_eq(&serde_json::to_string_pretty(&report).unwrap());
 }

@@ -141,12 +141,21 @@ impl Session {
             Seen::JobsListed(namespace, uids) => self.run.jobs_listed(&namespace, &uids, now),
             Seen::Pod(pod) => self.pod(&pod, false, now).await,
             Seen::PodGone(pod) => self.pod(&pod, true, now).await,
+            Seen::Warning(event) => self.run.warned(&event, now),
             Seen::Trouble(why) => {
                 self.troubles += 1;
                 if self.troubles == TROUBLE {
                     self.screen.note(format!("warning: the server does not answer, trying on: {why}")).await;
                 }
             }
+        }
+        let warnings = self.run.new_warnings();
+        self.warn(warnings).await;
+    }
+
+    async fn warn(&self, lines: Vec<String>) {
+        for line in lines.into_iter().filter(|_| !self.wishes.quiet) {
+            self.screen.note(line).await;
         }
     }
 
@@ -163,9 +172,15 @@ impl Session {
         let now = Timestamp::now();
         self.screen.progress(self.run.lines(&self.wishes.namespace, now), &self.run.pulls());
         while self.deletes.try_join_next().is_some() {}
-        if self.wishes.wait_forever {
-            return;
+        if !self.wishes.wait_forever {
+            self.give_up(now).await;
         }
+        let unplaced = self.run.new_unplaced(now);
+        self.warn(unplaced).await;
+    }
+
+    /// Ends the Jobs that can never get on.
+    async fn give_up(&mut self, now: Timestamp) {
         for (namespace, uid) in self.run.pods_to_ask(now, ASK_EVERY) {
             // An answer that does not come is asked for again.
             if let Ok(events) = events(&self.client, &namespace, &uid).await {
@@ -228,6 +243,10 @@ impl Session {
                 }
             }
             Err(error) => self.screen.note(format!("warning: the last output may be missing: {error}")).await,
+        }
+        // Who may not read Events has been told nothing of them so far, either.
+        for event in observe::warnings(&self.client, self.run.jobs()).await.unwrap_or_default() {
+            self.seen(Seen::Warning(Box::new(event))).await;
         }
         let mut interrupts = self.interrupts.clone();
         interrupts.mark_unchanged();

@@ -4,7 +4,7 @@
 //! ```text
 //!  Job:  running --Complete / Failed condition--> finished
 //!          |  \--deleted by others--> finished (Deleted)
-//!          \--end(): interrupt, timeout, can never start--> ending --gone--> finished
+//!          \--end(): interrupt, timeout, can never start--> ending --gone, Complete--> finished
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -15,11 +15,14 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 
 use super::pods::{self, ContainerSeen, FailedPod};
 use super::report::{self, Ending, JobReport, Verdict};
-use super::stuck::Start;
+use super::stuck::{CONFIG_PATIENCE, Creation, Start};
+use super::warnings::{self, Warning, Warnings};
 use crate::model::phase;
 
 /// Failed pods that are kept for the summary, the last ones: more would bury what matters.
 pub const FAILED_PODS: usize = 10;
+/// Warnings that wait for the pod that they are about to be seen; in a namespace of others most wait in vain.
+const UNCLAIMED: usize = 256;
 
 /// Everything a run knows.
 #[derive(Debug, Default)]
@@ -27,7 +30,8 @@ pub struct Run {
     jobs: BTreeMap<String, JobState>,
     order: Vec<String>,
     live: HashMap<String, LivePod>,
-    over: HashSet<String>,
+    over: HashMap<String, String>,
+    unclaimed: VecDeque<(String, Warning)>,
 }
 
 #[derive(Debug)]
@@ -39,6 +43,8 @@ struct JobState {
     failed_pods: VecDeque<FailedPod>,
     failed_pods_omitted: usize,
     exit_codes: BTreeMap<String, i32>,
+    creation: Creation,
+    warnings: Warnings,
 }
 
 #[derive(Debug)]
@@ -46,6 +52,8 @@ struct LivePod {
     job: String,
     namespace: String,
     start: Start,
+    since: Timestamp,
+    unplaced: Option<Warning>,
     asked: Option<Timestamp>,
     waiting: Option<String>,
     pulls: BTreeMap<String, String>,
@@ -93,17 +101,21 @@ impl Run {
             failed_pods: VecDeque::new(),
             failed_pods_omitted: 0,
             exit_codes: BTreeMap::new(),
+            creation: Creation::default(),
+            warnings: Warnings::default(),
         };
         if self.jobs.insert(uid.clone(), state).is_none() {
             self.order.push(uid);
         }
     }
 
-    /// Takes in a Job's newest state.
+    /// Takes in a Job's newest state. A failure that comes while the run ends the Job is the run's own doing: deleted
+    /// pods count as failed before the Job is gone.
     pub fn job_seen(&mut self, job: Job, now: Timestamp) {
         let Some(state) = job.metadata.uid.as_ref().and_then(|uid| self.jobs.get_mut(uid)) else { return };
         if state.finished.is_none()
             && let Some((verdict, ending)) = report::ending(&job)
+            && (state.ending.is_none() || verdict == Verdict::Complete)
         {
             state.finished = Some((now, verdict, ending));
         }
@@ -139,9 +151,10 @@ impl Run {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let Some(job_uid) = pods::job_uid(pod) else { return PodStep::default() };
         let Some(job) = self.jobs.get_mut(job_uid) else { return PodStep::default() };
-        if self.over.contains(&uid) {
+        if self.over.contains_key(&uid) {
             return PodStep::default();
         }
+        job.creation.made(pod);
         let mut containers = pods::containers(pod);
         for container in &containers {
             if let Some(code) = pods::exit_code(pod, &container.container) {
@@ -160,17 +173,25 @@ impl Run {
                 job.failed_pods_omitted += 1;
             }
             self.live.remove(&uid);
-            self.over.insert(uid);
+            self.over.insert(uid, job_uid.to_owned());
         } else {
             let live = self.live.entry(uid).or_insert_with(|| LivePod {
                 job: job_uid.to_owned(),
                 namespace: pod.metadata.namespace.clone().unwrap_or_default(),
                 start: Start::default(),
+                since: now,
+                unplaced: None,
                 asked: None,
                 waiting: None,
                 pulls: BTreeMap::new(),
             });
             live.start.observe(pod, now);
+            live.unplaced = pods::unplaced(pod).map(|(reason, message)| Warning {
+                kind: "Pod".to_owned(),
+                name: pod.metadata.name.clone().unwrap_or_default(),
+                reason,
+                message,
+            });
             live.waiting = pods::waiting(pod);
             live.pulls = pods::pulls(pod).map(|(image, told)| (image.to_owned(), told.to_owned())).collect();
         }
@@ -196,11 +217,57 @@ impl Run {
         }
     }
 
-    /// Unfinished Jobs (by uid) with a pod that can never start, and why.
+    /// Takes in a Warning event of the run's namespaces, of whatever object.
+    pub fn warned(&mut self, event: &Event, now: Timestamp) {
+        let uid = event.involved_object.uid.clone().unwrap_or_default();
+        if let Some(job) = self.jobs.get_mut(&uid) {
+            job.creation.event(event, now);
+        }
+        let Some(warning) = warnings::of(event) else { return };
+        if self.unclaimed.len() >= UNCLAIMED {
+            self.unclaimed.pop_front();
+        }
+        self.unclaimed.push_back((uid, warning));
+    }
+
+    /// Lines for warnings that were not told yet. Those of pods that the run does not know wait: two watches have no
+    /// order between them.
+    pub fn new_warnings(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (uid, warning) in std::mem::take(&mut self.unclaimed) {
+            let of_pod = self.live.get(&uid).map(|pod| &pod.job).or_else(|| self.over.get(&uid));
+            match self.jobs.get_mut(of_pod.unwrap_or(&uid)) {
+                Some(job) => lines.extend(job.warnings.tell(warning)),
+                None => self.unclaimed.push_back((uid, warning)),
+            }
+        }
+        lines
+    }
+
+    /// Lines for pods that no node has begun with for suspiciously long: nobody may ever.
+    pub fn new_unplaced(&mut self, now: Timestamp) -> Vec<String> {
+        let late = |pod: &&LivePod| now.duration_since(pod.since) >= CONFIG_PATIENCE;
+        let mut lines = Vec::new();
+        for pod in self.live.values().filter(late) {
+            if let (Some(warning), Some(job)) = (&pod.unplaced, self.jobs.get_mut(&pod.job))
+                && job.is_wanted()
+            {
+                lines.extend(job.warnings.tell(warning.clone()));
+            }
+        }
+        lines
+    }
+
+    /// Unfinished Jobs (by uid) with a pod that can never start, or with none that may be made, and why.
     pub fn hopeless(&self, now: Timestamp) -> BTreeMap<String, String> {
-        let unended = |uid: &str| self.jobs.get(uid).is_some_and(|job| job.finished.is_none() && job.ending.is_none());
-        let pods = self.live.values().filter(|pod| unended(&pod.job));
-        pods.filter_map(|pod| Some((pod.job.clone(), pod.start.never(now)?))).collect()
+        let wanted = |uid: &str| self.jobs.get(uid).is_some_and(JobState::is_wanted);
+        let pods = self.live.values().filter(|pod| wanted(&pod.job));
+        let mut hopeless: BTreeMap<String, String> =
+            pods.filter_map(|pod| Some((pod.job.clone(), pod.start.never(now)?))).collect();
+        let busy: HashSet<&str> = self.live.values().map(|pod| pod.job.as_str()).collect();
+        let idle = self.jobs.iter().filter(|(uid, job)| job.is_wanted() && !busy.contains(uid.as_str()));
+        hopeless.extend(idle.filter_map(|(uid, job)| Some((uid.clone(), job.creation.never(now)?))));
+        hopeless
     }
 
     /// Notes that the run is about to delete a Job, and why; false where it has ended already.
@@ -277,6 +344,11 @@ impl Run {
 }
 
 impl JobState {
+    /// Whether it still has to end by itself.
+    fn is_wanted(&self) -> bool {
+        self.finished.is_none() && self.ending.is_none()
+    }
+
     fn report(&self, uid: &str, now: Timestamp, tail: &dyn Fn(&str, &str) -> Vec<String>) -> JobReport {
         let (at, result, condition) = self.finished.clone().unwrap_or_else(|| {
             let (verdict, message) = self.ending.clone().unwrap_or((Verdict::Interrupted, String::new()));
@@ -300,6 +372,7 @@ impl JobState {
             duration: at.duration_since(self.began),
             failed_pods: self.failed_pods.iter().map(with_tail).collect(),
             failed_pods_omitted: self.failed_pods_omitted,
+            warnings: self.warnings.told().to_vec(),
         }
     }
 }

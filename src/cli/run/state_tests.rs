@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use serde_json::{Value, json};
 
 use super::{FAILED_PODS, Run};
@@ -104,6 +104,86 @@ fn a_job_that_the_run_deletes_ends_when_it_is_gone() {
     assert_eq!(run.lines("default", at(1))[0].note.as_deref(), Some("stopping"));
     run.job_gone("j", at(6));
     assert_eq!(verdict(&run), Verdict::TimedOut);
+}
+
+#[test]
+fn a_failure_that_the_end_itself_brings_is_not_the_result() {
+    let mut run = run();
+    assert!(run.end("j", Verdict::TimedOut, "--timeout 1s has passed"));
+    run.job_seen(job(finished("Failed")), at(5));
+    assert_eq!(run.unfinished(), ["j"], "its pods are still ending");
+    run.job_gone("j", at(6));
+    let report = &run.reports(at(7), &|_, _| Vec::new())[0];
+    assert_eq!((report.result, report.condition.message.as_str()), (Verdict::TimedOut, "--timeout 1s has passed"));
+    assert_eq!(report.condition.reason, "");
+}
+
+#[test]
+fn a_job_that_completes_while_it_is_being_ended_is_complete() {
+    let mut run = run();
+    assert!(run.end("j", Verdict::TimedOut, ""));
+    run.job_seen(job(finished("Complete")), at(5));
+    assert_eq!(verdict(&run), Verdict::Complete);
+}
+
+fn warning(kind: &str, uid: &str, reason: &str) -> Event {
+    serde_json::from_value(json!({
+        "metadata": {}, "involvedObject": {"kind": kind, "name": format!("hello-{uid}"), "uid": uid},
+        "type": "Warning", "reason": reason, "message": "why",
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_warning_that_comes_before_its_pod_waits_for_it() {
+    let mut run = run();
+    run.warned(&warning("Pod", "p", "FieldNotHonoured"), at(1));
+    run.warned(&warning("Pod", "elsewhere", "FieldNotHonoured"), at(1));
+    assert!(run.new_warnings().is_empty());
+    run.pod_seen(&pod("p", "Succeeded", exited(0)), false, at(2));
+    assert_eq!(run.new_warnings(), ["warning: pod hello-p: FieldNotHonoured: why"]);
+    run.warned(&warning("Pod", "p", "FieldNotHonoured"), at(3));
+    assert!(run.new_warnings().is_empty(), "once each");
+    assert_eq!(run.reports(at(4), &|_, _| Vec::new())[0].warnings.len(), 1);
+}
+
+#[test]
+fn warnings_of_others_do_not_pile_up() {
+    let mut run = run();
+    for n in 0..super::UNCLAIMED + 5 {
+        run.warned(&warning("Pod", &n.to_string(), "FieldNotHonoured"), at(1));
+    }
+    assert_eq!(run.unclaimed.len(), super::UNCLAIMED);
+}
+
+#[test]
+fn a_job_none_of_whose_pods_may_be_made_is_hopeless_but_not_while_one_lives() {
+    let mut run = run();
+    run.warned(&warning("Job", "j", "FailedCreate"), at(0));
+    assert_eq!(run.new_warnings(), ["warning: Job hello-j: FailedCreate: why"]);
+    assert!(run.hopeless(at(29)).is_empty());
+    assert_eq!(run.hopeless(at(30)).into_values().collect::<Vec<_>>(), ["why (for 30 s)"]);
+    run.pod_seen(&pod("p", "Running", json!({"running": {}})), false, at(31));
+    assert!(run.hopeless(at(61)).is_empty());
+}
+
+#[test]
+fn a_pod_that_no_node_begins_with_is_told_once_and_late() {
+    let mut run = run();
+    let unscheduled = |uid: &str| {
+        let mut pod = pod(uid, "Pending", json!({}));
+        pod.status.as_mut().unwrap().container_statuses = None;
+        pod.spec = Some(serde_json::from_value(json!({"containers": [], "schedulerName": "volcano"})).unwrap());
+        pod
+    };
+    run.pod_seen(&unscheduled("p"), false, at(0));
+    run.pod_seen(&unscheduled("q"), false, at(0));
+    assert!(run.new_unplaced(at(29)).is_empty());
+    let lines = run.new_unplaced(at(30));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].ends_with(r#"NotScheduled: scheduler "volcano" has not found a node for it"#), "{lines:?}");
+    assert!(run.new_unplaced(at(31)).is_empty());
+    assert!(run.hopeless(at(600)).is_empty(), "somebody may run that scheduler");
 }
 
 #[test]

@@ -7,8 +7,10 @@
 //! ```text
 //!  waiting: InvalidImageName, ErrImageNeverPull             -> never, at once
 //!  waiting: ErrImagePull <-> ImagePullBackOff               -> never, at the third ErrImagePull
-//!  waiting: CreateContainerConfigError                      -> never, after 30 s
+//!  waiting: CreateContainerConfigError, CreateContainerError -> never, after 30 s
 //!  ContainerCreating with FailedMount: … not found          -> never, after 30 s
+//!  ContainerCreating, FailedCreatePodSandBox said last      -> never, after 30 s
+//!  FailedCreate of the Job, and no pod of it (quotas aside) -> never, after 30 s
 //!  Unschedulable, whatever other pods do                    -> never, after 30 s
 //! ```
 
@@ -21,8 +23,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodCondition};
 pub const PULLS: u32 = 3;
 /// How long pulls may fail where single tries were not seen (a watch that was cut off).
 const PULL_PATIENCE: SignedDuration = SignedDuration::from_secs(180);
-/// How long a missing ConfigMap, Secret or key may stay missing: somebody may be creating it just now.
-const CONFIG_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+/// How long a missing ConfigMap, account or port may stay missing: somebody may be creating or freeing it just now.
+pub const CONFIG_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 
 /// What has kept one pod from starting so far.
 #[derive(Debug, Default)]
@@ -31,7 +33,7 @@ pub struct Start {
     config_error: Option<Waiting>,
     misfit: Option<Waiting>,
     creating_since: Option<Timestamp>,
-    mount_error: Option<String>,
+    told_by_events: Option<String>,
     hopeless: Option<String>,
 }
 
@@ -74,7 +76,9 @@ impl Start {
                 "ImagePullBackOff" => {
                     self.pull_waits(&container.name, image_text(container, "ImagePullBackOff", &message), now)
                 }
-                "CreateContainerConfigError" => config_error = Some(format!("container {}: {message}", container.name)),
+                "CreateContainerConfigError" | "CreateContainerError" => {
+                    config_error = Some(format!("container {}: {message}", container.name));
+                }
                 "ContainerCreating" => creating = true,
                 _ => {}
             }
@@ -90,12 +94,18 @@ impl Start {
         self.creating_since = creating.then(|| self.creating_since.unwrap_or(now));
     }
 
-    /// Takes in the pod's Events: why its volumes cannot be set up is told there alone.
+    /// Takes in the pod's Events: why its volumes or its network cannot be set up is told there alone.
     pub fn events(&mut self, events: &[Event]) {
-        let mount = events.iter().filter(|event| event.reason.as_deref() == Some("FailedMount"));
-        self.mount_error = mount
+        let of = |event: &&Event, reason: &str| event.reason.as_deref() == Some(reason);
+        let mount = events.iter().filter(|event| of(event, "FailedMount"));
+        let missing = mount
             .filter_map(|event| event.message.clone())
             .rfind(|message| message.contains("not found") || message.contains("non-existent"));
+        // Anything said later means that the pod has got on since.
+        let newest = events.iter().max_by_key(|event| said_at(event));
+        let network =
+            newest.filter(|event| of(event, "FailedCreatePodSandBox")).and_then(|event| event.message.clone());
+        self.told_by_events = missing.or(network);
     }
 
     /// Whether the pod's Events should be asked for: it has been creating its containers for suspiciously long.
@@ -112,12 +122,10 @@ impl Start {
         if let Some(pull) = self.pulls.values().find(given_up) {
             return Some(format!("{} ({} tries)", pull.message, pull.failures.max(1)));
         }
-        if let Some(error) = self.config_error.as_ref().or(self.misfit.as_ref())
-            && now.duration_since(error.since) >= CONFIG_PATIENCE
-        {
-            return Some(format!("{} (for {} s)", error.message, CONFIG_PATIENCE.as_secs()));
+        if let Some(error) = self.config_error.as_ref().or(self.misfit.as_ref()).filter(|error| error.lasts(now)) {
+            return Some(error.told());
         }
-        self.mount_error.clone().filter(|_| self.wants_events(now))
+        self.told_by_events.clone().filter(|_| self.wants_events(now))
     }
 
     fn pull_failed(&mut self, container: &str, message: String, now: Timestamp) {
@@ -145,6 +153,59 @@ impl Start {
             message: String::new(),
         })
     }
+}
+
+/// What keeps a Job's pods from being made at all: an account or a priority class that is missing, a rule of the
+/// namespace.
+#[derive(Debug, Default)]
+pub struct Creation {
+    refused: Option<Waiting>,
+    newest: Option<Timestamp>,
+}
+
+impl Creation {
+    /// Takes in a pod of the Job: it was made, so what refused it earlier is over.
+    pub fn made(&mut self, pod: &Pod) {
+        let made = pod.metadata.creation_timestamp.as_ref().map(|at| at.0);
+        if made > self.newest {
+            self.newest = made;
+            self.refused = None;
+        }
+    }
+
+    /// Takes in an Event of the Job. A quota that is used up is freed by other pods; Events from before the newest pod
+    /// tell of what is over.
+    pub fn event(&mut self, event: &Event, now: Timestamp) {
+        let message = event.message.clone().unwrap_or_default();
+        if event.reason.as_deref() != Some("FailedCreate") || message.contains("quota") || said_at(event) < self.newest
+        {
+            return;
+        }
+        let since = self.refused.as_ref().map_or(now, |before| before.since);
+        self.refused = Some(Waiting { since, message });
+    }
+
+    /// Why no pod will be made, where that is sure enough by `now`.
+    pub fn never(&self, now: Timestamp) -> Option<String> {
+        self.refused.as_ref().filter(|refused| refused.lasts(now)).map(Waiting::told)
+    }
+}
+
+impl Waiting {
+    fn lasts(&self, now: Timestamp) -> bool {
+        now.duration_since(self.since) >= CONFIG_PATIENCE
+    }
+
+    fn told(&self) -> String {
+        format!("{} (for {} s)", self.message, CONFIG_PATIENCE.as_secs())
+    }
+}
+
+/// When an Event was said last; clients that write the new API give one time alone.
+fn said_at(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|at| at.0);
+    let once = || event.event_time.as_ref().map(|at| at.0);
+    event.last_timestamp.as_ref().map(|at| at.0).or(series).or_else(once)
 }
 
 /// Why the machine cannot take the pod, where the end of other pods would not help.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use serde_json::json;
 
-use super::Start;
+use super::{Creation, Start};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -81,6 +81,12 @@ fn a_missing_config_map_is_waited_for_half_a_minute() {
 }
 
 #[test]
+fn a_container_that_cannot_be_made_is_waited_for_half_a_minute() {
+    assert_eq!(verdict(&[(0, "CreateContainerError")], 29), None);
+    assert_eq!(verdict(&[(0, "CreateContainerError")], 30).as_deref(), Some("container main: why (for 30 s)"));
+}
+
+#[test]
 fn a_config_map_that_appears_resets_the_wait() {
     assert_eq!(
         verdict(&[(0, "CreateContainerConfigError"), (20, "PodInitializing"), (25, "CreateContainerConfigError")], 40),
@@ -103,6 +109,60 @@ fn a_volume_that_cannot_be_mounted_is_known_from_events() {
     assert_eq!(start.never(at(31)), None);
     start.events(&[event(r#"MountVolume.SetUp failed for volume "v" : configmap "c" not found"#)]);
     assert!(start.never(at(31)).unwrap().contains(r#"configmap "c" not found"#));
+}
+
+fn said(second: i64, reason: &str, message: &str) -> Event {
+    serde_json::from_value(json!({
+        "metadata": {}, "involvedObject": {}, "reason": reason, "message": message, "lastTimestamp": at(second),
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_sandbox_that_cannot_be_made_is_given_up_unless_the_pod_has_got_on_since() {
+    let refused = said(20, "FailedCreatePodSandBox", "Failed to create pod sandbox: port 80 is taken");
+    let mut start = Start::default();
+    start.observe(&waiting("ContainerCreating", ""), at(0));
+    start.events(&[refused.clone(), said(25, "Pulling", "Pulling image")]);
+    assert_eq!(start.never(at(31)), None);
+    start.events(&[said(0, "Scheduled", ""), refused]);
+    assert_eq!(start.never(at(29)), None);
+    assert_eq!(start.never(at(31)).as_deref(), Some("Failed to create pod sandbox: port 80 is taken"));
+}
+
+fn made(second: i64) -> Pod {
+    serde_json::from_value(json!({"metadata": {"name": "p", "creationTimestamp": at(second)}})).unwrap()
+}
+
+const NO_ACCOUNT: &str = r#"Error creating: pods "x-" is forbidden: error looking up service account default/pipeline"#;
+
+#[test]
+fn pods_that_may_not_be_made_are_waited_for_half_a_minute() {
+    let mut creation = Creation::default();
+    creation.event(&said(1, "FailedCreate", NO_ACCOUNT), at(1));
+    creation.event(&said(25, "FailedCreate", NO_ACCOUNT), at(25));
+    assert_eq!(creation.never(at(30)), None);
+    assert_eq!(creation.never(at(31)), Some(format!("{NO_ACCOUNT} (for 30 s)")));
+}
+
+#[test]
+fn a_pod_that_is_made_ends_the_wait_and_what_was_said_before_it_counts_no_more() {
+    let mut creation = Creation::default();
+    creation.event(&said(1, "FailedCreate", NO_ACCOUNT), at(1));
+    creation.made(&made(10));
+    creation.event(&said(1, "FailedCreate", NO_ACCOUNT), at(20));
+    assert_eq!(creation.never(at(60)), None);
+    creation.event(&said(61, "FailedCreate", NO_ACCOUNT), at(61));
+    creation.made(&made(10));
+    assert!(creation.never(at(91)).is_some(), "the same pod again is no new one");
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_waited_for() {
+    let mut creation = Creation::default();
+    let used_up = r#"Error creating: pods "x-" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2"#;
+    creation.event(&said(1, "FailedCreate", used_up), at(1));
+    assert_eq!(creation.never(at(600)), None);
 }
 
 #[test]
