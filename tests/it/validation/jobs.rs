@@ -112,9 +112,9 @@ fn completion_modes_limit_what_goes_with_them() {
         (
             "completions: 100001, backoffLimitPerIndex: 1, parallelism: 10001",
             &[
+                "maxFailedIndexes: Required value: must be specified when completions is above 100000",
                 "parallelism: Invalid value: 10001: must be less than or equal to 10000 when completions are above \
                100000 and used with backoff limit per index",
-                "maxFailedIndexes: Required value: must be specified when completions is above 100000",
             ],
         ),
         (
