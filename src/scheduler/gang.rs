@@ -39,6 +39,12 @@ pub fn of_job(job: &Job) -> Option<Gang> {
     })
 }
 
+/// Whether the pods of a Job may only be disrupted all together: `spec.scheduling.disruptionMode.all`.
+pub fn is_inseparable(job: &Job) -> bool {
+    let scheduling = job.spec.as_ref().and_then(|spec| spec.scheduling.as_ref());
+    scheduling.and_then(|scheduling| scheduling.disruption_mode.as_ref()).is_some_and(|mode| mode.all.is_some())
+}
+
 /// Completions that no pod will be made for any more.
 fn done(job: &Job) -> i32 {
     job.status.as_ref().and_then(|status| status.succeeded).unwrap_or(0)

@@ -2,7 +2,7 @@
 //! Never decides: `plan` reads it. It holds no pod that is finished, and follows the store change by change.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -30,6 +30,7 @@ pub struct Ledger {
     waiting: BTreeMap<Rank, Arc<Guest>>,
     load: Load,
     gangs: HashMap<String, Gang>,
+    inseparable: HashSet<String>,
     crews: HashMap<String, Crew>,
     namespaces: Namespaces,
     claims: Claims,
@@ -206,6 +207,11 @@ impl Ledger {
         Some((id, gang, self.crews.get(id)?))
     }
 
+    /// Uids of the Jobs whose pods are disrupted all together or not at all.
+    pub fn inseparable(&self) -> &HashSet<String> {
+        &self.inseparable
+    }
+
     /// Takes in an object as it now stands; what it was before does not matter.
     pub fn learn(&mut self, object: &Object) {
         if self.claims.learn(object) {
@@ -235,6 +241,7 @@ impl Ledger {
             self.strike(object.uid());
         } else if kind == Kind::of::<Job>() {
             self.gangs.remove(object.uid());
+            self.inseparable.remove(object.uid());
         } else if kind == Kind::of::<Namespace>() {
             self.namespaces.remove(&object.key().name);
         } else if self.node.as_ref().is_some_and(|(known, _)| known.uid() == object.uid()) {
@@ -247,6 +254,9 @@ impl Ledger {
             Some(gang) => self.gangs.insert(object.uid().to_owned(), gang),
             None => self.gangs.remove(object.uid()),
         };
+        if gang::is_inseparable(job) {
+            self.inseparable.insert(object.uid().to_owned());
+        }
     }
 
     fn learn_pod(&mut self, object: &Object, pod: &Pod) {

@@ -206,9 +206,9 @@ impl<'a> Look<'a> {
             }
             return;
         };
-        let spaces = self.ledger.namespaces();
+        let (spaces, inseparable) = (self.ledger.namespaces(), self.ledger.inseparable());
         let (preemption, nominated) =
-            match preempt::preempt(self.node, spaces, &self.load, &self.doomed, guest, &misfit) {
+            match preempt::preempt(self.node, spaces, &self.load, &self.doomed, inseparable, guest, &misfit) {
                 Preemption::Victims(victims) => {
                     let by = guest.object.uid().to_owned();
                     victims.into_iter().for_each(|victim| self.evict(victim, Why::Preempted { by: by.clone() }));

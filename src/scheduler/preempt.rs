@@ -2,9 +2,9 @@
 //! Never deletes any: `apply` does.
 //!
 //! Parity: the DefaultPreemption plugin (`PodEligibleToPreemptOthers`, `SelectVictimsOnNode`), for one node and without
-//! disruption budgets.
+//! disruption budgets. Pods that may only be disrupted together (`disruptionMode.all`) are one victim.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::fit::{self, Misfit};
@@ -36,12 +36,14 @@ pub fn hopeless(misfit: &Misfit) -> &'static str {
     if misfit.resolvable { NO_VICTIMS } else { HELPLESS }
 }
 
-/// Looks for pods that make room for `guest`, which does not fit beside `load`; `doomed` are going already.
+/// Looks for pods that make room for `guest`, which does not fit beside `load`; `doomed` are going already, and those of
+/// an `inseparable` Job stay or go together.
 pub fn preempt(
     node: &NodeSeen,
     spaces: &Namespaces,
     load: &Load,
     doomed: &HashSet<String>,
+    inseparable: &HashSet<String>,
     guest: &Guest,
     misfit: &Misfit,
 ) -> Preemption {
@@ -70,16 +72,31 @@ pub fn preempt(
         return Preemption::Nothing(still.message(""));
     }
     // The important ones first, each stays if there is room for it all the same.
-    lesser.sort_by_key(|other| (std::cmp::Reverse(other.priority), started(other)));
-    lesser.retain(|other| {
-        rest.add(other);
+    let mut units = units(lesser, inseparable);
+    units.sort_by_key(|unit| {
+        let importance = unit.iter().map(|other| other.priority).max();
+        (std::cmp::Reverse(importance), unit.iter().map(|other| started(other)).min())
+    });
+    units.retain(|unit| {
+        unit.iter().for_each(|other| rest.add(other));
         let stays = misfit(&rest).is_none();
         if !stays {
-            rest.remove(other.object.uid());
+            unit.iter().for_each(|other| drop(rest.remove(other.object.uid())));
         }
         !stays
     });
-    Preemption::Victims(lesser)
+    Preemption::Victims(units.into_iter().flatten().collect())
+}
+
+/// Pods by what is disrupted at once: those of an inseparable Job, or one alone.
+fn units(guests: Vec<Arc<Guest>>, inseparable: &HashSet<String>) -> Vec<Vec<Arc<Guest>>> {
+    let mut units: BTreeMap<String, Vec<Arc<Guest>>> = BTreeMap::new();
+    for guest in guests {
+        let job = guest.owner.as_ref().filter(|owner| inseparable.contains(*owner));
+        let unit = job.map_or_else(|| guest.object.uid().to_owned(), Clone::clone);
+        units.entry(unit).or_default().push(guest);
+    }
+    units.into_values().collect()
 }
 
 /// Who has run for longer is more important.

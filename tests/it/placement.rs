@@ -223,6 +223,22 @@ fn a_more_important_pod_gets_room_from_as_few_of_the_least_important_as_will_do(
 }
 
 #[test]
+fn pods_that_are_only_disrupted_together_go_together() {
+    for (mode, expected) in [("all", "a goes, b goes"), ("single", "b goes")] {
+        let mut desk = Desk::new();
+        desk.job(&format!("{{parallelism: 2, scheduling: {{disruptionMode: {{{mode}: {{}}}}}}}}"), "{}");
+        desk.member("a", "cpu: '1'");
+        desk.member("b", "cpu: '1'");
+        assert_eq!(desk.pass(), "a\nb");
+        desk.pod("alone", "cpu: '2'", &format!(", priority: 1{RUNS}"));
+        desk.pod("wants", "cpu: '1'", ", priority: 5");
+        let told = desk.pass();
+        let goes: Vec<&str> = told.lines().filter_map(|line| line.split_once(':').map(|(who, _)| who)).collect();
+        assert_eq!(goes.join(", "), format!("{expected}, wants (nominated)"), "{mode}: {told}");
+    }
+}
+
+#[test]
 fn nobody_makes_room_where_it_does_not_help_or_is_not_wanted() {
     let never = "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never.";
     let still = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Insufficient cpu.";

@@ -80,14 +80,15 @@ impl Desk {
     }
 
     /// A pod of the Job `job`.
-    fn member(&mut self, name: &str, requests: &str) -> Object {
+    pub fn member(&mut self, name: &str, requests: &str) -> Object {
         let owner = "[{apiVersion: batch/v1, kind: Job, name: job, uid: job, controller: true}]";
         let object = self.pod(name, requests, "");
         let owned = object.with_meta(|meta| meta.owner_references = Some(from_yaml(owner)));
         self.learn(&owned)
     }
 
-    fn job(&mut self, spec: &str, status: &str) {
+    /// The Job `job`.
+    pub fn job(&mut self, spec: &str, status: &str) {
         let yaml = format!("{{metadata: {{name: job, uid: job, namespace: default}}, spec: {spec}, status: {status}}}");
         self.learn(&Object::new(from_yaml::<Job>(&yaml)));
     }
