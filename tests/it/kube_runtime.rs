@@ -146,6 +146,8 @@ async fn note(job: Arc<Job>, seen: Arc<Seen>) -> Result<Action, kube::Error> {
     if !conditions.into_iter().any(|condition| condition.type_ == COMPLETE) {
         return Ok(Action::await_change());
     }
+    // First, so that whoever finds the configmap finds it noted.
+    seen.complete.lock().expect("nothing panics").insert(job.name_any());
     let owner = kube::Resource::controller_owner_ref(&*job, &()).into_iter().collect::<Vec<_>>();
     let report = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -153,7 +155,6 @@ async fn note(job: Arc<Job>, seen: Arc<Seen>) -> Result<Action, kube::Error> {
     });
     let configs: Api<ConfigMap> = Api::default_namespaced(seen.client.clone());
     configs.patch(&job.name_any(), &PatchParams::apply("reporter"), &Patch::Apply(report)).await?;
-    seen.complete.lock().expect("nothing panics").insert(job.name_any());
     Ok(Action::await_change())
 }
 
