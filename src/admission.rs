@@ -1,10 +1,11 @@
 //! Owns what stands between an object's making and its being stored that only the store can tell: the account that a
-//! pod runs as, its priority, the limits and the security standard of its namespace, the class of a claim, the room that quotas leave.
-//! Clients' pods and those of Jobs pass here alike.
+//! pod runs as, its priority, the limits and the security standard of its namespace, the class of a claim, the room that
+//! quotas leave. Clients' pods and those of Jobs pass here alike.
 //! Never writes anything, and never judges an object by itself: validation does.
 //!
 //! ```text
-//!  defaults -> mutate (account, default requests and limits, priority) -> the server's own fields -> rules -> validate (limits, security) -> reserve (quotas)
+//!  defaults -> mutate (account, default requests and limits, priority) -> the server's own fields -> rules
+//!           -> validate (limits, security) -> reserve (quotas)
 //! ```
 //!
 //! Parity: the admission plugins ServiceAccount, LimitRanger, PodSecurity, Priority, RuntimeClass, DefaultStorageClass,
@@ -19,6 +20,7 @@ mod security;
 mod storage;
 
 use std::fmt;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{LimitRange, PersistentVolumeClaim, Pod, ServiceAccount};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
@@ -33,6 +35,9 @@ use crate::store::{self, Query, Store};
 
 /// Most LimitRanges of a namespace that are looked at: more than one is rare, and each costs every pod.
 const MAX_RANGES: usize = 100;
+
+/// Pause of a controller that was refused something: nobody tells when that changes.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why an object is not admitted.
 #[derive(Debug)]
@@ -112,6 +117,20 @@ impl<'a> Admission<'a> {
         priority::one_default(self.store, object)?;
         security::create(&self.policy, object)
     }
+
+    /// An object that a controller makes, as a client's would be: with its defaults and what its namespace gives it, within
+    /// its limits, charged to its quotas.
+    pub fn admit(&self, object: &Object, reservation: &mut Reservation) -> Result<Object, Error> {
+        let object = self.mutate(&(object.kind().ops.default)(object))?;
+        self.validate(&object)?;
+        reservation.charge(&object)?;
+        Ok(object)
+    }
+}
+
+/// After which time a controller looks again that would otherwise after `nap`: sooner where it was refused something.
+pub fn again(refused: bool, nap: Option<Duration>) -> Option<Duration> {
+    if refused { Some(nap.map_or(REFUSED_PAUSE, |nap| nap.min(REFUSED_PAUSE))) } else { nap }
 }
 
 /// Refuses a pod that names a RuntimeClass: the kind is not served, so none exists. Isolation that was asked for must not

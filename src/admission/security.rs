@@ -2,7 +2,8 @@
 //! refused or warned, what is noted in the log.
 //! Never judges a pod: `pod_security` does.
 //!
-//! Parity: the PodSecurity admission plugin. Differs: there is no audit log; what `audit` finds stands in the daemon's own.
+//! Parity: the PodSecurity admission plugin. Differs: there is no audit log; what `audit` finds stands in the daemon's
+//! own.
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodSpec, PodTemplate};

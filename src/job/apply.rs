@@ -126,10 +126,7 @@ fn change(job: &Object, meta: &mut ObjectMeta, write: &PodWrite) {
 
 /// A planned pod as its namespace lets it be made, charged to its quotas.
 pub fn admitted(admission: &Admission<'_>, reservation: &mut Reservation, pod: &Pod) -> Result<Pod, admission::Error> {
-    let object = Object::new(pod.clone());
-    let object = admission.mutate(&(object.kind().ops.default)(&object))?;
-    admission.validate(&object)?;
-    reservation.charge(&object)?;
+    let object = admission.admit(&Object::new(pod.clone()), reservation)?;
     Ok(object.typed::<Pod>().cloned().unwrap_or_default())
 }
 

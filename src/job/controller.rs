@@ -34,8 +34,6 @@ const WORKERS: usize = 8;
 /// Tries in a row after a failed guard. Each failure means that somebody else got ahead, so that it cannot go on for
 /// long; after these the queue's back-off takes over.
 const TRIES: usize = 5;
-/// Pause of a Job whose pods are refused by their namespace: nobody tells when that changes.
-pub(super) const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs until `stop`. Returns once no decision is under way.
 pub async fn run(store: Store, options: Options, stop: CancellationToken) {
@@ -104,8 +102,7 @@ impl Controller {
         let committed = if writes.is_empty() { Ok(()) } else { self.store.commit(writes).await.map(drop) };
         tally::looked(&facts, &plan, committed.is_ok(), begun.elapsed());
         committed?;
-        let nap = plan.wake_at.map(|at| feed::nap(at, now));
-        Ok(if refused { Some(nap.map_or(REFUSED_PAUSE, |nap| nap.min(REFUSED_PAUSE))) } else { nap })
+        Ok(admission::again(refused, plan.wake_at.map(|at| feed::nap(at, now))))
     }
 
     /// Measures the pods that the plan would make by what their namespace allows. The first that is refused and those

@@ -9,7 +9,6 @@ use jiff::tz::TimeZone;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job};
 use tokio_util::sync::CancellationToken;
 
-use super::controller::REFUSED_PAUSE;
 use super::cron_plan::{self, CronFacts, CronPlan};
 use crate::admission::{self, Reservation};
 use crate::feed;
@@ -83,8 +82,7 @@ async fn sync(store: Store, key: Key) -> Result<Option<Duration>, Error> {
             Err(error) => return Err(error),
         }
     }
-    let nap = plan.wake_at.map(|at| feed::nap(at, now));
-    Ok(if admitted.is_some() { nap } else { Some(nap.map_or(REFUSED_PAUSE, |nap| nap.min(REFUSED_PAUSE))) })
+    Ok(admission::again(admitted.is_none(), plan.wake_at.map(|at| feed::nap(at, now))))
 }
 
 /// Charges the quotas of the namespace for the Job that the plan would make, or takes it back and says why; none then.

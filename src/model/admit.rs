@@ -27,6 +27,7 @@ pub use self::check::{Finding, check};
 pub use self::refusal::Refusal;
 use super::apply::{self, Writer};
 use super::decode::{self, Decoded, FieldValidation, Format};
+use super::field::FieldError;
 use super::kind::Kind;
 use super::object::Object;
 use super::{canonical, go_text, schema, strategies};
@@ -258,10 +259,9 @@ fn replace(old: &Object, new: &Object, mut warnings: Vec<String>, part: Part) ->
         Part::Main => (kind.ops.prepare_update, kind.ops.validate_update),
         Part::Status => (kind.ops.prepare_status_update, kind.ops.validate_status_update),
         Part::Finalizers => (finalized as fn(&Object, &Object) -> Object, kind.ops.validate_update),
-        Part::Resize => (
-            resized as fn(&Object, &Object) -> Object,
-            resize_problems as fn(&Object, &Object) -> Vec<super::field::FieldError>,
-        ),
+        Part::Resize => {
+            (resized as fn(&Object, &Object) -> Object, resize_problems as fn(&Object, &Object) -> Vec<FieldError>)
+        }
     };
     let new = metadata::kept(&prepare(&new, old), old);
     let errors = validate(&new, old);
@@ -282,7 +282,7 @@ fn resized(new: &Object, old: &Object) -> Object {
     }
 }
 
-fn resize_problems(new: &Object, old: &Object) -> Vec<super::field::FieldError> {
+fn resize_problems(new: &Object, old: &Object) -> Vec<FieldError> {
     let pods = new.typed::<Pod>().zip(old.typed::<Pod>());
     pods.map(|(new, old)| strategies::validate_resize(new, old)).unwrap_or_default()
 }

@@ -40,9 +40,9 @@ pub fn same(one: Option<&BTreeMap<String, Text>>, other: Option<&BTreeMap<String
 
 /// Whether both requirements are the same, limits too.
 pub fn same_requirements(one: Option<&ResourceRequirements>, other: Option<&ResourceRequirements>) -> bool {
-    let limits = |all: Option<&'_ ResourceRequirements>| all.and_then(|all| all.limits.clone());
-    let requests = |all: Option<&'_ ResourceRequirements>| all.and_then(|all| all.requests.clone());
-    same(limits(one).as_ref(), limits(other).as_ref()) && same(requests(one).as_ref(), requests(other).as_ref())
+    let empty = ResourceRequirements::default();
+    let (one, other) = (one.unwrap_or(&empty), other.unwrap_or(&empty));
+    same(one.limits.as_ref(), other.limits.as_ref()) && same(one.requests.as_ref(), other.requests.as_ref())
 }
 
 /// A condition of the pod that holds.
@@ -72,9 +72,9 @@ pub fn granted(pod: &Pod) -> Option<PodSpec> {
 }
 
 /// Puts the amounts of what can be resized back.
-fn restore(list: &mut Option<BTreeMap<String, Text>>, told: Option<&BTreeMap<String, Text>>) {
+pub fn restore(list: &mut Option<BTreeMap<String, Text>>, before: Option<&BTreeMap<String, Text>>) {
     for name in RESIZABLE {
-        match told.and_then(|told| told.get(name)) {
+        match before.and_then(|before| before.get(name)) {
             Some(amount) => drop(list.get_or_insert_default().insert(name.to_owned(), amount.clone())),
             None => drop(list.as_mut().and_then(|list| list.remove(name))),
         }

@@ -12,11 +12,12 @@ use super::draft::KUBELET;
 use super::image_gc::{self, Memory, Victim};
 use super::images::Brought;
 use super::pressure::Signal;
-use super::{inventory, phase, restart};
+use super::{inventory, restart};
 use crate::model::event::{self, Severity};
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
-use crate::runtime;
+use crate::model::phase;
+use crate::runtime::{self, ImageLine};
 use crate::store::{Query, Write};
 
 /// How often the node's images are listed.
@@ -30,11 +31,15 @@ const FACT: &str = "images";
 pub async fn keep(core: &Core) {
     let mut failed_before = false;
     for round in 0_u32.. {
-        if let Err(error) = list(core).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the node's images are listed later");
+        let listed = list(core).await;
+        if let Err(error) = &listed {
+            tracing::warn!(error = error as &dyn std::error::Error, "the node's images are listed later");
         }
         if round % COLLECT == 0 && core.image_gc.is_on() {
-            let outcome = collect(core).await;
+            let outcome = match listed {
+                Ok(images) => collect(core, &images).await,
+                Err(error) => Err(error.into()),
+            };
             if let Err(failure) = &outcome {
                 tracing::warn!(%failure, "images could not be collected");
                 // Parity: a first failure may only be a start that has not settled.
@@ -59,21 +64,19 @@ enum Failure {
     Other(#[from] Error),
 }
 
-/// Enters what the engine has; the node's next heartbeat tells it.
-async fn list(core: &Core) -> Result<(), Error> {
+/// Enters what the engine has, and returns it; the node's next heartbeat tells it.
+async fn list(core: &Core) -> Result<Vec<ImageLine>, Error> {
     let images = core.heard(core.engine.images().await)?;
     let told = inventory::told(&images);
     core.with_ground(|ground| ground.images = Some(told));
-    Ok(())
+    Ok(images)
 }
 
-async fn collect(core: &Core) -> Result<(), Failure> {
-    let other = |error: runtime::Error| Failure::Other(error.into());
-    let images = core.heard(core.engine.images().await).map_err(other)?;
-    let mut in_use = core.heard(core.engine.images_in_use().await).map_err(other)?;
+async fn collect(core: &Core, images: &[ImageLine]) -> Result<(), Failure> {
+    let mut in_use = core.heard(core.engine.images_in_use().await).map_err(Error::from)?;
     in_use.extend(wanted(core).await?);
     let now = Timestamp::now();
-    let memory = change(core, |memory| memory.looked(&images, &in_use, now)).await?;
+    let memory = change(core, |memory| memory.looked(images, &in_use, now)).await?;
     let Some(disk) = core.with_ground(|ground| ground.room.get(&Signal::Imagefs).copied()) else {
         return Err(Failure::Disk("the disk of the engine's images cannot be seen from here".to_owned()));
     };
@@ -85,7 +88,7 @@ async fn collect(core: &Core) -> Result<(), Failure> {
         }
     };
     let Some(excess) = excess else { return Ok(()) };
-    let (freed, errors) = free(core, image_gc::victims(&core.image_gc, &memory, &images, &in_use, now), excess).await;
+    let (freed, errors) = free(core, image_gc::victims(&core.image_gc, &memory, images, &in_use, now), excess).await;
     if !errors.is_empty() {
         return Err(Failure::Disk(image_gc::removal_failed(excess, freed, &errors)));
     }
@@ -102,8 +105,7 @@ async fn wanted(core: &Core) -> Result<BTreeSet<String>, Error> {
     let mut names = BTreeSet::new();
     core.store.each(&Query::all(Kind::of::<Pod>()), |object| {
         let Some(pod) = object.typed::<Pod>() else { return Ok(()) };
-        let over = phase::terminal(pod.status.as_ref().and_then(|status| status.phase.as_deref()));
-        if let Some(spec) = pod.spec.as_ref().filter(|_| !over) {
+        if let Some(spec) = pod.spec.as_ref().filter(|_| !phase::is_over(pod)) {
             names.extend(restart::containers(spec).filter_map(|(_, container)| container.image.clone()));
             let volumes = spec.volumes.iter().flatten();
             names.extend(volumes.filter_map(|volume| volume.image.as_ref()?.reference.clone()));

@@ -70,13 +70,17 @@ pub struct HostsMemory {
     pub head: String,
 }
 
+/// Images (by id) that a container mounts.
+fn mounted(seen: &ContainerSeen) -> impl Iterator<Item = String> {
+    seen.labels.get(LABEL_IMAGE).into_iter().flat_map(|ids| ids.split(',').map(str::to_owned))
+}
+
 impl PodMemory {
     /// Forgets a container that is gone.
     pub fn forget_container(&mut self, name: &str) {
-        if let Some(ids) = self.containers.remove(name).and_then(|mut gone| gone.labels.remove(LABEL_IMAGE)) {
-            // It may have been made by an earlier agent: what it mounted is still the pod's.
-            self.mountable.extend(ids.split(',').map(|id| (id.to_owned(), true)));
-        }
+        let gone = self.containers.remove(name);
+        // It may have been made by an earlier agent: what it mounted is still the pod's.
+        self.mountable.extend(gone.iter().flat_map(mounted).map(|id| (id, true)));
         self.begun.remove(name);
         self.hooks.retain(|key, _| key.name != name);
         self.probes.retain(|key, _| key.name != name);
@@ -122,11 +126,9 @@ impl Memories {
     /// Images (by id) that pods mount, or are about to.
     pub fn mounted_images(&self) -> BTreeSet<String> {
         let pods = self.lock();
-        let labels = |memory: &PodMemory| {
-            let labels = memory.containers.values().filter_map(|seen| seen.labels.get(LABEL_IMAGE));
-            labels.flat_map(|ids| ids.split(',').map(str::to_owned)).collect::<Vec<_>>()
-        };
-        pods.values().flat_map(|memory| memory.mountable.keys().cloned().chain(labels(memory))).collect()
+        let known = pods.values().flat_map(|memory| memory.mountable.keys().cloned());
+        let told = pods.values().flat_map(|memory| memory.containers.values().flat_map(mounted));
+        known.chain(told).collect()
     }
 
     /// The hosts files that are kept, by uid.

@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 
 use super::draft::{Draft, Novelty};
 use super::facts::{Action, Attempt, ImageFact, ImageUser};
+use super::start::RETRY;
 use super::status;
 use crate::model::event::Severity;
 use crate::runtime::ImageSeen;
@@ -20,8 +21,6 @@ use crate::runtime::progress::PullSeen;
 
 /// How long a failed pull shows as ErrImagePull before it shows as ImagePullBackOff.
 const PULL_ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(2);
-/// How often an image that is never pulled is looked for.
-const RETRY: SignedDuration = SignedDuration::from_secs(10);
 
 /// What a container waits for.
 struct Want<'a> {

@@ -10,7 +10,7 @@
 //! Parity: `doPodResizeAction` of `pkg/kubelet/kuberuntime`, `convertContainerStatusResources`. Differs: the engine's
 //! container has limits of its own and no pod around it, so they are changed container by container.
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, PodSpec, ResourceRequirements};
 
 use super::draft::Draft;
 use super::facts::{Action, PodFacts};
@@ -32,9 +32,9 @@ pub enum Progress {
 }
 
 /// What is in effect of a container's resources, as the status tells it.
-pub fn in_effect(facts: &PodFacts, track: &Track<'_>) -> ResourceRequirements {
+pub fn in_effect(facts: &PodFacts, spec: &PodSpec, track: &Track<'_>) -> ResourceRequirements {
     match told(track) {
-        Some(before) if !is_applied(facts, track) => before.resources.clone().unwrap_or_default(),
+        Some(before) if !is_applied(facts, spec, track) => before.resources.clone().unwrap_or_default(),
         Some(_) | None => track.spec.resources.clone().unwrap_or_default(),
     }
 }
@@ -42,7 +42,7 @@ pub fn in_effect(facts: &PodFacts, track: &Track<'_>) -> ResourceRequirements {
 /// Brings the limits of a running container to what it was granted; says whether the container may be tended further.
 pub fn tend(draft: &mut Draft<'_>, index: usize) -> bool {
     let track = &draft.tracks[index];
-    let (Some(before), false) = (told(track), is_applied(draft.facts, track)) else { return true };
+    let (Some(before), false) = (told(track), is_applied(draft.facts, draft.spec, track)) else { return true };
     let State::Running(seen, _) = &track.state else { return true };
     let name = seen.name.clone();
     let failure = draft.facts.resize_failures.get(&name).cloned();
@@ -71,13 +71,12 @@ fn told<'t>(track: &'t Track<'_>) -> Option<&'t ContainerStatus> {
 }
 
 /// What was granted is what was told to be in effect, or has come into effect since.
-fn is_applied(facts: &PodFacts, track: &Track<'_>) -> bool {
+fn is_applied(facts: &PodFacts, spec: &PodSpec, track: &Track<'_>) -> bool {
     let (Some(before), State::Running(seen, _)) = (told(track), &track.state) else { return true };
     if same_requirements(before.resources.as_ref(), track.spec.resources.as_ref()) {
         return true;
     }
-    let spec = facts.pod.spec.as_ref();
-    let wanted = spec.map(|spec| bounds::limits(spec, track.spec, &facts.node)).unwrap_or_default();
+    let wanted = bounds::limits(spec, track.spec, &facts.node);
     facts.resized.get(&seen.name) == Some(&wanted) || (!restarts(track.spec, before) && holds(&seen.limits, &wanted))
 }
 

@@ -8,20 +8,10 @@ use nix::sys::statvfs::statvfs;
 
 use super::pressure::{Reading, Readings, Signal};
 
-/// Where a container's memory stands, by its id: cgroup v2 with systemd, v2 without, v1 without and with systemd.
-const MEMORY_FILES: [(&str, &str); 4] = [
-    ("/sys/fs/cgroup/system.slice/docker-", ".scope/memory.current"),
-    ("/sys/fs/cgroup/docker/", "/memory.current"),
-    ("/sys/fs/cgroup/memory/docker/", "/memory.usage_in_bytes"),
-    ("/sys/fs/cgroup/memory/system.slice/docker-", ".scope/memory.usage_in_bytes"),
-];
-/// Where a container's processes are counted, by its id, in the same four places.
-const PIDS_FILES: [(&str, &str); 4] = [
-    ("/sys/fs/cgroup/system.slice/docker-", ".scope/pids.current"),
-    ("/sys/fs/cgroup/docker/", "/pids.current"),
-    ("/sys/fs/cgroup/pids/docker/", "/pids.current"),
-    ("/sys/fs/cgroup/pids/system.slice/docker-", ".scope/pids.current"),
-];
+/// Where the kernel shows its control groups: all of them (v2), or below the name of each controller (v1).
+const CGROUPS: &str = "/sys/fs/cgroup";
+/// What stands there before and after a container's id: with systemd and without.
+const GROUPS: [(&str, &str); 2] = [("system.slice/docker-", ".scope"), ("docker/", "")];
 /// Where the kernel keeps its accounts of huge pages.
 const HUGE_PAGES: &str = "/sys/kernel/mm/hugepages";
 /// Where the engine keeps images unless it is told otherwise; where that is not to be seen, images are not watched.
@@ -91,15 +81,19 @@ fn processes() -> Option<Reading> {
 
 /// Memory that a container takes, by its engine's id; none where it cannot be seen.
 pub fn memory_of(id: &str) -> Option<u64> {
-    number_of(&MEMORY_FILES, id)
+    counted("memory", ["memory.current", "memory.usage_in_bytes"], id)
 }
 
 /// Processes and threads that a container has, by its engine's id; none where they cannot be seen.
 pub fn pids_of(id: &str) -> Option<u64> {
-    number_of(&PIDS_FILES, id)
+    counted("pids", ["pids.current"; 2], id)
 }
 
-fn number_of(places: &[(&str, &str)], id: &str) -> Option<u64> {
-    let mut files = places.iter().map(|(before, after)| format!("{before}{id}{after}"));
+/// A number that a controller keeps of a container, in its file of cgroup v2 or of v1.
+fn counted(controller: &str, [newer, older]: [&str; 2], id: &str) -> Option<u64> {
+    let versions = [(CGROUPS.to_owned(), newer), (format!("{CGROUPS}/{controller}"), older)];
+    let mut files = versions
+        .iter()
+        .flat_map(|(root, file)| GROUPS.map(|(before, after)| format!("{root}/{before}{id}{after}/{file}")));
     files.find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
 }

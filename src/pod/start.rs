@@ -25,7 +25,7 @@ use crate::model::go_text;
 use crate::runtime::Seen;
 
 /// How often something that nobody announces is looked for: an image that is never pulled, a mended configuration.
-const RETRY: SignedDuration = SignedDuration::from_secs(10);
+pub const RETRY: SignedDuration = SignedDuration::from_secs(10);
 
 /// Starts whatever may start now.
 pub fn run(draft: &mut Draft<'_>) {

@@ -168,7 +168,7 @@ fn container_status(facts: &PodFacts, spec: &PodSpec, track: &Track<'_>, outcome
         restart_count: i32::try_from(count).unwrap_or(i32::MAX),
         state: Some(state),
         last_state: Some(last.as_ref().map(ended).unwrap_or_default()),
-        resources: Some(resize::in_effect(facts, track)),
+        resources: Some(resize::in_effect(facts, spec, track)),
         allocated_resources: track.spec.resources.as_ref().and_then(|resources| resources.requests.clone()),
         volume_mounts: mounted(track),
         ..ContainerStatus::default()

@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 use super::facts::NodeFacts;
 use super::restart::{self, Role};
-use super::unsupported::HUGE_PAGES;
 use super::{bounds, quantity};
+use crate::model::validation::resources::HUGE_PAGES;
 use crate::runtime::enforcement::{Bound, Cause};
 
 /// A field that is set and not, or not wholly, honoured.

@@ -1,12 +1,13 @@
 //! PURE. Owns which fields of a pod jobdock does not honour yet, so that each is named in a Warning and none is dropped
-//! in silence; what this engine lacks is `unenforced`'s. Never refuses a pod: a volume that cannot be had is refused where volumes are planned.
+//! in silence; what this engine lacks is `unenforced`'s. Never refuses a pod: a volume that cannot be had is refused where
+//! volumes are planned.
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
+use crate::model::validation::resources::HUGE_PAGES;
+
 /// Resources whose limits are enforced.
 const ENFORCED: [&str; 4] = ["cpu", "memory", super::limits::EPHEMERAL_STORAGE, super::spec::GPU];
-/// Resources that are counted for scheduling; `unenforced` says that their limits are not held.
-pub const HUGE_PAGES: &str = "hugepages-";
 
 /// Paths of the fields that are set and have no effect, each with a word on why where it is not just not done yet.
 pub fn ignored(spec: &PodSpec) -> Vec<String> {
@@ -43,6 +44,7 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
     };
     flag(some(&container.volume_devices), "volumeDevices");
     let limits = container.resources.iter().flat_map(|resources| resources.limits.iter().flatten());
+    // Huge pages are counted for scheduling; `unenforced` says that their limits are not held.
     let enforced = |name: &str| ENFORCED.contains(&name) || name.starts_with(HUGE_PAGES);
     for (name, _) in limits.filter(|(name, _)| !enforced(name)) {
         flag(true, &format!("resources.limits[{name}]"));

@@ -116,7 +116,8 @@ pub enum Backing {
     Image(String),
 }
 
-/// Everything to make for the pod, but for images: those are had like the containers' own. The sandbox image serves to reach into the engine's volumes.
+/// Everything to make for the pod, but for images: those are had like the containers' own. The sandbox image serves to
+/// reach into the engine's volumes.
 pub fn work(context: Context<'_>, sandbox_image: &str) -> Vec<VolumeWork> {
     let each = volumes(context.pod).filter(|volume| volume.image.is_none()).map(|volume| {
         let name = volume.name.clone();

@@ -9,13 +9,12 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::model::quantity;
+use crate::model::validation::resources::HUGE_PAGES;
 
 /// The resource that is counted in thousandths; all others are counted in whole units.
 const CPU: &str = "cpu";
-/// Resources that a pod may ask for as a whole. Parity: `supportedPodLevelResources`.
+/// Resources that a pod may ask for as a whole, huge pages beside them. Parity: `supportedPodLevelResources`.
 const POD_LEVEL: [&str; 2] = [CPU, "memory"];
-/// Huge pages may be asked for as a whole too.
-const HUGE_PAGES: &str = "hugepages-";
 
 /// Amounts by resource: thousandths of a core, bytes, pieces. A resource that is not there is 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,7 +19,6 @@ use crate::model::claims;
 use crate::model::event;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object, Resource};
-use crate::model::strategy::Strategy;
 use crate::reconcile::Queue;
 use crate::runtime::directories::{self, Directory};
 use crate::runtime::{self, Runtime, VolumeSpec};
@@ -32,8 +31,6 @@ const OPEN: u32 = 0o777;
 /// What waits for something that nobody announces (a class, a volume of somebody else's) is looked at again after this.
 /// Parity: the controller's resync.
 const RECHECK: Duration = Duration::from_secs(300);
-/// Pause of a pod whose claim is refused by its namespace: nobody tells when that changes.
-const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// Who says what becomes of the claims of pods. Parity: upstream's component.
 const EPHEMERAL: &str = "ephemeral_volume";
 
@@ -174,7 +171,7 @@ async fn sync_volume(core: &Core, object: &Object, volume: &PersistentVolume) ->
 /// Makes the claims of a pod's ephemeral volumes. One of that name that is somebody else's is left alone: the pod waits.
 /// Parity: a refusal is told of the pod, by upstream's controller and in its words.
 async fn make_claims(core: &Core, object: &Object, pod: &Pod) -> Result<Option<Duration>, Error> {
-    let mut again = None;
+    let mut refused = false;
     for claim in ephemeral::wanted(pod) {
         let name = claim.metadata.name.clone().unwrap_or_default();
         match make_claim(core, claim).await {
@@ -187,28 +184,25 @@ async fn make_claims(core: &Core, object: &Object, pod: &Pod) -> Result<Option<D
                 let severity = event::Severity::Warning;
                 let said = event::about(object, EPHEMERAL, severity, "FailedBinding", &text, Timestamp::now());
                 core.store.commit(vec![Write::Record(said)]).await?;
-                again = Some(REFUSED_PAUSE);
+                refused = true;
             }
         }
     }
-    Ok(again)
+    Ok(admission::again(refused, None))
 }
 
 /// Makes a claim as a client would, under the limits and quotas of its namespace.
-async fn make_claim(core: &Core, mut claim: PersistentVolumeClaim) -> Result<(), admission::Error> {
-    Strategy::default(&mut claim);
+async fn make_claim(core: &Core, claim: PersistentVolumeClaim) -> Result<(), admission::Error> {
     let object = Object::new(claim);
     let key = object.key();
     if core.store.get(&key)?.is_some() {
         return Ok(());
     }
     let admission = Admission::of(&core.store, key.kind, &key.namespace)?;
-    let object = admission.mutate(&object)?;
-    let object = (object.kind().ops.prepare_create)(&object);
-    admission.validate(&object)?;
     let mut reservation = Reservation::of(&core.store, &key.namespace).await?;
-    reservation.charge(&object)?;
-    let writes = [Write::Create(object)].into_iter().chain(reservation.writes()).collect();
+    let object = admission.admit(&object, &mut reservation)?;
+    let made = Write::Create((object.kind().ops.prepare_create)(&object));
+    let writes = [made].into_iter().chain(reservation.writes()).collect();
     core.store.commit(writes).await?;
     Ok(())
 }

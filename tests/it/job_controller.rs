@@ -345,13 +345,18 @@ async fn a_job_that_is_failing_waits_for_pods_that_terminate() {
     assert!(matches!(asked, Deletion::Remove), "nothing of the Job holds it");
 }
 
+/// The pods of the Job `j`, with one field more.
+fn template(field: &str, value: Value) -> Value {
+    json!({
+        "metadata": {"labels": {"batch.kubernetes.io/controller-uid": "uid-j", "batch.kubernetes.io/job-name": "j"}},
+        "spec": {"restartPolicy": "Never", field: value, "containers": [{"name": "main", "image": "busybox"}]},
+    })
+}
+
 #[tokio::test]
 async fn a_job_whose_pods_are_refused_says_why_and_makes_them_once_they_may_be() {
     let house = House::open();
-    let labels = json!({"batch.kubernetes.io/controller-uid": "uid-j", "batch.kubernetes.io/job-name": "j"});
-    let template = json!({"metadata": {"labels": labels},
-                          "spec": {"serviceAccountName": "robot", "restartPolicy": "Never",
-                                   "containers": [{"name": "main", "image": "busybox"}]}});
+    let template = template("serviceAccountName", json!("robot"));
     house.create("j", json!({"parallelism": 2, "completions": 2, "template": template})).await;
     let said = |house: &House| {
         let events = house.store.list(&Query::all(Kind::of::<Event>())).expect("readable").objects;
@@ -374,14 +379,7 @@ async fn a_job_whose_pods_are_refused_says_why_and_makes_them_once_they_may_be()
 #[tokio::test]
 async fn pods_have_the_priority_of_the_class_that_the_template_names_once_it_is_there() {
     let house = House::open();
-    let template = json!({
-        "metadata": {"labels": {"batch.kubernetes.io/controller-uid": "uid-j", "batch.kubernetes.io/job-name": "j"}},
-        "spec": {
-            "restartPolicy": "Never", "priorityClassName": "high",
-            "containers": [{"name": "main", "image": "busybox"}],
-        },
-    });
-    house.create("j", json!({"template": template})).await;
+    house.create("j", json!({"template": template("priorityClassName", json!("high"))})).await;
     let refused = "FailedCreate Error creating: pods \"j-\" is forbidden: no PriorityClass with name high was found";
     house.until("told why there is no pod", |house| house.events().iter().any(|line| line == refused)).await;
     assert!(house.pods().is_empty());
@@ -397,14 +395,7 @@ async fn pods_have_the_priority_of_the_class_that_the_template_names_once_it_is_
 #[tokio::test]
 async fn pods_that_name_a_runtime_class_are_refused_because_there_is_none() {
     let house = House::open();
-    let template = json!({
-        "metadata": {"labels": {"batch.kubernetes.io/controller-uid": "uid-j", "batch.kubernetes.io/job-name": "j"}},
-        "spec": {
-            "restartPolicy": "Never", "runtimeClassName": "gvisor",
-            "containers": [{"name": "main", "image": "busybox"}],
-        },
-    });
-    house.create("j", json!({"template": template})).await;
+    house.create("j", json!({"template": template("runtimeClassName", json!("gvisor"))})).await;
     let refused =
         "FailedCreate Error creating: pods \"j-\" is forbidden: pod rejected: RuntimeClass \"gvisor\" not found";
     house.until("told why there is no pod", |house| house.events().iter().any(|line| line == refused)).await;
@@ -419,11 +410,7 @@ async fn pods_that_break_the_security_standard_of_their_namespace_are_made_once_
     let enforce = ("pod-security.kubernetes.io/enforce".to_owned(), "baseline".to_owned());
     namespace.metadata.labels = Some([enforce].into());
     let made = house.store.commit(vec![Write::Create(Object::new(namespace))]).await.expect("it is made");
-    let template = json!({
-        "metadata": {"labels": {"batch.kubernetes.io/controller-uid": "uid-j", "batch.kubernetes.io/job-name": "j"}},
-        "spec": {"restartPolicy": "Never", "hostNetwork": true, "containers": [{"name": "main", "image": "busybox"}]},
-    });
-    house.create("j", json!({"template": template})).await;
+    house.create("j", json!({"template": template("hostNetwork", json!(true))})).await;
     let refused = "FailedCreate Error creating: pods \"j-\" is forbidden: violates PodSecurity \"baseline:latest\": \
                    host namespaces (hostNetwork=true)";
     house.until("told why there is no pod", |house| house.events().iter().any(|line| line == refused)).await;

@@ -48,8 +48,6 @@ const SYSCTLS: [(&str, Minor); 12] = [
 ];
 /// Since when seccomp profiles are fields; before that they were annotations.
 const SECCOMP_FIELDS: Minor = 19;
-/// Since when a pod with users of its own may see all of /proc.
-const OWN_USERS: Minor = 35;
 
 pub(super) fn security(container: &Container) -> Option<&SecurityContext> {
     container.security_context.as_ref()
@@ -193,7 +191,7 @@ pub(super) fn privileged(subject: &Subject<'_>, _: Minor) -> Option<Finding> {
 }
 
 pub(super) fn proc_mount(subject: &Subject<'_>, minor: Minor) -> Option<Finding> {
-    if minor >= OWN_USERS && subject.has_own_users() { None } else { any_proc_mount(subject) }
+    if subject.has_own_users(minor) { None } else { any_proc_mount(subject) }
 }
 
 /// Containers that ask for more of /proc than usual.

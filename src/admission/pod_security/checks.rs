@@ -15,6 +15,9 @@ use crate::model::validation::each_container;
 /// The minor version of a standard.
 pub(super) type Minor = u32;
 
+/// Since when a pod with users of its own may see all of /proc and be root in there.
+const OWN_USERS: Minor = 35;
+
 /// A pod, or what pods are made of.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
@@ -44,9 +47,9 @@ impl Subject<'_> {
         self.spec.os.as_ref().is_some_and(|os| os.name == "windows")
     }
 
-    /// Whether its root is nobody outside.
-    pub(super) fn has_own_users(&self) -> bool {
-        self.spec.host_users == Some(false)
+    /// Whether its root is nobody outside, for a version that asks less of such a pod.
+    pub(super) fn has_own_users(&self, minor: Minor) -> bool {
+        minor >= OWN_USERS && self.spec.host_users == Some(false)
     }
 }
 

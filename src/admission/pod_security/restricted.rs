@@ -49,8 +49,6 @@ const FORBIDDEN_VOLUMES: [&str; 21] = [
 ];
 /// Since when pods for Windows are spared what Windows does not have.
 const WINDOWS_SPARED: Minor = 25;
-/// Since when a pod with users of its own may be root in there.
-const OWN_USERS: Minor = 35;
 
 fn is_spared(subject: &Subject<'_>, minor: Minor) -> bool {
     minor >= WINDOWS_SPARED && subject.is_windows()
@@ -116,7 +114,7 @@ fn forbidden_type(volume: &Volume) -> Option<&'static str> {
 }
 
 pub(super) fn non_root(subject: &Subject<'_>, minor: Minor) -> Option<Finding> {
-    if minor >= OWN_USERS && subject.has_own_users() {
+    if subject.has_own_users(minor) {
         return None;
     }
     let reason = "runAsNonRoot != true";
@@ -136,7 +134,7 @@ pub(super) fn non_root(subject: &Subject<'_>, minor: Minor) -> Option<Finding> {
 }
 
 pub(super) fn root_user(subject: &Subject<'_>, minor: Minor) -> Option<Finding> {
-    if minor >= OWN_USERS && subject.has_own_users() {
+    if subject.has_own_users(minor) {
         return None;
     }
     let by = Setters {

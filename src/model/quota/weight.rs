@@ -17,13 +17,12 @@ use super::super::object::Object;
 use super::super::phase;
 use super::super::qos;
 use super::super::quantity::Quantity;
-use super::super::validation::resources::is_extended;
+use super::super::validation::resources::{HUGE_PAGES, is_extended};
 
 /// What comes before a plural where its objects are counted: `count/jobs.batch`.
 const COUNT: &str = "count/";
 const REQUESTS: &str = "requests.";
 const LIMITS: &str = "limits.";
-const HUGE_PAGES: &str = "hugepages-";
 /// Resources whose requests and limits quotas know.
 const COMPUTE: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 /// Parity: `validationSet`: what a quota measures of these, each container must say.

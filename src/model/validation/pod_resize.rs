@@ -3,12 +3,14 @@
 //!
 //! Parity: core's `ValidatePodResize` of the newest upstream.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 
 use super::{metadata, pod, pod_update};
 use crate::model::defaults;
 use crate::model::field::{Errors, FieldError, Path, same};
-use crate::model::resize::RESIZABLE;
+use crate::model::resize::restore;
 
 /// Every problem of a resize.
 pub fn update(new: &Pod, old: &Pod) -> Vec<FieldError> {
@@ -102,15 +104,10 @@ fn put_back(container: &mut Container, before: &Container) {
     let old = before.resources.as_ref().unwrap_or(&empty);
     let resources = container.resources.get_or_insert_default();
     for (list, old) in [(&mut resources.limits, &old.limits), (&mut resources.requests, &old.requests)] {
-        let amounts = list.get_or_insert_default();
-        for name in RESIZABLE {
-            match old.as_ref().and_then(|old| old.get(name)) {
-                Some(amount) => drop(amounts.insert(name.to_owned(), amount.clone())),
-                None => drop(amounts.remove(name)),
-            }
-        }
-        if amounts.is_empty() && old.is_none() {
-            *list = None;
+        restore(list, old.as_ref());
+        // None and an empty list are the same to ask for, and not the same to compare.
+        if list.as_ref().is_none_or(BTreeMap::is_empty) {
+            *list = old.as_ref().map(|_| BTreeMap::new());
         }
     }
     if *resources == empty && before.resources.is_none() {

@@ -14,7 +14,8 @@ use crate::model::field::{Errors, FieldError, Path};
 /// Amounts by resource name.
 pub type Amounts = BTreeMap<String, Quantity>;
 
-const HUGE_PAGES: &str = "hugepages-";
+/// How the names of huge pages begin; their size follows.
+pub const HUGE_PAGES: &str = "hugepages-";
 /// Names without a domain that mean something somewhere.
 const STANDARD: &[&str] = &[
     "cpu",
