@@ -4,7 +4,7 @@
 //! ```text
 //!  Job:  running --Complete / Failed condition--> finished
 //!          |  \--deleted by others--> finished (Deleted)
-//!          \--end(): interrupt, timeout, can never start--> ending --gone, Complete--> finished
+//!          \--end(): interrupt, timeout, can never start--> ending --gone, or Complete before it was marked--> finished
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -109,13 +109,15 @@ impl Run {
         }
     }
 
-    /// Takes in a Job's newest state. A failure that comes while the run ends the Job is the run's own doing: deleted
-    /// pods count as failed before the Job is gone.
+    /// Takes in a Job's newest state. A failure that comes while the run ends the Job is the run's own doing, and so is
+    /// anything of a Job that is marked as deleted: its pods are ended, and count before the Job is gone, as failed or, where
+    /// a program takes a signal for a good end, as succeeded.
     pub fn job_seen(&mut self, job: Job, now: Timestamp) {
         let Some(state) = job.metadata.uid.as_ref().and_then(|uid| self.jobs.get_mut(uid)) else { return };
+        let marked = job.metadata.deletion_timestamp.is_some();
         if state.finished.is_none()
             && let Some((verdict, ending)) = report::ending(&job)
-            && (state.ending.is_none() || verdict == Verdict::Complete)
+            && (state.ending.is_none() || (verdict == Verdict::Complete && !marked))
         {
             state.finished = Some((now, verdict, ending));
         }

@@ -126,6 +126,18 @@ fn a_job_that_completes_while_it_is_being_ended_is_complete() {
     assert_eq!(verdict(&run), Verdict::Complete);
 }
 
+#[test]
+fn a_job_that_completes_because_its_pods_were_told_to_end_is_not_complete() {
+    let mut run = run();
+    assert!(run.end("j", Verdict::TimedOut, ""));
+    let mut marked = job(finished("Complete"));
+    marked.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(4)));
+    run.job_seen(marked, at(5));
+    assert_eq!(run.unfinished(), ["j"]);
+    run.job_gone("j", at(6));
+    assert_eq!(verdict(&run), Verdict::TimedOut);
+}
+
 fn warning(kind: &str, uid: &str, reason: &str) -> Event {
     serde_json::from_value(json!({
         "metadata": {}, "involvedObject": {"kind": kind, "name": format!("hello-{uid}"), "uid": uid},
