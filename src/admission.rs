@@ -4,12 +4,12 @@
 //! Never writes anything, and never judges an object by itself: validation does.
 //!
 //! ```text
-//!  defaults -> mutate (account, default requests and limits, priority) -> the server's own fields -> rules
+//!  defaults -> mutate (account, default requests and limits, priority, tolerations) -> the server's own fields -> rules
 //!           -> validate (limits, security) -> reserve (quotas)
 //! ```
 //!
-//! Parity: the admission plugins ServiceAccount, LimitRanger, PodSecurity, Priority, RuntimeClass, DefaultStorageClass,
-//! PersistentVolumeClaimResize and ResourceQuota, in upstream's order.
+//! Parity: the admission plugins ServiceAccount, LimitRanger, PodSecurity, Priority, DefaultTolerationSeconds,
+//! RuntimeClass, DefaultStorageClass, PersistentVolumeClaimResize and ResourceQuota, in upstream's order.
 
 mod account;
 mod limits;
@@ -18,6 +18,7 @@ mod priority;
 mod quota;
 mod security;
 mod storage;
+mod tolerations;
 
 use std::fmt;
 use std::time::Duration;
@@ -106,6 +107,7 @@ impl<'a> Admission<'a> {
             limits::fill(&mut pod, range);
         }
         priority::assign(&mut pod, &self.classes).map_err(|why| forbidden(&pod, why))?;
+        tolerations::add(&mut pod);
         runtime_class(&pod).map_err(|why| forbidden(&pod, why))?;
         Ok(Object::new(pod))
     }

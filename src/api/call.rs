@@ -70,6 +70,9 @@ impl Call {
             .map_err(|error| Problem::bad_request(error.to_string()))?;
         let fields = FieldSelector::parse(self.kind(), self.params.text("fieldSelector").unwrap_or_default())
             .map_err(Problem::bad_request)?;
+        // The old address of one object's watch.
+        let one = self.target.watch && !self.target.name.is_empty();
+        let fields = if one { fields.and_name(&self.target.name) } else { fields };
         Ok(Filter { labels, fields })
     }
 
@@ -97,7 +100,7 @@ pub fn encoder(headers: &HeaderMap, params: &Params) -> Result<Encoder, Problem>
 }
 
 /// Parity: for people, answers are indented; the parameter overrules.
-fn pretty(headers: &HeaderMap, params: &Params) -> bool {
+pub fn pretty(headers: &HeaderMap, params: &Params) -> bool {
     params.optional_flag("pretty").unwrap_or_else(|| {
         let agent = text(headers, header::USER_AGENT).unwrap_or_default();
         ["curl", "Wget", "Mozilla/5.0"].iter().any(|person| agent.starts_with(person))

@@ -19,6 +19,9 @@ pub const ADMIN: &str = "jobdock-admin";
 pub const MASTERS: &str = "system:masters";
 /// The group of everybody who is known.
 const AUTHENTICATED: &str = "system:authenticated";
+/// Whoever shows nothing, and the group of such.
+const ANONYMOUS: &str = "system:anonymous";
+const UNAUTHENTICATED: &str = "system:unauthenticated";
 const IMPERSONATE: &str = "impersonate-";
 
 /// Who is calling.
@@ -51,8 +54,8 @@ impl Caller {
 
     /// Whoever shows nothing.
     pub fn anonymous() -> Self {
-        let groups = vec!["system:unauthenticated".to_owned()];
-        Self { name: "system:anonymous".to_owned(), uid: String::new(), groups, extra: BTreeMap::new() }
+        let groups = vec![UNAUTHENTICATED.to_owned()];
+        Self { name: ANONYMOUS.to_owned(), uid: String::new(), groups, extra: BTreeMap::new() }
     }
 
     /// Whether everything is allowed.
@@ -90,7 +93,7 @@ impl Caller {
         if let (true, Some((namespace, _))) = (groups.is_empty(), token::account_of(user)) {
             groups = token::groups(namespace);
         }
-        let mut caller = Self::known(user, groups);
+        let mut caller = if user == ANONYMOUS { Self::anonymous() } else { Self::known(user, groups) };
         caller.uid =
             call::text(headers, http::HeaderName::from_static("impersonate-uid")).unwrap_or_default().to_owned();
         for (name, value) in headers {

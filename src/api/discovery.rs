@@ -289,6 +289,25 @@ fn aggregated_resource(kind: &Kind) -> Value {
     entry
 }
 
+/// The group of custom kinds, of which there are none.
+const CUSTOM: &str = "apiextensions.k8s.io";
+
+/// Whether this is where a cluster lists its custom kinds. It stands in no discovery, as none can be made here; but kubectl
+/// looks there before it says what is wrong with a kind that it does not know how to validate.
+pub fn is_custom_kinds(group: &str, version: &str, plural: &str) -> bool {
+    (group, version, plural) == (CUSTOM, "v1", "customresourcedefinitions")
+}
+
+/// The list of custom kinds.
+pub fn no_custom_kinds() -> Value {
+    json!({
+        "kind": "CustomResourceDefinitionList",
+        "apiVersion": format!("{CUSTOM}/v1"),
+        "metadata": {"resourceVersion": "0"},
+        "items": [],
+    })
+}
+
 /// `/`: what else there is.
 pub fn root_paths() -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];

@@ -379,17 +379,25 @@ fn aggregate(errors: &[FieldError]) -> String {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// The answer, indented for a person.
+    pub fn respond(self, pretty: bool) -> Response {
         if self.is_internal() {
             tracing::error!(message = self.message, "request failed");
         }
-        let body = self.status().to_string();
+        let status = self.status();
+        let body = if pretty { format!("{status:#}") } else { status.to_string() };
         let mut response = (self.code, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         if let Some(seconds) = self.details.as_ref().and_then(|details| details.retry_after) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.respond(false)
     }
 }
 

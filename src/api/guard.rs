@@ -7,6 +7,8 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, Uri, header};
 
 use super::accounts::Accounts;
@@ -36,7 +38,7 @@ impl Guard {
     fn check(&self, request: &Request) -> Result<Caller, Problem> {
         self.check_host(request.headers(), request.uri())?;
         let known = match bearer(request.headers()) {
-            Some(token) => self.accounts.caller(token),
+            Some(token) => self.accounts.caller(&token),
             None => request.extensions().get::<Peer>().map(|peer| peer.0.clone()),
         };
         match known {
@@ -71,11 +73,22 @@ impl Guard {
     }
 }
 
+/// What a browser, whose WebSockets cannot have an `Authorization`, puts before its token among the protocols.
+/// Parity: apiserver's `websocket.ProtocolAuthenticator`.
+const BEARER_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
+
 /// The token that a request bears.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let sent = call::text(headers, header::AUTHORIZATION)?;
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let Some(sent) = call::text(headers, header::AUTHORIZATION) else { return protocol_bearer(headers) };
     let (_, token) = sent.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))?;
-    Some(token.trim())
+    Some(token.trim().to_owned())
+}
+
+fn protocol_bearer(headers: &HeaderMap) -> Option<String> {
+    let protocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
+    let mut names = protocols.flat_map(|value| value.split(',')).map(str::trim);
+    let token = names.find_map(|name| name.strip_prefix(BEARER_PROTOCOL))?;
+    String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()
 }
 
 /// Parity: what `system:public-info-viewer` may read.

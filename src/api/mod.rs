@@ -130,9 +130,10 @@ pub fn app(state: ApiState) -> Router {
 
 async fn handle(State(state): State<ApiState>, request: Request) -> Response {
     let meter = Meter::begin(request.method(), request.uri());
+    let pretty = call::pretty(request.headers(), &Params::parse(request.uri().query()));
     let mut response = match answer(&state, request).await {
         Ok(response) => response,
-        Err(problem) => problem.into_response(),
+        Err(problem) => problem.respond(pretty),
     };
     meter.end(response.status());
     // Parity: nothing is to be kept by caches, unless it says so itself.
@@ -156,6 +157,11 @@ async fn answer(state: &ApiState, request: Request) -> Result<Response, Problem>
             resource(state, call, body).await
         }
         Some(Place::Virtual(group, version, plural, namespace)) => {
+            if discovery::is_custom_kinds(&group, &version, &plural) {
+                allowed_path(&caller, &parts.method, parts.uri.path())?;
+                reading(&parts.method)?;
+                return call::encoder(&parts.headers, &params)?.value(StatusCode::OK, &discovery::no_custom_kinds());
+            }
             let Some(review) = review::find(&group, &version, &plural, &namespace) else { return Ok(no_page()) };
             let body = call::read_body(body, state.limits.body).await?;
             let (method, headers, params) = (&parts.method, &parts.headers, &params);
@@ -340,6 +346,7 @@ fn verb(call: &Call) -> Result<Verb, Problem> {
     let placed = !kind.namespaced || !namespace.is_empty();
     match (&call.method, name.is_empty()) {
         (&Method::GET, true) if call.wants_watch() => Ok(Verb::Watch),
+        (&Method::GET, false) if call.target.watch && main => Ok(Verb::Watch),
         (&Method::GET, true) => Ok(Verb::List),
         (&Method::GET, false) => Ok(Verb::Get),
         (&Method::POST, true) if placed => Ok(Verb::Create),

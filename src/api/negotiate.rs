@@ -29,10 +29,12 @@ pub struct Answer {
     pub transform: Transform,
 }
 
-/// What upstream lists in a 406; jobdock accepts the first two.
+/// What a 415 lists.
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
-/// What upstream lists in a 406 of a watch.
-const ACCEPTED_WATCH: &str = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+/// What a 406 lists. Upstream's has protobuf, too.
+const ANSWERED: &str = "application/json, application/yaml";
+/// What a 406 of a watch lists.
+const ANSWERED_WATCH: &str = "application/json;stream=watch";
 /// What upstream lists in a 415 of a patch.
 const ACCEPTED_PATCH: &str = "application/json-patch+json, application/merge-patch+json, \
                               application/strategic-merge-patch+json, application/apply-patch+yaml";
@@ -74,12 +76,12 @@ fn clauses(accept: &str) -> Vec<Clause<'_>> {
 
 /// Chooses the form of an answer. `Accept` may be absent: JSON.
 pub fn accept(accept: Option<&str>) -> Result<Answer, Problem> {
-    choose(accept.unwrap_or_default(), true).ok_or_else(|| Problem::not_acceptable(ACCEPTED))
+    choose(accept.unwrap_or_default(), true).ok_or_else(|| Problem::not_acceptable(ANSWERED))
 }
 
 /// [`accept`] for a watch, which has no YAML form.
 pub fn accept_watch(accept: Option<&str>) -> Result<Answer, Problem> {
-    choose(accept.unwrap_or_default(), false).ok_or_else(|| Problem::not_acceptable(ACCEPTED_WATCH))
+    choose(accept.unwrap_or_default(), false).ok_or_else(|| Problem::not_acceptable(ANSWERED_WATCH))
 }
 
 fn choose(accept: &str, yaml: bool) -> Option<Answer> {

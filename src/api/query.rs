@@ -190,7 +190,8 @@ pub fn list_options(params: &Params, watch: bool) -> Result<ListOptions, Problem
         Some("Exact") => Some(Match::Exact),
         Some("NotOlderThan") => Some(Match::NotOlderThan),
         Some(other) => {
-            let message = format!("Unsupported value: \"{other}\": supported values: \"Exact\", \"NotOlderThan\"");
+            let message =
+                format!("Unsupported value: \"{other}\": supported values: \"Exact\", \"NotOlderThan\", \"\"");
             return Err(refused(ErrorType::NotSupported, "resourceVersionMatch", message));
         }
     };
@@ -220,35 +221,51 @@ pub fn revision(params: &Params) -> Result<Option<u64>, Problem> {
     })
 }
 
+/// Parity: `ValidateListOptions`, in its order; the error has all that is wrong.
 fn check(options: &ListOptions) -> Result<(), Problem> {
-    let forbidden = |field: &str, why: &str| Err(refused(ErrorType::Forbidden, field, format!("Forbidden: {why}")));
+    let mut errors = Errors::new();
     if options.watch {
-        return match (options.initial, options.matching) {
-            (None, Some(_)) => forbidden(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            ),
-            (Some(_), None | Some(Match::Exact)) => forbidden(
-                "resourceVersionMatch",
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            ),
-            (None, None) | (Some(_), Some(Match::NotOlderThan)) => Ok(()),
-        };
+        check_watch(&mut errors, options)
+    } else {
+        check_list(&mut errors, options)
+    }
+    valid(errors, "ListOptions")
+}
+
+const WITH_CONTINUE: &str = "resourceVersionMatch is forbidden when continue is provided";
+
+fn check_watch(errors: &mut Errors, options: &ListOptions) {
+    let path = Path::new("resourceVersionMatch");
+    if options.initial.is_some() && options.matching != Some(Match::NotOlderThan) {
+        errors.forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+    }
+    let Some(matching) = options.matching else { return };
+    if options.initial.is_none() {
+        errors.forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+    }
+    if matching == Match::Exact {
+        errors.not_supported(&path, &"Exact", &["NotOlderThan"]);
+    }
+    if options.token.is_some() {
+        errors.forbidden(&path, WITH_CONTINUE);
+    }
+}
+
+fn check_list(errors: &mut Errors, options: &ListOptions) {
+    let path = Path::new("resourceVersionMatch");
+    if let Some(matching) = options.matching {
+        if options.revision.is_none() {
+            errors.forbidden(&path, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        }
+        if options.token.is_some() {
+            errors.forbidden(&path, WITH_CONTINUE);
+        }
+        if matching == Match::Exact && options.revision == Some(0) {
+            errors.forbidden(&path, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+        }
     }
     if options.initial.is_some() {
-        return forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
-    }
-    match options.matching {
-        Some(_) if options.revision.is_none() => {
-            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
-        }
-        Some(_) if options.token.is_some() => {
-            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
-        }
-        Some(Match::Exact) if options.revision == Some(0) => {
-            forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
-        }
-        Some(Match::Exact | Match::NotOlderThan) | None => Ok(()),
+        errors.forbidden(&Path::new("sendInitialEvents"), "sendInitialEvents is forbidden for list");
     }
 }
 

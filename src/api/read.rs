@@ -65,10 +65,25 @@ pub async fn get(state: &ApiState, call: &Call) -> Result<Response, Problem> {
 /// `list`.
 pub async fn list(state: &ApiState, call: &Call) -> Result<Response, Problem> {
     let encoder = call.encoder()?;
+    let Page { metadata, found, rest } = page(&state.store, call).await?;
+    answer(&encoder, call, metadata, found, rest).await
+}
+
+/// What a list begins with.
+pub(super) struct Page {
+    /// The list's metadata; with a `limit`, where it goes on.
+    pub metadata: Value,
+    /// Its first objects, or all that a `limit` lets through.
+    pub found: Vec<Object>,
+    /// Whatever else belongs to the same answer.
+    pub rest: Option<Pager>,
+}
+
+/// Reads as much as a call's `limit`, `continue` and `resourceVersion` ask for.
+pub(super) async fn page(store: &Store, call: &Call) -> Result<Page, Problem> {
     let options = call.list_options()?;
-    let filter = call.filter()?;
-    let selective = !filter.is_empty();
-    let (mut pager, token) = start(&state.store, call, &options)?;
+    let selective = !call.filter()?.is_empty();
+    let (mut pager, token) = start(store, call, &options)?;
     let mut found = Vec::new();
     // One more than asked for shows whether there is more that matches.
     let wanted = options.limit.map(|limit| limit.saturating_add(1));
@@ -86,9 +101,9 @@ pub async fn list(state: &ApiState, call: &Call) -> Result<Response, Problem> {
             found.truncate(limit);
             add_rest(&mut metadata, &found, pager.revision(), (!selective).then_some(left));
         }
-        return answer(&encoder, call, metadata, found, None).await;
+        return Ok(Page { metadata, found, rest: None });
     }
-    answer(&encoder, call, metadata, found, Some(pager)).await
+    Ok(Page { metadata, found, rest: Some(pager) })
 }
 
 /// Where the list starts, and the token that says so.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::{Value, json};
 
@@ -14,18 +15,19 @@ use super::call::{self, Call};
 use super::encode::{self, Encoder};
 use super::error::Problem;
 use super::negotiate::Format;
-use super::pager::Pager;
 use super::query;
+use super::read::{self, Page};
 use super::write;
 use crate::model::deletion::{self, Deletion, FINALIZER_FOREGROUND, FINALIZER_ORPHAN, Propagation};
 use crate::model::field::{ErrorType, FieldError};
 use crate::model::kind::Kind;
 use crate::model::object::Object;
+use crate::model::priority;
 use crate::store::{self, Expected, Write};
 
 /// How often a deletion without preconditions is decided again when somebody else writes at the same time.
 const CONFLICT_TRIES: usize = 10;
-/// Namespaces that stay. Parity: the NamespaceLifecycle admission plugin's immortal namespaces.
+/// Namespaces that stay.
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 /// Parity: `deleteOptionWarnings` of upstream's job storage.
 const JOB_WARNING: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background \
@@ -56,8 +58,8 @@ pub async fn delete(state: &ApiState, call: &Call, body: &Bytes) -> Result<Respo
     let encoder = call.encoder()?;
     let options = options(call, body)?;
     let kind = call.kind();
-    if kind.kind == "Namespace" && IMMORTAL.contains(&call.target.name.as_str()) {
-        return Err(Problem::forbidden(kind, &call.target.name, "this namespace may not be deleted"));
+    if let Some(why) = immortal(kind, &call.target.name) {
+        return Err(Problem::forbidden(kind, &call.target.name, why));
     }
     let object = state.store.get(&call.key())?;
     let object = object.ok_or_else(|| Problem::not_found(kind, &call.target.name))?;
@@ -73,14 +75,25 @@ pub async fn delete(state: &ApiState, call: &Call, body: &Bytes) -> Result<Respo
     Ok(response)
 }
 
-/// `deletecollection`: everything that is selected, one by one; answers with the objects.
+/// Why nobody may delete this object, if that is so.
+/// Parity: the NamespaceLifecycle plugin, and the storage of PriorityClasses.
+fn immortal(kind: &Kind, name: &str) -> Option<&'static str> {
+    if *kind == *Kind::of::<Namespace>() && IMMORTAL.contains(&name) {
+        return Some("this namespace may not be deleted");
+    }
+    let system = *kind == *Kind::of::<PriorityClass>() && priority::is_system(name);
+    system.then_some("this is a system priority class and cannot be deleted")
+}
+
+/// `deletecollection`: everything that is selected, or the page of it that is asked for, one by one; answers with the
+/// objects.
 pub async fn collection(state: &ApiState, call: &Call, body: &Bytes) -> Result<Response, Problem> {
     let encoder = call.encoder()?;
     let options = options(call, body)?;
-    let mut pager = Pager::new(&state.store, call, call.filter()?, None);
+    let Page { metadata, mut found, rest: mut pager } = read::page(&state.store, call).await?;
     let mut items: Vec<u8> = Vec::new();
-    while !pager.is_done() {
-        for object in pager.next(None).await? {
+    loop {
+        for object in found {
             match remove(state, object, &options).await {
                 Ok(Outcome::Removed(object) | Outcome::Marked(object)) => {
                     if !items.is_empty() {
@@ -93,8 +106,12 @@ pub async fn collection(state: &ApiState, call: &Call, body: &Bytes) -> Result<R
                 Err(problem) => return Err(problem),
             }
         }
+        match pager.as_mut().filter(|pager| !pager.is_done()) {
+            Some(pager) => found = pager.next(None).await?,
+            None => break,
+        }
     }
-    let start = encoder.list_start(call.kind(), json!({"resourceVersion": pager.revision().to_string()}));
+    let start = encoder.list_start(call.kind(), metadata);
     let text = [start.into_bytes(), items, Encoder::END.as_bytes().to_vec()].concat();
     let mut response = match (encoder.answer.format, encoder.pretty) {
         (Format::Json, false) => encode::respond(StatusCode::OK, Format::Json, text.into()),

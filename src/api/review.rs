@@ -3,7 +3,7 @@
 
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::access::{self, Ask};
@@ -11,8 +11,14 @@ use super::accounts::Accounts;
 use super::call;
 use super::caller::Caller;
 use super::discovery::{REVIEWS, Review};
+use super::encode;
 use super::error::Problem;
-use super::query::Params;
+use super::query::{Params, WriteForm, write_options};
+use crate::model::canonical;
+use crate::model::decode::{FieldValidation, walk};
+use crate::model::field::{FieldError, GoValue, Path};
+use crate::model::schema;
+use crate::model::tree::Node;
 use crate::token::ISSUER;
 
 /// One request for a review.
@@ -53,35 +59,63 @@ pub fn create(accounts: &Accounts, review: &Review, call: Call<'_>, body: Bytes)
     if !access::allows(call.caller, &ask) {
         return Err(Problem::no_access(&call.caller.name, &ask));
     }
+    let agent = call::text(call.headers, header::USER_AGENT).unwrap_or_default();
+    let validation = write_options(call.params, agent, WriteForm::Create)?.field_validation;
     let sent = call::tree(call.headers, body)?;
-    let answer = answer(accounts, review, &call, sent)?;
-    call::encoder(call.headers, call.params)?.value(StatusCode::CREATED, &answer)
+    let (asked, warnings) = decode(review, &sent, validation).map_err(Problem::bad_request)?;
+    let answer = answer(accounts, review, &call, asked)?;
+    let mut response = call::encoder(call.headers, call.params)?.value(StatusCode::CREATED, &answer)?;
+    encode::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// What was sent, as Go would write it back, and what its sender is to be warned of.
+fn decode(known: &Review, sent: &Value, validation: FieldValidation) -> Result<(Value, Vec<String>), String> {
+    let (kind, version) = (known.kind, known.version);
+    let named = |field: &str| sent[field].as_str().filter(|name| !name.is_empty());
+    let (own, of) = (named("kind").unwrap_or(kind), named("apiVersion"));
+    if !sent.is_object() || own != kind {
+        let version = of.unwrap_or(version);
+        let why = format!("no kind \"{own}\" is registered for version \"{version}\"");
+        return Err(format!("{own} in version \"{version}\" cannot be handled as a {kind}: {why}"));
+    }
+    let unfit = |why: &str| format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}");
+    let ty = schema::get(&format!("{}/{version}.{kind}", schema::group_package(known.group)));
+    let mut walked = walk(&Node::from_value(sent), ty);
+    if let Some(problem) = walked.refusal() {
+        return Err(unfit(&problem.message));
+    }
+    let strict = walked.strict();
+    let warnings = match validation {
+        FieldValidation::Strict if !strict.is_empty() => {
+            return Err(unfit(&format!("strict decoding error: {}", strict.join(", "))));
+        }
+        FieldValidation::Warn => strict,
+        FieldValidation::Ignore | FieldValidation::Strict => Vec::new(),
+    };
+    canonical::tidy(&mut walked.value, ty);
+    Ok((walked.value, warnings))
 }
 
 /// The answer: the request with its `status`.
 fn answer(accounts: &Accounts, known: &Review, call: &Call<'_>, mut review: Value) -> Result<Value, Problem> {
-    let kind = known.kind;
-    let Some(body) = review.as_object_mut() else {
-        return Err(Problem::bad_request(format!("couldn't get version/kind; a {kind} is an object")));
-    };
-    if let Some(other) = body.get("kind").and_then(Value::as_str).filter(|other| *other != kind) {
-        let version = body.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-        return Err(Problem::bad_request(format!(
-            "{other} in version \"{version}\" cannot be handled as a {kind}: no kind \"{other}\" is registered"
-        )));
-    }
-    body.insert("kind".to_owned(), json!(kind));
-    body.insert("apiVersion".to_owned(), json!(format!("{}/{}", known.group, known.version)));
-    body.entry("metadata").or_insert_with(|| json!({}));
-    let spec = body.get("spec").cloned().unwrap_or_default();
+    let (kind, spec) = (known.kind, &review["spec"]);
     let status = match kind {
         "SelfSubjectReview" => json!({"userInfo": call.caller.to_value()}),
-        "SelfSubjectRulesReview" => access::rules_status(call.caller, text(&spec, "namespace")),
-        "TokenReview" => token(accounts, &spec),
-        "SelfSubjectAccessReview" => access_status(call.caller, kind, call.namespace, &spec)?,
-        _ => access_status(&subject(kind, &spec)?, kind, call.namespace, &spec)?,
+        "SelfSubjectRulesReview" if text(spec, "namespace").is_empty() => {
+            return Err(Problem::bad_request("no namespace on request"));
+        }
+        "SelfSubjectRulesReview" => access::rules_status(call.caller, text(spec, "namespace")),
+        "TokenReview" if text(spec, "token").is_empty() => {
+            return Err(Problem::bad_request("token is required for TokenReview in authentication"));
+        }
+        "TokenReview" => token(accounts, spec),
+        "SelfSubjectAccessReview" => access_status(call.caller, kind, call.namespace, spec)?,
+        _ => access_status(&subject(kind, spec)?, kind, call.namespace, spec)?,
     };
-    body.insert("status".to_owned(), status);
+    review["kind"] = json!(kind);
+    review["apiVersion"] = json!(format!("{}/{}", known.group, known.version));
+    review["status"] = status;
     Ok(review)
 }
 
@@ -97,7 +131,7 @@ fn texts(value: &Value) -> Vec<String> {
 fn subject(kind: &str, spec: &Value) -> Result<Caller, Problem> {
     let (user, groups) = (text(spec, "user"), texts(&spec["groups"]));
     if user.is_empty() && groups.is_empty() {
-        return Err(invalid(kind, "spec.user", "at least one of user or group must be specified"));
+        return Err(invalid(kind, "spec.user", &"", "at least one of user or group must be specified"));
     }
     let extra = spec["extra"].as_object().into_iter().flatten();
     let extra = extra.map(|(name, values)| (name.clone(), texts(values))).collect();
@@ -105,8 +139,8 @@ fn subject(kind: &str, spec: &Value) -> Result<Caller, Problem> {
 }
 
 /// Parity: upstream's validation of subject access reviews.
-fn invalid(kind: &str, field: &str, detail: &str) -> Problem {
-    let error = crate::model::field::FieldError::invalid(&crate::model::field::Path::new(field), &"", detail);
+fn invalid(kind: &str, field: &str, value: &dyn GoValue, detail: &str) -> Problem {
+    let error = FieldError::invalid(&Path::new(field), value, detail);
     Problem::invalid_of("authorization.k8s.io", kind, "", &[error])
 }
 
@@ -116,7 +150,7 @@ fn access_status(caller: &Caller, kind: &str, namespace: &str, spec: &Value) -> 
             let own = text(asked, "namespace");
             if kind == "LocalSubjectAccessReview" && own != namespace {
                 let field = "spec.resourceAttributes.namespace";
-                return Err(invalid(kind, field, &format!("must match metadata.namespace: {namespace}")));
+                return Err(invalid(kind, field, &own, "must match metadata.namespace"));
             }
             let field = |name: &str| text(asked, name).to_owned();
             let ask = Ask {
@@ -132,11 +166,11 @@ fn access_status(caller: &Caller, kind: &str, namespace: &str, spec: &Value) -> 
         (None, Some(asked)) => access::allows_path(caller, text(asked, "verb"), text(asked, "path")),
         (Some(_), Some(_)) => {
             let words = "cannot be specified in combination with resourceAttributes";
-            return Err(invalid(kind, "spec.nonResourceAttributes", words));
+            return Err(invalid(kind, "spec.nonResourceAttributes", &"", words));
         }
         (None, None) => {
             let words = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            return Err(invalid(kind, "spec.resourceAttributes", words));
+            return Err(invalid(kind, "spec.resourceAttributes", &None::<String>, words));
         }
     };
     Ok(match (allowed, caller.is_master()) {

@@ -14,7 +14,7 @@ use super::ApiState;
 use super::call::{self, Call};
 use super::encode::{self, Encoder};
 use super::error::Problem;
-use super::negotiate::{self, PatchForm};
+use super::negotiate::{self, Format, PatchForm};
 use super::query::{WriteForm, WriteOptions, write_options};
 use crate::admission::{self, Admission, Reservation};
 use crate::model::admit::{self, Admitted, Configuration, Identity, Measure, Options, Part, Patched, Refusal};
@@ -30,19 +30,32 @@ const CONFLICT_TRIES: usize = 5;
 
 /// `create`.
 pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Response, Problem> {
-    let encoder = call.encoder()?;
     let asked = options(call, WriteForm::Create)?;
-    let (body, format) = call::text_body(&call.headers, body)?;
+    let body = call::text_body(&call.headers, body)?;
+    make(state, call, &asked, body).await
+}
+
+/// Makes an object, under the name of its address where that has one.
+async fn make(
+    state: &ApiState,
+    call: &Call,
+    asked: &WriteOptions,
+    (body, format): (Bytes, Format),
+) -> Result<Response, Problem> {
+    let encoder = call.encoder()?;
     let admission = Admission::of(&state.store, call.kind(), &call.target.namespace)?;
     let mutate = |object: &Object| admission.mutate(object).map_err(refusal);
     let validate = |object: &Object| admission.validate(object).map_err(refusal);
     let measure = Measure { mutate: &mutate, validate: &validate };
-    let options = Options { measure, ..admit_options(call, &asked) };
+    let options = Options { measure, ..admit_options(call, asked) };
     let (mut tried, mut outrun) = (String::new(), None);
     for _ in 0..NAME_TRIES {
         let minted = state.store.mint();
         let identity = Identity { uid: &minted.uid, suffix: &minted.suffix, now: minted.now };
-        let admitted = admit::create(call.kind(), &body, format, &options, &identity);
+        let admitted = match call.target.name.as_str() {
+            "" => admit::create(call.kind(), &body, format, &options, &identity),
+            name => admit::create_named(call.kind(), name, &body, format, &options, &identity),
+        };
         check_namespace(&state.store, call, &admitted)?;
         let Admitted { object, warnings } = admitted?;
         let generated = object.meta().generate_name.is_some() && object.key().name.ends_with(&minted.suffix);
@@ -59,11 +72,15 @@ pub async fn create(state: &ApiState, call: &Call, body: Bytes) -> Result<Respon
     Err(outrun.map_or_else(|| Problem::no_free_name(call.kind(), &tried), Problem::from))
 }
 
-/// `update`, of an object or of its status.
+/// `update`, of an object or of its status; of some kinds it makes what is not there.
 pub async fn update(state: &ApiState, call: &Call, body: Bytes, part: Part) -> Result<Response, Problem> {
     let asked = options(call, WriteForm::Update)?;
-    let options = admit_options(call, &asked);
     let (body, format) = call::text_body(&call.headers, body)?;
+    let makes = part == Part::Main && call.kind().ops.create_on_update;
+    if makes && state.store.get(&call.key())?.is_none() {
+        return make(state, call, &asked, (body, format)).await;
+    }
+    let options = admit_options(call, &asked);
     change(state, call, options.dry_run, part, |old| {
         Ok(match part {
             Part::Main => admit::update(old, &body, format, &options)?,

@@ -99,6 +99,20 @@ pub fn create(
     create_decoded(decoded, options, identity)
 }
 
+/// Admits the object that a request's body gives a name that is not there yet (PUT, where the kind allows it).
+pub fn create_named(
+    kind: &'static Kind,
+    name: &str,
+    body: &[u8],
+    format: Format,
+    options: &Options<'_>,
+    identity: &Identity<'_>,
+) -> Result<Admitted, Refusal> {
+    let decoded = decode::body(kind, body, format, options.field_validation).map_err(Refusal::BadRequest)?;
+    metadata::named(&decoded.object, name)?;
+    create_decoded(decoded, options, identity)
+}
+
 fn create_decoded(decoded: Decoded, options: &Options<'_>, identity: &Identity<'_>) -> Result<Admitted, Refusal> {
     let object = metadata::in_namespace(&(decoded.object.kind().ops.default)(&decoded.object), options.namespace)?;
     make(tracked(None, object, Part::Main, options), decoded.warnings, options, identity)
@@ -176,6 +190,7 @@ fn put(old: &Object, body: &[u8], format: Format, options: &Options<'_>, part: P
     let decoded = decode::body(kind, body, format, options.field_validation).map_err(Refusal::BadRequest)?;
     let object = metadata::in_namespace(&(kind.ops.default)(&decoded.object), options.namespace)?;
     metadata::same_name(&object, old)?;
+    metadata::conditional(&object)?;
     replace(old, &tracked(Some(old), object, part, options), decoded.warnings, part)
 }
 

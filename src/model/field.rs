@@ -406,6 +406,13 @@ macro_rules! plain {
 }
 plain!(i32, i64, usize, bool);
 
+/// Go's dump of an unsigned number: `0x0`.
+impl GoValue for u64 {
+    fn go(&self, out: &mut String) {
+        out.push_str(&format!("{self:#x}"));
+    }
+}
+
 impl GoValue for str {
     fn go(&self, out: &mut String) {
         out.push_str(&quote(self));

@@ -5,7 +5,7 @@
 //! `…ToSelectableFields` per kind.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, Secret};
+use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, Secret, Service};
 
 use super::kind::Kind;
 use super::object::Object;
@@ -56,6 +56,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("Namespace", &["status.phase"]),
     ("Node", &["spec.unschedulable"]),
     ("Secret", &["type"]),
+    ("Service", &["spec.clusterIP", "spec.type"]),
     ("Job", &["status.successful"]),
 ];
 
@@ -73,6 +74,13 @@ impl FieldSelector {
             terms.push(Term { field: field.to_owned(), value: unescape(value)?, equal });
         }
         Ok(Self(terms))
+    }
+
+    /// What is selected of the objects of one name.
+    #[must_use]
+    pub fn and_name(mut self, name: &str) -> Self {
+        self.0.push(Term { field: "metadata.name".to_owned(), value: name.to_owned(), equal: true });
+        self
     }
 
     /// Whether the object is selected. It must be of the kind that the selector was parsed for.
@@ -94,6 +102,8 @@ impl FieldSelector {
 /// The field's name in the form in which objects are stored; none where this form of them has no such field.
 fn stored_name<'a>(kind: &Kind, field: &'a str) -> Option<&'a str> {
     match kind.face {
+        // Parity: what the field was called in 2014.
+        None if field == "spec.host" && kind.kind == "Pod" => Some("spec.nodeName"),
         None => Some(field),
         Some(_) => super::events::FIELDS.iter().find(|(shown, _)| *shown == field).map(|(_, stored)| *stored),
     }
@@ -184,6 +194,10 @@ fn of_kind(object: &Object, field: &str) -> Option<String> {
     }
     if let Some(node) = object.typed::<Node>() {
         return Some(node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false).to_string());
+    }
+    if let Some(service) = object.typed::<Service>() {
+        let spec = service.spec.as_ref()?;
+        return if field == "spec.type" { spec.type_.clone() } else { spec.cluster_ip.clone() };
     }
     object.typed::<Secret>().and_then(|secret| secret.type_.clone())
 }

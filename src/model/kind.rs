@@ -63,6 +63,10 @@ pub struct Face {
 /// A kind's [`Strategy`], erased to functions over [`Object`] so that generic code can call it.
 /// Objects handed in must be of the row's kind.
 pub struct Ops {
+    /// [`Strategy::CREATE_ON_UPDATE`].
+    pub create_on_update: bool,
+    /// [`Strategy::UNCONDITIONAL_UPDATE`].
+    pub unconditional_update: bool,
     /// Decodes stored JSON.
     pub from_json: fn(&[u8]) -> Result<Object, serde_json::Error>,
     /// Decodes a JSON tree.
@@ -93,6 +97,8 @@ impl Ops {
             object.typed().expect("an object is handed only to its own kind's functions")
         }
         Self {
+            create_on_update: T::CREATE_ON_UPDATE,
+            unconditional_update: T::UNCONDITIONAL_UPDATE,
             from_json: |json| serde_json::from_slice::<T>(json).map(Object::new),
             from_value: |value| serde_json::from_value::<T>(value).map(Object::new),
             schema: |generator| generator.subschema_for::<T>(),

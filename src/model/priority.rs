@@ -27,6 +27,11 @@ const SYSTEM: [(&str, i32, &str); 2] = [
     ),
 ];
 
+/// Whether this is the name of one of the system's classes.
+pub fn is_system(name: &str) -> bool {
+    SYSTEM.iter().any(|(system, ..)| *system == name)
+}
+
 /// The system's classes.
 pub fn system_classes() -> impl Iterator<Item = PriorityClass> {
     SYSTEM.into_iter().map(|(name, value, description)| PriorityClass {

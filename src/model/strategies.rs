@@ -180,9 +180,19 @@ impl Strategy for Secret {
     fn validate_update(&self, old: &Self) -> Vec<FieldError> {
         updated(self, old, config::secret_update(self, old))
     }
+
+    // Differs: upstream fills these in. Nothing has made them by itself since 1.24, and a token that never ends is no loss.
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let empty = self.data.as_ref().is_none_or(|data| !data.contains_key("token"));
+        let asks = old.is_none() && empty && self.type_.as_deref() == Some(config::ACCOUNT_TOKEN);
+        let words = "jobdock puts no token into a Secret of this type: ask for one with `kubectl create token`";
+        asks.then(|| words.to_owned()).into_iter().collect()
+    }
 }
 
 impl Strategy for Event {
+    const CREATE_ON_UPDATE: bool = true;
+
     fn validate_create(&self) -> Vec<FieldError> {
         created(self, event::check(self))
     }
@@ -249,6 +259,9 @@ impl Strategy for Node {
 }
 
 impl Strategy for Lease {
+    const CREATE_ON_UPDATE: bool = true;
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn validate_create(&self) -> Vec<FieldError> {
         created(self, lease::create(self))
     }

@@ -10,6 +10,12 @@ use super::object::Resource;
 
 /// One kind's rules. Every method has the meaning of upstream's `rest.RESTCreateUpdateStrategy`.
 pub trait Strategy: Resource {
+    /// Whether a PUT to a name that is not there makes the object (upstream's `AllowCreateOnUpdate`).
+    const CREATE_ON_UPDATE: bool = false;
+
+    /// Whether a PUT may leave the revision out and so replace whatever is there (upstream's `AllowUnconditionalUpdate`).
+    const UNCONDITIONAL_UPDATE: bool = true;
+
     /// Fills in the defaults of the API version (upstream's `SetDefaults_…`).
     fn default(&mut self) {}
 

@@ -3,6 +3,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
+use super::super::field::{Errors, Path};
 use super::super::go_text::quote;
 use super::super::object::Object;
 use super::super::time;
@@ -98,6 +99,20 @@ pub fn same_object(new: &Object, old: &Object) -> Result<(), Refusal> {
         return conflict(CHANGED.to_owned());
     }
     Ok(())
+}
+
+/// Refuses an update that does not say which state it replaces, where its kind must be told.
+/// Parity: upstream names the resource where other refusals name the kind.
+pub fn conditional(new: &Object) -> Result<(), Refusal> {
+    let kind = new.kind();
+    let read = new.meta().resource_version.as_deref().unwrap_or_default();
+    if kind.ops.unconditional_update || !matches!(read, "" | "0") {
+        return Ok(());
+    }
+    let mut errors = Errors::new();
+    errors.invalid(&Path::new("metadata").child("resourceVersion"), &0_u64, "must be specified for an update");
+    let (group, kind, name) = (kind.group.to_owned(), kind.plural.to_owned(), new.key().name);
+    Err(Refusal::Invalid { group, kind, name, causes: errors.into_vec() })
 }
 
 /// An update's object at the revision that it replaces, with the generation that stands.

@@ -11,6 +11,8 @@ use super::super::validation::{event, metadata};
 use super::{created, updated};
 
 impl Strategy for Event {
+    const CREATE_ON_UPDATE: bool = true;
+
     fn validate_create(&self) -> Vec<FieldError> {
         let mut errors = Errors::new();
         metadata::create(&mut errors, &self.metadata, true, metadata::subdomain_name);

@@ -9,6 +9,8 @@ use super::super::validation::{limit_range, resource_quota};
 use super::{created, updated};
 
 impl Strategy for LimitRange {
+    const CREATE_ON_UPDATE: bool = true;
+
     fn default(&mut self) {
         defaults::limits::limit_range(self);
     }

@@ -13,6 +13,8 @@ use crate::model::{defaults, service as meaning};
 const ENDPOINTS_DEPRECATED: &str = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
 
 impl Strategy for Service {
+    const CREATE_ON_UPDATE: bool = true;
+
     fn default(&mut self) {
         defaults::service(self);
     }
@@ -48,6 +50,8 @@ impl Strategy for Service {
 }
 
 impl Strategy for Endpoints {
+    const CREATE_ON_UPDATE: bool = true;
+
     fn default(&mut self) {
         defaults::endpoints(self);
     }

@@ -10,6 +10,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use super::{metadata, names, text};
 use crate::model::field::{Errors, FieldError, Path};
 
+/// The type of Secrets that hold an account's token.
+pub const ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
+
 /// Most bytes of values in a ConfigMap or Secret.
 const SIZE_MAX: usize = 1024 * 1024;
 
@@ -93,7 +96,7 @@ fn by_type(errors: &mut Errors, secret: &Secret, data: &BTreeMap<String, ByteStr
         }
     };
     match text(&secret.type_) {
-        "kubernetes.io/service-account-token" => {
+        ACCOUNT_TOKEN => {
             let key = "kubernetes.io/service-account.name";
             let name = secret.metadata.annotations.as_ref().and_then(|annotations| annotations.get(key));
             if name.is_none_or(String::is_empty) {

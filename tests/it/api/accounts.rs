@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::middleware::from_fn_with_state;
+use base64::Engine as _;
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use jobdock::api::accounts::Accounts;
@@ -313,6 +314,40 @@ async fn reviews_answer_truly() {
     );
     let (_, answer) = api.post("secret", tokens, json!({"spec": {"token": "no"}})).await;
     assert_eq!(answer["status"], json!({"user": {}, "error": "invalid bearer token"}));
+}
+
+#[tokio::test]
+async fn reviews_are_read_as_their_types_say() {
+    let face = Face::new().await;
+    let own = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let attributes = json!({"verb": "get", "resource": "pods"});
+    let nulls = json!({"spec": {"resourceAttributes": attributes, "nonResourceAttributes": null}});
+    assert_eq!(face.post(own, nulls).await.is(201)["status"]["allowed"], true);
+    let number = face.post(own, json!({"spec": {"resourceAttributes": {"resource": 5}}})).await;
+    assert!(number.code == 400 && number.body.contains("cannot unmarshal number"), "{}", number.body);
+    let stray = json!({"spec": {"resourceAttributes": attributes}, "foo": 1});
+    assert_eq!(face.post(own, stray.clone()).await.warnings(), [r#"299 - "unknown field \"foo\"""#]);
+    let strict = face.post(&format!("{own}?fieldValidation=Strict"), stray).await;
+    assert!(strict.code == 400 && strict.body.contains("unknown field"), "{}", strict.body);
+    let rules = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    face.post(rules, json!({"spec": {}})).await.fails(400, "BadRequest", "no namespace on request");
+    let tokens = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let missing = "token is required for TokenReview in authentication";
+    face.post(tokens, json!({"spec": {}})).await.fails(400, "BadRequest", missing);
+}
+
+#[tokio::test]
+async fn a_browsers_web_socket_shows_its_token_as_a_protocol() {
+    let (_face, api) = Guarded::new(true).await;
+    let protocols = |token: &str| {
+        let encoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token);
+        format!("base64url.bearer.authorization.k8s.io.{encoded}, base64.binary.k8s.io")
+    };
+    for (token, code) in [("secret", 200), ("other", 401)] {
+        let sent = protocols(token);
+        let headers = [("sec-websocket-protocol", sent.as_str())];
+        assert_eq!(api.call("", Method::GET, PODS, &headers, Value::Null).await.0, code, "{token}");
+    }
 }
 
 #[tokio::test]

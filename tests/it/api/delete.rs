@@ -180,6 +180,33 @@ async fn collections_are_removed_by_selection() {
 }
 
 #[tokio::test]
+async fn a_page_of_a_collection_is_removed_and_says_where_the_rest_begins() {
+    let face = Face::new().await;
+    for name in ["a", "b", "c"] {
+        face.config(name, json!({"color": "red"})).await;
+    }
+    let red = format!("{CONFIGS}?labelSelector=color%3Dred&limit=1");
+    let first = face.delete(&red).await.is(200);
+    assert_eq!((&first["items"][0]["metadata"]["name"], first["items"].as_array().unwrap().len()), (&json!("a"), 1));
+    let next = first["metadata"]["continue"].as_str().unwrap();
+    let second = face.delete(&format!("{red}&continue={next}")).await.is(200);
+    assert_eq!(second["items"][0]["metadata"]["name"], "b");
+    let left = face.get(CONFIGS).await.is(200);
+    assert_eq!((&left["items"][0]["metadata"]["name"], left["items"].as_array().unwrap().len()), (&json!("c"), 1));
+}
+
+#[tokio::test]
+async fn the_systems_priority_classes_stay() {
+    let face = Face::new().await;
+    face.delete("/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical").await.fails(
+        403,
+        "Forbidden",
+        "priorityclasses.scheduling.k8s.io \"system-node-critical\" is forbidden: this is a system priority class and \
+         cannot be deleted",
+    );
+}
+
+#[tokio::test]
 async fn some_namespaces_stay_and_others_go_when_they_are_empty() {
     let face = Face::new().await;
     face.delete("/api/v1/namespaces/default").await.fails(

@@ -174,8 +174,19 @@ async fn reviews_allow_everything() {
     let review = face.post(path, json!({"spec": spec})).await.is(201);
     assert_eq!((&review["status"]["allowed"], &review["kind"]), (&json!(true), &json!("SelfSubjectAccessReview")));
     let rules = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
-    assert_eq!(face.post(rules, json!({"spec": {}})).await.is(201)["status"]["incomplete"], false);
+    assert_eq!(
+        face.post(rules, json!({"spec": {"namespace": "default"}})).await.is(201)["status"]["incomplete"],
+        false
+    );
     let who = face.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await.is(201);
     assert_eq!(who["status"]["userInfo"]["username"], "jobdock-admin");
     assert_eq!(face.get(path).await.code, 405);
+}
+
+#[tokio::test]
+async fn there_are_no_custom_kinds_and_kubectl_may_ask() {
+    let face = Face::new().await;
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(face.get(path).await.is(200)["items"], json!([]));
+    assert_eq!(face.post(path, json!({})).await.code, 405);
 }

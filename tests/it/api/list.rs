@@ -41,6 +41,14 @@ async fn selectors_choose() {
     status.fails(400, "BadRequest", "found ',', expected: !, identifier, or 'end of string'");
     let status = face.get("/api/v1/namespaces/default/pods?fieldSelector=spec.foo%3Dx").await;
     status.fails(400, "BadRequest", "field label not supported: spec.foo");
+    let services = "/api/v1/namespaces/default/services";
+    for (name, ip) in [("a", json!("None")), ("b", json!(null))] {
+        let spec = json!({"clusterIP": ip, "ports": [{"port": 80}], "selector": {"a": "b"}});
+        face.post(services, json!({"metadata": {"name": name}, "spec": spec})).await.is(201);
+    }
+    let chosen = async |query: &str| face.get(&format!("{services}?fieldSelector={query}")).await.is(200);
+    assert_eq!(names(&chosen("spec.clusterIP%3DNone").await), ["a"]);
+    assert_eq!(names(&chosen("spec.type%3DClusterIP").await), ["a", "b"]);
 }
 
 #[tokio::test]

@@ -93,6 +93,15 @@ async fn one_name_and_one_namespace_can_be_watched() {
 }
 
 #[tokio::test]
+async fn the_old_address_of_one_object_watches_it() {
+    let face = Face::new().await;
+    let mut one = face.stream("/api/v1/watch/namespaces/default/configmaps/b").await;
+    face.config("a", json!({})).await;
+    face.config("b", json!({})).await;
+    assert_eq!(one.brief().await, "ADDED b");
+}
+
+#[tokio::test]
 async fn initial_events_end_with_a_bookmark() {
     let face = Face::new().await;
     face.config("a", json!({})).await;
@@ -126,6 +135,9 @@ async fn options_that_make_no_sense() {
     for query in ["sendInitialEvents=true", "resourceVersionMatch=NotOlderThan", "resourceVersion=x"] {
         assert_eq!(face.get(&format!("{CONFIGS}?watch=true&{query}")).await.code, 422, "{query}");
     }
+    let both = "watch=true&resourceVersionMatch=Exact&resourceVersion=5&sendInitialEvents=true";
+    let status: Value = serde_json::from_str(&face.get(&format!("{CONFIGS}?{both}")).await.body).unwrap();
+    assert_eq!(status["details"]["causes"].as_array().unwrap().len(), 2, "{status}");
     let yaml = face.get_as(&format!("{CONFIGS}?watch=true"), "application/yaml").await;
     assert_eq!(yaml.code, 406);
     let future = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=99999";

@@ -1,7 +1,7 @@
 //! Create, update, patch and what guards them.
 
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::face::{CONFIGS, Face, JOBS, job};
 
@@ -117,6 +117,41 @@ async fn an_update_names_the_state_that_it_changes() {
 }
 
 #[tokio::test]
+async fn a_put_makes_what_is_not_there_where_its_kind_allows_that() {
+    let face = Face::new().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let path = format!("{leases}/x");
+    let made = face.replace(&path, &json!({"metadata": {"name": "x"}, "spec": {"holderIdentity": "a"}})).await.is(201);
+    assert_eq!(face.get(&path).await.is(200), made);
+    face.replace(&format!("{leases}/y"), &json!({"metadata": {"name": "z"}})).await.fails(
+        400,
+        "BadRequest",
+        "the name of the object (z) does not match the name on the URL (y)",
+    );
+    let services = "/api/v1/namespaces/default/services/x";
+    let service = json!({"metadata": {"name": "x"}, "spec": {"clusterIP": "None", "selector": {"a": "b"}}});
+    face.replace(services, &service).await.is(201);
+    let missing = face.replace(&format!("{CONFIGS}/x"), &json!({"metadata": {"name": "x"}})).await;
+    missing.fails(404, "NotFound", "configmaps \"x\" not found");
+}
+
+#[tokio::test]
+async fn an_update_of_a_lease_must_name_the_state_that_it_replaces() {
+    let face = Face::new().await;
+    let path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/x";
+    let lease = json!({"metadata": {"name": "x"}, "spec": {"holderIdentity": "a"}});
+    let mut made = face.replace(path, &lease).await.is(201);
+    face.replace(path, &lease).await.fails(
+        422,
+        "Invalid",
+        "leases.coordination.k8s.io \"x\" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for \
+         an update",
+    );
+    made["spec"]["holderIdentity"] = json!("b");
+    assert_eq!(face.replace(path, &made).await.is(200)["spec"]["holderIdentity"], "b");
+}
+
+#[tokio::test]
 async fn an_update_of_a_recreated_object_is_refused() {
     let face = Face::new().await;
     let first = face.config("x", json!({})).await;
@@ -203,4 +238,36 @@ async fn people_get_indented_answers() {
     assert!(face.send(Method::GET, &path, &[("user-agent", "curl/8")], "").await.body.starts_with("{\n"));
     assert!(face.get(&format!("{path}?pretty=true")).await.body.starts_with("{\n"));
     assert!(!face.get(&path).await.body.contains('\n'));
+    let missing = face.send(Method::GET, &format!("{JOBS}/none"), &[("user-agent", "curl/8")], "").await;
+    assert!(missing.code == 404 && missing.body.starts_with("{\n"), "{}", missing.body);
+}
+
+#[tokio::test]
+async fn a_pod_bears_a_node_that_is_away_for_five_minutes_unless_it_says_otherwise() {
+    let face = Face::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = |name: &str, tolerations: Value| {
+        let container = json!({"name": "c", "image": "i"});
+        json!({"metadata": {"name": name}, "spec": {"containers": [container], "tolerations": tolerations}})
+    };
+    let away = |key: &str| {
+        json!({"key": format!("node.kubernetes.io/{key}"), "operator": "Exists", "effect": "NoExecute",
+               "tolerationSeconds": 300})
+    };
+    let plain = face.post(pods, pod("a", json!(null))).await.is(201);
+    assert_eq!(plain["spec"]["tolerations"], json!([away("not-ready"), away("unreachable")]));
+    let own = json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists"});
+    let told = face.post(pods, pod("b", json!([own]))).await.is(201);
+    assert_eq!(told["spec"]["tolerations"], json!([own, away("unreachable")]));
+    let all = json!([{"operator": "Exists"}]);
+    assert_eq!(face.post(pods, pod("c", all.clone())).await.is(201)["spec"]["tolerations"], all);
+}
+
+#[tokio::test]
+async fn a_secret_that_asks_for_a_token_is_warned_about() {
+    let face = Face::new().await;
+    let metadata = json!({"name": "t", "annotations": {"kubernetes.io/service-account.name": "default"}});
+    let secret = json!({"metadata": metadata, "type": "kubernetes.io/service-account-token"});
+    let reply = face.post("/api/v1/namespaces/default/secrets", secret).await;
+    assert_eq!((reply.code, reply.warnings().len()), (201, 1));
 }
