@@ -68,3 +68,4 @@ mod tenancy;
 mod tidy;
 mod token_docker;
 mod validation;
+mod volume_sources;

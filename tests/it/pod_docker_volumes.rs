@@ -31,13 +31,13 @@ fn mounting(name: &str, script: &str, volume: &str) -> String {
 }
 
 /// The controller of claims, at work until the token is cancelled.
-fn keeper(store: &Store, engine: &Arc<Docker>) -> (JoinHandle<()>, CancellationToken) {
+pub fn keeper(store: &Store, engine: &Arc<Docker>) -> (JoinHandle<()>, CancellationToken) {
     let stop = CancellationToken::new();
     let engine = Arc::clone(engine) as Arc<dyn Runtime>;
     (tokio::spawn(storage::run(store.clone(), Some(engine), NODE.to_owned(), stop.clone())), stop)
 }
 
-async fn end((task, stop): (JoinHandle<()>, CancellationToken)) {
+pub async fn end((task, stop): (JoinHandle<()>, CancellationToken)) {
     stop.cancel();
     task.await.expect("the controller ends in order");
 }

@@ -673,12 +673,11 @@ fn quality_of_service_follows_requests_and_limits() {
 #[test]
 fn fields_without_effect_are_named() {
     let pod = one(
-        ", readinessProbe: {tcpSocket: {port: 1}}, volumeDevices: [{name: v, devicePath: /dev/v}], \
+        ", readinessProbe: {tcpSocket: {port: 1}}, \
          resources: {limits: {cpu: 1, ephemeral-storage: 1Gi, nvidia.com/gpu: 1, example.com/fpga: 1}}",
         ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
     );
     expect![[r#"
-        spec.containers[0].volumeDevices
         spec.containers[0].resources.limits[example.com/fpga]"#]]
     .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec")).join("\n"));
     let plain = one("", "");
