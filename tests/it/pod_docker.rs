@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use jobdock::model::object::Object;
 use jobdock::runtime::docker::Docker;
 use jobdock::runtime::session::{self, Ran};
 use jobdock::runtime::{Runtime, Seen};
 use jobdock::store::Store;
+use jobdock::store::logs::{LogKey, LogQuery};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 
 use super::pod_house::{House, from_yaml, phase_of, tell};
@@ -323,6 +325,38 @@ async fn lines_that_come_faster_than_they_are_copied_are_not_lost() {
         let number = |line: &str| line.split_whitespace().next().and_then(|word| word.parse::<u32>().ok());
         let lost = (1..=80_000).zip(log.lines()).find(|(expected, line)| number(line) != Some(*expected));
         assert_eq!((lost, log.lines().count()), (None, 80_000));
+    })
+    .await;
+}
+
+/// Pieces of a line as long as the engine makes them, and how many are more than it keeps (3 x 100 MB).
+const PIECE: usize = 16_000;
+const PIECES: usize = 24_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_output_than_the_engine_keeps_holds_the_program_up_and_nothing_is_lost() {
+    with_house(|house, _| async move {
+        let house = house.lock().await;
+        let script = format!("yes $(head -c {PIECE} /dev/zero | tr '\\0' x) | head -n {PIECES} | cat -n");
+        let object = house.pod(&shell("torrent", &script, "")).await;
+        house.until_phase("torrent", "Succeeded").await;
+        house.until_empty().await;
+        let key = LogKey { pod_uid: object.uid().to_owned(), container: "main".to_owned(), attempt: 0 };
+        let mut stream = house.store.logs().read(&key, LogQuery::default()).unwrap().expect("it is kept");
+        let (mut lines, mut lost, mut rest) = (0, None, Vec::new());
+        while let Some(piece) = stream.next().await {
+            rest.extend_from_slice(&piece.unwrap());
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                lines += 1;
+                let number = String::from_utf8_lossy(&line[..end]).split_whitespace().next().map(str::to_owned);
+                if lost.is_none() && number != Some(lines.to_string()) {
+                    lost = Some((lines, number));
+                }
+            }
+        }
+        assert_eq!((lost, lines), (None, PIECES));
+        assert_eq!(house.store.logs().gaps(&key).unwrap(), []);
     })
     .await;
 }
