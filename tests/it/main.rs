@@ -33,6 +33,7 @@ mod placement;
 mod pod_agent;
 mod pod_checks;
 mod pod_docker;
+mod pod_docker_mounts;
 mod pod_docker_probes;
 mod pod_docker_volumes;
 mod pod_health;

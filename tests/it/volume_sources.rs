@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jobdock::pod::environment::Context;
 use jobdock::pod::facts::{NodeFacts, Sources};
+use jobdock::pod::volumes;
 use jobdock::pod::volumes_plan::{VolumeWork, work};
+use jobdock::runtime::fake::Fake;
 use jobdock::storage::provision;
+use jobdock::token::Signer;
 use k8s_openapi::api::core::v1::{
     ConfigMap, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, Pod, Secret, ServiceAccount, Volume,
     VolumeProjection,
@@ -18,7 +21,6 @@ use super::pod_docker_volumes::{end, keeper};
 use super::pod_house::{from_yaml, pod, tell};
 use super::support::cli::{Place, job};
 use super::support::image;
-use jobdock::token::Signer;
 
 /// What is mounted: the field, an example, and what a container finds in it.
 const HONOURED: [(&str, &str, &str); 9] = [
@@ -196,6 +198,45 @@ fn a_block_device_is_never_mounted_and_a_file_system_is_never_a_device() {
         "{{metadata: {{name: p, uid: uid}}, spec: {{volumes: [{{name: v, {CLAIMED}}}], containers: [{{name: main}}], initContainers: [{{name: i{device}}}]}}}}"
     );
     assert!(told(&pod(&init), &bound(files)).contains("specified in volumeDevices"));
+}
+
+#[tokio::test]
+async fn host_paths_are_made_or_checked_in_upstreams_words() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir(at("dir")).expect("it can be made");
+    std::fs::write(at("file"), "").expect("it can be written");
+    let _listening = std::os::unix::net::UnixListener::bind(at("socket")).expect("it can be bound");
+    let engine = Fake::new();
+    for (path, check, is_not) in [
+        (at("dir"), "", ""),
+        (at("new"), "", ""),
+        (at("deep/new"), "DirectoryOrCreate", ""),
+        (at("dir"), "DirectoryOrCreate", ""),
+        (at("dir"), "Directory", ""),
+        (at("new-file"), "FileOrCreate", ""),
+        (at("file"), "File", ""),
+        (at("socket"), "Socket", ""),
+        ("/dev/null".into(), "CharDevice", ""),
+        (at("file"), "DirectoryOrCreate", "a directory"),
+        (at("file"), "Directory", "a directory"),
+        (at("none"), "Directory", "a directory"),
+        (at("dir"), "FileOrCreate", "a file"),
+        (at("none"), "File", "a file"),
+        (at("file"), "Socket", "a socket file"),
+        (at("file"), "CharDevice", "a character device"),
+        ("/dev/null".into(), "BlockDevice", "a block device"),
+    ] {
+        let shown = path.display().to_string();
+        let work = VolumeWork::Host { volume: "v".to_owned(), path, check: check.to_owned() };
+        let outcome = volumes::prepare(&engine, dir.path(), vec![work]).await.map_err(|error| error.to_string());
+        let expected = match is_not {
+            "" => Ok(()),
+            what => Err(format!("hostPath type check failed: {shown} is not {what}")),
+        };
+        assert_eq!(outcome, expected, "{check}");
+    }
+    assert!(at("deep/new").is_dir() && at("new-file").is_file() && !at("none").exists());
 }
 
 #[test]

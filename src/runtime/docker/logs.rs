@@ -38,7 +38,7 @@ use super::wire::Ask;
 use super::{Docker, sessions};
 use crate::runtime::failure::Act;
 use crate::runtime::frames::LogDecoder;
-use crate::runtime::lag::Lag;
+use crate::runtime::lag::{Lag, Repeats};
 use crate::runtime::session::{Session, Streams};
 use crate::runtime::{ContainerSeen, Error, LogChunk, Seen, convert, podman};
 
@@ -86,6 +86,7 @@ pub(super) async fn logs(
         given: Given::default(),
         skip: 0,
         pause: PAUSE_FIRST,
+        repeats: Repeats::default(),
         lag: Lag::default(),
         brake: None,
     };
@@ -120,6 +121,7 @@ struct Reading {
     /// Chunks at the head of the current request that were given before.
     skip: u64,
     pause: Duration,
+    repeats: Repeats,
     lag: Lag,
     /// While it is there the container is held up.
     brake: Option<Session>,
@@ -132,6 +134,7 @@ impl Reading {
                 if self.skip > 0 {
                     self.goes_on_with(&chunk)?;
                     self.skip -= 1;
+                } else if self.repeats.has(&chunk, Timestamp::now()) {
                 } else if self.may_be_half(&chunk) {
                     self.hold_back(chunk);
                     break;
