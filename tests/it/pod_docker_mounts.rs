@@ -105,12 +105,12 @@ async fn files_have_the_modes_and_owners_that_were_asked_for() {
         house.create::<ServiceAccount>(from_yaml("{metadata: {name: robot, namespace: default}}")).await;
         house.create(map("x")).await;
         house.create(secret("eA==")).await;
-        let all = "{name: all, projected: {defaultMode: 0440, sources: [{serviceAccountToken: {path: token}}, {configMap: \
-                   {name: map, items: [{key: a, path: deep/a, mode: 0600}]}}, {secret: {name: secret, items: [{key: word, \
-                   path: word}]}}, {downwardAPI: {items: [{path: name, mode: 0444, fieldRef: {fieldPath: metadata.name}}, \
+        let all = "{name: all, projected: {defaultMode: 288, sources: [{serviceAccountToken: {path: token}}, {configMap: \
+                   {name: map, items: [{key: a, path: deep/a, mode: 384}]}}, {secret: {name: secret, items: [{key: word, \
+                   path: word}]}}, {downwardAPI: {items: [{path: name, mode: 292, fieldRef: {fieldPath: metadata.name}}, \
                    {path: limit, resourceFieldRef: {containerName: main, resource: limits.memory, divisor: 1Mi}}]}}]}}";
-        let single = "{name: map, configMap: {name: map, defaultMode: 0400, items: [{key: a, path: a}, {key: b, path: b, mode: \
-                      0755}]}}, {name: secret, secret: {secretName: secret}}";
+        let single = "{name: map, configMap: {name: map, defaultMode: 256, items: [{key: a, path: a}, {key: b, path: b, mode: \
+                      493}]}}, {name: secret, secret: {secretName: secret}}";
         let mounts = ", resources: {limits: {memory: 32Mi}}, volumeMounts: [{name: all, mountPath: /all}, {name: map, \
                       mountPath: /map}, {name: secret, mountPath: /secret}, {name: empty, mountPath: /empty}]";
         let script = "cd /; stat -L -c '%n %a' all/token all/deep/a all/word all/name map/a map/b secret/word; cat all/limit; \

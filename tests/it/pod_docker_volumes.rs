@@ -147,7 +147,7 @@ async fn an_ephemeral_claim_is_the_pods_and_gives_it_a_volume() {
 
 /// A volume that somebody entered, of 1 Gi and without a class.
 fn entered(name: &str, spec: &str) -> PersistentVolume {
-    let mut volume = from_yaml(&format!(
+    let mut volume: PersistentVolume = from_yaml(&format!(
         "{{metadata: {{name: {name}}}, spec: {{accessModes: [ReadWriteOnce], capacity: {{storage: 1Gi}}, \
          persistentVolumeReclaimPolicy: Retain, {spec}}}}}"
     ));
