@@ -13,8 +13,9 @@ use super::LogChunk;
 const FAR: SignedDuration = SignedDuration::from_millis(250);
 /// A reading that is no further behind keeps up; a busy machine delays any by some milliseconds.
 const CLOSE: SignedDuration = SignedDuration::from_millis(100);
-/// Bytes read since the reading kept up last, before it may be too far behind: less is no flood but a pause of this process.
-const FLOOD: usize = 4 * 1024 * 1024;
+/// Bytes read since the reading kept up last, before it may be too far behind: less is no flood but a pause of this
+/// process. No more, for a reading of short lines that gets little of a busy machine takes seconds for a mebibyte.
+const FLOOD: usize = 256 * 1024;
 
 /// How far one reading is behind.
 #[derive(Debug, Default)]

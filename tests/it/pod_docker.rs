@@ -336,7 +336,7 @@ const PIECES: usize = 7_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torrent_through_several_files_of_the_engine_is_kept_whole_and_once() {
-    with_house(|house, _| async move {
+    with_house(|house, engine| async move {
         let house = house.lock().await;
         // In one part, for an unoptimised compressor takes longer than all the rest.
         house.store.logs().limit(Limits { part: u64::MAX, ..Limits::default() });
@@ -348,6 +348,12 @@ async fn a_torrent_through_several_files_of_the_engine_is_kept_whole_and_once() 
         let stream = house.store.logs().read(&key, LogQuery::default()).unwrap().expect("it is kept");
         let pieces: Vec<_> = stream.map(Result::unwrap).collect().await;
         let (log, mut line, mut lines) = (pieces.concat(), Vec::new(), 0);
+        if engine.engine().await.expect("the engine tells").runtime_version.contains("podman") {
+            // It keeps one file and holds nobody up: what it drops is told.
+            assert!(!house.store.logs().gaps(&key).unwrap().is_empty());
+            assert!(house.events("torrent").iter().any(|event| event.starts_with("Warning OutputLost ")));
+            return;
+        }
         let mut rest = &log[..];
         while rest.read_until(b'\n', &mut line).unwrap() > 0 {
             lines += 1;

@@ -65,7 +65,7 @@ const WATCHER: &str = "\
     until [ \"$1\" = end ]; do \
       d=$(readlink /all/..data); set -- $(cat /all/$d/a /all/$d/b 2>/dev/null); \
       [ $# = 2 ] && [ \"$1\" != \"$2\" ] && echo torn $1 $2; \
-      [ \"$1\" = first ] && touch /tmp/begun; \
+      sleep 0.01; \
     done; \
     until grep -q v1 /all/labels && grep -q n1 /all/notes && grep -q new /all/word; do sleep 0.1; done; \
     cat /all/labels /part; ls -A /all | grep -v '^[.][.][0-9]'";

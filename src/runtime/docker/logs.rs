@@ -22,7 +22,8 @@
 //!
 //! Podman's followed streams lose lines in a flood: its reader drops a line that is only half written when it meets it.
 //! So there it is asked again and again for what there is, and the last line of each answer is held back until more
-//! comes or the next answer has the same.
+//! comes or the next answer has the same. It cuts its one file of a log to nothing when that is full, and nobody there
+//! can be held up; what is lost is found out as after a restart, by the line that the next answer should begin with.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -161,7 +162,7 @@ impl Reading {
     /// What was given before is repeated first by a log that still has it. An engine that has not is read anew by
     /// whoever keeps the output, and finds out what is lost.
     fn goes_on_with(&self, chunk: &LogChunk) -> Result<(), Error> {
-        if self.given.counts.contains_key(&chunk.at) || self.docker.inner.version.is_podman() {
+        if self.given.counts.contains_key(&chunk.at) {
             return Ok(());
         }
         Err(Error::Engine(format!("the log of {} begins later than it was read before", self.name)))
