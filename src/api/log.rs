@@ -4,6 +4,7 @@
 //! Parity: option checks and container choice of upstream's pod registry, and the kubelet's texts for containers that have
 //! no log.
 
+use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -21,7 +22,7 @@ use super::error::Problem;
 use super::query::Params;
 use crate::model::field::{ErrorType, FieldError};
 use crate::store::Logs;
-use crate::store::logs::{LogKey, LogQuery};
+use crate::store::logs::{Gap, LogKey, LogQuery};
 
 /// Response header with the restart count of the container whose output follows: a client that reads each run of a
 /// container cannot tell otherwise whether it restarted while the request was on its way.
@@ -29,6 +30,8 @@ const ATTEMPT: HeaderName = HeaderName::from_static("jobdock-attempt");
 /// What a client is told of a log whose oldest lines had to go; kubectl shows it.
 const CUT: &str = "the beginning of this log was dropped: a limit on kept logs was passed \
     (--log-limit-per-pod and --log-limit of the daemon)";
+/// Gaps of one log that a client is told of: a header is no place for many.
+const GAPS: usize = 5;
 /// How long the output of a container that has ended may take to be copied from the engine: milliseconds, unless the
 /// engine is busy.
 const COPY_WAIT: Duration = Duration::from_secs(5);
@@ -62,10 +65,7 @@ pub async fn log(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) ->
             break;
         }
     }
-    let cut = match &kept {
-        Some(key) => logs.is_cut(key).map_err(Problem::internal)?,
-        None => false,
-    };
+    let warnings = kept.as_ref().map(|key| missing(logs, key)).transpose().map_err(Problem::internal)?;
     let served = kept.as_ref().map(|key| HeaderValue::from(key.attempt));
     let stream = match kept {
         Some(key) => logs.read(&key, query).map_err(Problem::internal)?,
@@ -86,10 +86,19 @@ pub async fn log(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) ->
     if let Some(served) = served {
         response.headers_mut().insert(ATTEMPT, served);
     }
-    if cut {
-        encode::warn(&mut response, &[CUT.to_owned()]);
+    if let Some(warnings) = warnings.filter(|warnings| !warnings.is_empty()) {
+        encode::warn(&mut response, &warnings);
     }
     Ok(response)
+}
+
+/// What a log does not have, in words.
+fn missing(logs: &Logs, key: &LogKey) -> io::Result<Vec<String>> {
+    let cut = logs.is_cut(key)?.then(|| CUT.to_owned());
+    let lost = |Gap { from, to }| {
+        format!("what was written from {from} to {to} is lost: the engine had dropped it before it was kept")
+    };
+    Ok(cut.into_iter().chain(logs.gaps(key)?.into_iter().take(GAPS).map(lost)).collect())
 }
 
 /// Waits until one of these logs is complete. A container's end is told as soon as it is known; the last of its output

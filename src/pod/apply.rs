@@ -20,7 +20,7 @@ use crate::runtime::endpoint::Surroundings;
 use crate::runtime::reference::Reference;
 use crate::runtime::registry_auth::{self, Keyring};
 use crate::runtime::{self, ContainerSpec, Limits, RegistryAuth};
-use crate::store::logs::LogKey;
+use crate::store::logs::{Gap, LogKey};
 use crate::store::{self, Expected, Write};
 
 /// Pause before something that the engine refused is tried again. Parity: the kubelet's sync period under errors.
@@ -426,12 +426,24 @@ fn follow(core: &Arc<Core>, uid: &str, attempt: Attempt, name: String) {
     core.tasks.spawn(async move {
         let core = core_of_task;
         let logs = core.store.logs().clone();
-        let complete = logs::follow(Arc::clone(&core.engine), logs, key, name, core.stop.clone()).await;
+        let lost = |gap: &Gap| {
+            let warning = output_lost(&attempt.container, gap);
+            core.memories.known(&uid, |memory| memory.note(warning));
+            core.queue.add(uid.clone());
+        };
+        let complete = logs::follow(Arc::clone(&core.engine), logs, key, name, core.stop.clone(), lost).await;
         core.memories.known(&uid, |memory| memory.followed.remove(&attempt));
         if complete {
             core.queue.add(uid);
         }
     });
+}
+
+/// Differs: a kubelet's rotation loses such output in silence.
+fn output_lost(container: &str, gap: &Gap) -> Note {
+    let Gap { from, to } = gap;
+    let message = format!("The engine dropped output before it was kept: what was written from {from} to {to} is lost");
+    warning("OutputLost", message, Some(container))
 }
 
 /// The signal that the container's image asks to be stopped with.

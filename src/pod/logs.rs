@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::runtime::{self, LogChunk, Runtime, Seen};
 use crate::store::Logs;
-use crate::store::logs::{Line, LogKey, LogQuery, Writer};
+use crate::store::logs::{Gap, Line, LogKey, LogQuery, Writer};
 
 /// Lines that are written with one call: a flood of output costs few writes, a single line is not held back.
 const BATCH: usize = 256;
@@ -36,12 +36,20 @@ enum Error {
     Disk(#[from] std::io::Error),
 }
 
-/// Copies until the container's output is complete; false where `stop` came first.
-pub async fn follow(engine: Arc<dyn Runtime>, logs: Logs, key: LogKey, name: String, stop: CancellationToken) -> bool {
+/// Copies until the container's output is complete; false where `stop` came first. What the engine has no more when it
+/// is asked for is told to `lost`.
+pub async fn follow(
+    engine: Arc<dyn Runtime>,
+    logs: Logs,
+    key: LogKey,
+    name: String,
+    stop: CancellationToken,
+    lost: impl Fn(&Gap),
+) -> bool {
     loop {
         let pause = tokio::select! {
             () = stop.cancelled() => return false,
-            outcome = copy(engine.as_ref(), &logs, &key, &name) => match outcome {
+            outcome = copy(engine.as_ref(), &logs, &key, &name, &lost) => match outcome {
                 Ok(true) => return true,
                 Ok(false) => REOPEN,
                 // The engine's restart, or its end of a stream too early: the copy goes on where it was.
@@ -63,13 +71,24 @@ pub async fn follow(engine: Arc<dyn Runtime>, logs: Logs, key: LogKey, name: Str
 }
 
 /// One stream from where the log left off; true once the log is complete and marked so.
-async fn copy(engine: &dyn Runtime, logs: &Logs, key: &LogKey, name: &str) -> Result<bool, Error> {
+async fn copy(
+    engine: &dyn Runtime,
+    logs: &Logs,
+    key: &LogKey,
+    name: &str,
+    lost: &impl Fn(&Gap),
+) -> Result<bool, Error> {
     let mut writer = logs.writer(key)?;
     let mut kept = Kept([writer.last(false), writer.last(true)]);
     match engine.logs(name, kept.since(), true).await {
         Ok(stream) => {
             let mut batches = stream.ready_chunks(BATCH);
+            let mut first = true;
             while let Some(batch) = batches.next().await {
+                if let Some(gap) = kept.gap(&batch).filter(|_| std::mem::take(&mut first)) {
+                    writer.lose(&gap)?;
+                    lost(&gap);
+                }
                 append(&mut writer, &mut kept, batch)?;
             }
             if runs(engine, name).await? {
@@ -116,6 +135,14 @@ impl Kept {
     /// The first instant of which something may be missing.
     fn since(&self) -> Option<Timestamp> {
         self.0.iter().flatten().map(|(at, _)| *at).min()
+    }
+
+    /// What is missing before the first lines of a reading: an engine that still had all of it would begin with what is
+    /// kept.
+    fn gap(&self, batch: &[Result<LogChunk, runtime::Error>]) -> Option<Gap> {
+        let Some(Ok(first)) = batch.first() else { return None };
+        let known = self.0[usize::from(first.stderr)].is_some_and(|(until, _)| first.at <= until);
+        self.since().filter(|_| !known).map(|from| Gap { from, to: first.at })
     }
 
     /// Whether the next line of this stream is one that was kept.

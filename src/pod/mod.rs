@@ -44,6 +44,7 @@ pub mod names;
 pub mod node;
 pub mod observe;
 pub mod payload;
+pub mod persistent;
 pub mod phase;
 pub mod plan;
 pub mod pressure;

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, DownwardAPIVolumeFile, KeyToPath, Se
 use super::downward;
 use super::environment::{Context, missing};
 use super::tokens;
+use super::volumes_plan::source_field;
 
 /// Mode of a file where neither the item nor the volume gives one. Parity: 0644.
 const DEFAULT_MODE: i32 = 0o644;
@@ -56,8 +57,12 @@ impl<'a> Payload<'a> {
             let seconds = source.expiration_seconds.unwrap_or(tokens::DEFAULT_SECONDS);
             return self.token(&source.path, (source.audience.clone().unwrap_or_default(), seconds), mode);
         }
-        let sources = "configMap, secret, downwardAPI and serviceAccountToken";
-        Err(format!("projected volumes are supported by jobdock with the sources {sources}"))
+        // Parity: a source that names nothing is warned of when the pod is made, and adds nothing.
+        let Some(kind) = source_field(source, &[]) else { return Ok(()) };
+        Err(format!(
+            "projected volumes with {kind} are not supported by jobdock; supported are the sources configMap, secret, \
+             downwardAPI and serviceAccountToken"
+        ))
     }
 
     /// Adds a token of the pod's account.

@@ -42,7 +42,6 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
             out.push(format!("{path}.{field}"));
         }
     };
-    flag(some(&container.volume_devices), "volumeDevices");
     let limits = container.resources.iter().flat_map(|resources| resources.limits.iter().flatten());
     // Huge pages are counted for scheduling; `unenforced` says that their limits are not held.
     let enforced = |name: &str| ENFORCED.contains(&name) || name.starts_with(HUGE_PAGES);

@@ -7,14 +7,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, PersistentVolume, Pod, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Pod, PodSpec, Volume};
+use serde::Serialize;
 
 use super::environment::{Context, missing};
 use super::payload::{File, Payload};
-use super::{mounts, names, quantity, restart};
+use super::{mounts, names, persistent, quantity, restart};
 use crate::model::claims;
 use crate::runtime::directories::{self, Directory};
-use crate::runtime::{ContainerSpec, LABEL_VOLUME, VolumeSpec};
+use crate::runtime::{ContainerSpec, VolumeSpec};
 
 /// Anyone may use a fresh emptyDir. Parity: the kubelet's.
 const EMPTY_DIR_MODE: u32 = 0o777;
@@ -171,8 +172,8 @@ fn one(context: Context<'_>, volume: &Volume) -> Result<VolumeWork, String> {
         let check = source.type_.clone().unwrap_or_default();
         return Ok(VolumeWork::Host { volume: name, path: PathBuf::from(&source.path), check });
     }
-    if let Some(found) = claimed(context, volume)? {
-        return persistent(name, found);
+    if let Some(found) = persistent::claimed(context, volume)? {
+        return persistent::work(context.pod, name, found);
     }
     let mut payload = Payload::new(context);
     if let Some(source) = &volume.config_map {
@@ -199,43 +200,6 @@ fn unsupported(kind: &str) -> String {
     format!("volumes of type {kind} are not supported by jobdock; supported are {SUPPORTED}")
 }
 
-/// The persistent volume that a volume's claim is bound to; none for volumes without a claim.
-fn claimed<'a>(context: Context<'a>, volume: &Volume) -> Result<Option<&'a PersistentVolume>, String> {
-    let Some((name, _)) = claims::of_volume(context.pod, volume) else { return Ok(None) };
-    let claim = context.sources.claims.get(&name).ok_or_else(|| missing("persistentvolumeclaim", &name))?;
-    if !claims::is_bound(claim) {
-        return Err(format!("persistentvolumeclaim \"{name}\" is not bound"));
-    }
-    let bound = claims::volume_name(claim).unwrap_or_default();
-    let found = context.sources.volumes.get(bound);
-    found.map(Some).ok_or_else(|| missing("persistentvolume", bound))
-}
-
-/// What a persistent volume needs before it is mounted.
-fn persistent(volume: String, found: &PersistentVolume) -> Result<VolumeWork, String> {
-    let spec = found.spec.clone().unwrap_or_default();
-    if let Some(engine) = claims::engine_volume(found) {
-        let labels = [(LABEL_VOLUME.to_owned(), found.metadata.name.clone().unwrap_or_default())];
-        let spec = VolumeSpec { name: engine.to_owned(), labels: labels.into(), memory_bytes: None };
-        return Ok(VolumeWork::Claimed { volume, spec });
-    }
-    if spec.volume_mode.as_deref() == Some("Block") {
-        return Err("block volumes are not supported by jobdock, only volumeMode Filesystem".to_owned());
-    }
-    if let Some(source) = &spec.host_path {
-        let check = source.type_.clone().unwrap_or_default();
-        return Ok(VolumeWork::Host { volume, path: PathBuf::from(&source.path), check });
-    }
-    if let Some(source) = &spec.local {
-        return Ok(VolumeWork::Local { volume, path: PathBuf::from(&source.path) });
-    }
-    let name = found.metadata.name.as_deref().unwrap_or_default();
-    Err(format!(
-        "persistentvolume \"{name}\" is of a type that is not supported by jobdock; supported are hostPath, local and \
-         volumes of the class of jobdock"
-    ))
-}
-
 /// What a volume of the pod is, once it stands.
 pub fn backing(context: Context<'_>, volume: &Volume) -> Result<Backing, String> {
     if empty_dir(volume).is_some() {
@@ -248,10 +212,10 @@ pub fn backing(context: Context<'_>, volume: &Volume) -> Result<Backing, String>
         let image = context.sources.images.get(&volume.name).cloned();
         return image.map(Backing::Image).ok_or_else(|| missing("image volume", &volume.name));
     }
-    let Some(found) = claimed(context, volume)? else {
+    let Some(found) = persistent::claimed(context, volume)? else {
         return Ok(Backing::Files(files_dir(&context.node.pod_dir, &volume.name)));
     };
-    Ok(match persistent(volume.name.clone(), found)? {
+    Ok(match persistent::work(context.pod, volume.name.clone(), found)? {
         VolumeWork::Host { path, .. } | VolumeWork::Local { path, .. } => Backing::Host(path),
         _engine => Backing::Claimed(claims::engine_volume(found).unwrap_or_default().to_owned()),
     })
@@ -289,8 +253,13 @@ fn engine_volume(pod: &Pod, volume: &str, source: &EmptyDirVolumeSource) -> Resu
 
 /// The field that names the volume's type, as the manifest writes it.
 fn kind(volume: &Volume) -> Option<String> {
-    let tree = serde_json::to_value(volume).ok()?;
-    tree.as_object()?.keys().find(|field| *field != "name").cloned()
+    source_field(volume, &["name"])
+}
+
+/// The field that is set, as the manifest writes it, beside those that are no sources.
+pub fn source_field(holder: &impl Serialize, beside: &[&str]) -> Option<String> {
+    let tree = serde_json::to_value(holder).ok()?;
+    tree.as_object()?.keys().find(|field| !beside.contains(&field.as_str())).cloned()
 }
 
 /// The volumes of the engine that lie on disk, with the mode that each is to have.
@@ -344,7 +313,7 @@ fn opener(pod: &Pod, sandbox_image: &str) -> Option<VolumeWork> {
 /// what is made in it afterwards is the group's by the setgid bit.
 fn owner(context: Context<'_>, sandbox_image: &str) -> Option<VolumeWork> {
     let group = fs_group(context.pod)?;
-    let found = volumes(context.pod).filter_map(|volume| claimed(context, volume).ok().flatten());
+    let found = volumes(context.pod).filter_map(|volume| persistent::claimed(context, volume).ok().flatten());
     let names: Vec<&str> = found.filter_map(claims::engine_volume).collect();
     if names.is_empty() {
         return None;

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod fake;
 pub mod frames;
 pub mod image_copy;
+pub mod lag;
 pub mod mux;
 pub mod podman;
 pub mod progress;

@@ -3,9 +3,7 @@
 //! Parity: `FindMatchingVolume` of `component-helpers/storage/volume` and `checkVolumeSatisfyClaim`.
 //! Differs: a volume's node affinity is not looked at, for there is one node.
 
-use k8s_openapi::api::core::v1::{
-    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeSpec,
-};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 
 use crate::model::claims::class_of;
 use crate::model::quantity::Quantity;
@@ -28,8 +26,15 @@ pub fn find<'a>(
     kept_only: bool,
 ) -> Option<&'a PersistentVolume> {
     let alive = || volumes.iter().filter(|volume| volume.metadata.deletion_timestamp.is_none());
-    if let Some(kept) = alive().find(|volume| is_kept_for(volume, claim) && same_mode(volume, claim)) {
-        return (room(kept) >= wanted(claim)).then_some(kept);
+    // Parity: what somebody keeps for the claim by hand need not be of its class.
+    let usable = |volume: &&PersistentVolume| {
+        room(volume) >= wanted(claim)
+            && same_mode(volume, claim)
+            && same_attributes(volume, claim)
+            && allows(volume, claim)
+    };
+    if let Some(kept) = alive().filter(|volume| is_kept_for(volume, claim)).find(usable) {
+        return Some(kept);
     }
     let free = |volume: &&PersistentVolume| {
         let spec = volume.spec.as_ref();
@@ -42,21 +47,33 @@ pub fn find<'a>(
 
 /// Why a claim that asks for this very volume cannot have it.
 pub fn mismatch(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<&'static str> {
-    let (empty_volume, empty_claim) = (PersistentVolumeSpec::default(), PersistentVolumeClaimSpec::default());
-    let offered = volume.spec.as_ref().unwrap_or(&empty_volume);
-    let asked = claim.spec.as_ref().unwrap_or(&empty_claim);
-    let modes = offered.access_modes.as_deref().unwrap_or_default();
+    let class = volume.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or_default();
     if room(volume) < wanted(claim) {
         Some("requested PV is too small")
-    } else if offered.storage_class_name.as_deref().unwrap_or_default() != class_of(claim) {
+    } else if class != class_of(claim) {
         Some("storageClassName does not match")
+    } else if !same_attributes(volume, claim) {
+        Some("volumeAttributesClassName does not match")
     } else if !same_mode(volume, claim) {
         Some("incompatible volumeMode")
-    } else if !asked.access_modes.iter().flatten().all(|mode| modes.contains(mode)) {
+    } else if !allows(volume, claim) {
         Some("incompatible accessMode")
     } else {
         None
     }
+}
+
+/// Whether the volume may be used in all the ways that the claim asks for.
+fn allows(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+    let modes = volume.spec.as_ref().and_then(|spec| spec.access_modes.as_deref()).unwrap_or_default();
+    let mut asked = claim.spec.iter().flat_map(|spec| spec.access_modes.iter().flatten());
+    asked.all(|mode| modes.contains(mode))
+}
+
+fn same_attributes(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+    let offered = volume.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
+    let asked = claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
+    offered.unwrap_or_default() == asked.unwrap_or_default()
 }
 
 fn selected(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {

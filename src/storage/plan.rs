@@ -10,7 +10,7 @@
 //! Parity: `syncClaim` of `pv_controller.go`, `processPVC` of `pvcprotection`; reasons and texts are theirs.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -257,17 +257,8 @@ fn without_volume(facts: &Facts<'_>) -> Plan {
 fn made_here(facts: &Facts<'_>, class: &StorageClass) -> Plan {
     let name = class.metadata.name.as_deref().unwrap_or_default();
     let spec = facts.claim.spec.clone().unwrap_or_default();
-    let refused = if spec.volume_mode.as_deref() == Some("Block") {
-        Some("block volumes are not supported by jobdock, only volumeMode Filesystem")
-    } else if spec.data_source.is_some() || spec.data_source_ref.is_some() {
-        Some("dataSource is not supported by jobdock: a new volume is empty")
-    } else if spec.selector.is_some() {
-        Some("claim.Spec.Selector is not supported")
-    } else {
-        None
-    };
-    if let Some(why) = refused {
-        return Plan { events: vec![Said::failed(name, why)], ..Plan::default() };
+    if let Some(why) = refused(&spec) {
+        return Plan { events: vec![Said::failed(name, &why)], ..Plan::default() };
     }
     let key = &facts.claim.metadata;
     let (namespace, claim) = (key.namespace.as_deref().unwrap_or_default(), key.name.as_deref().unwrap_or_default());
@@ -279,6 +270,22 @@ fn made_here(facts: &Facts<'_>, class: &StorageClass) -> Plan {
         events: vec![Said::by_provisioner(Severity::Normal, "Provisioning", text)],
         ..changed_claim(facts, marked)
     }
+}
+
+/// What a volume of the engine cannot be.
+fn refused(asked: &PersistentVolumeClaimSpec) -> Option<String> {
+    if asked.volume_mode.as_deref() == Some("Block") {
+        return Some("block volumes are not supported by jobdock, only volumeMode Filesystem".to_owned());
+    }
+    if asked.data_source.is_some() || asked.data_source_ref.is_some() {
+        return Some("dataSource is not supported by jobdock: a new volume is empty".to_owned());
+    }
+    if asked.selector.is_some() {
+        return Some("claim.Spec.Selector is not supported".to_owned());
+    }
+    // Such classes are not served, so none is there.
+    let attributes = asked.volume_attributes_class_name.as_deref().filter(|name| !name.is_empty());
+    attributes.map(|name| format!("volumeattributesclass.storage.k8s.io \"{name}\" not found"))
 }
 
 /// Somebody else makes the volumes of this class.

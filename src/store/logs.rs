@@ -8,6 +8,8 @@
 //!     +------------+
 //! ```
 //!
+//! `N.lost` beside a log tells what the engine had dropped before it could be kept.
+//!
 //! `N.log` is always the part that is written to; older parts stand beside it as `N.log.<number>[.gz]` (see `parts`).
 //! Followers read the file as it grows; the writer only wakes them.
 
@@ -57,6 +59,15 @@ pub struct Line {
     pub partial: bool,
     /// Without the line's end.
     pub text: Bytes,
+}
+
+/// Output between two instants that nobody could keep: the engine had dropped it before it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The last line that was kept before it.
+    pub from: Timestamp,
+    /// The first line after it.
+    pub to: Timestamp,
 }
 
 /// What a reader wants; the fields of upstream's `PodLogOptions`.
@@ -116,6 +127,19 @@ impl Logs {
     /// Whether the beginning of a log was dropped, because a limit was passed.
     pub fn is_cut(&self, key: &LogKey) -> io::Result<bool> {
         Ok(Parts::of(&self.path(key, "log")?)?.dropped > 0)
+    }
+
+    /// What was lost of a log before it could be kept, oldest first.
+    pub fn gaps(&self, key: &LogKey) -> io::Result<Vec<Gap>> {
+        let text = match fs::read_to_string(self.path(key, "lost")?) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            text => text?,
+        };
+        let gap = |line: &str| {
+            let (from, to) = line.split_once(' ')?;
+            Some(Gap { from: from.parse().ok()?, to: to.parse().ok()? })
+        };
+        Ok(text.lines().filter_map(gap).collect())
     }
 
     /// Opens a log for appending; `Writer::last` tells where it left off, for a writer that resumes after a crash.
@@ -297,6 +321,12 @@ impl Writer {
     pub fn last(&self, stderr: bool) -> Option<(Timestamp, u64)> {
         let newest = self.last.iter().flatten().map(|(at, _)| *at).max()?;
         self.last[usize::from(stderr)].filter(|(at, _)| *at >= newest - LATE)
+    }
+
+    /// Notes that output before the next line is lost.
+    pub fn lose(&self, gap: &Gap) -> io::Result<()> {
+        let mut file = append_to(&self.done.with_extension("lost"))?;
+        file.write_all(format!("{} {}\n", gap.from, gap.to).as_bytes())
     }
 
     /// Appends and wakes followers.

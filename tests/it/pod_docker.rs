@@ -1,12 +1,15 @@
 //! The node agent on the real engine: what only a real process, kernel and file system can show.
 
+use std::io::BufRead as _;
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use jobdock::model::object::Object;
 use jobdock::runtime::docker::Docker;
 use jobdock::runtime::session::{self, Ran};
 use jobdock::runtime::{Runtime, Seen};
 use jobdock::store::Store;
+use jobdock::store::logs::{Limits, LogKey, LogQuery};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 
 use super::pod_house::{House, from_yaml, phase_of, tell};
@@ -323,6 +326,43 @@ async fn lines_that_come_faster_than_they_are_copied_are_not_lost() {
         let number = |line: &str| line.split_whitespace().next().and_then(|word| word.parse::<u32>().ok());
         let lost = (1..=80_000).zip(log.lines()).find(|(expected, line)| number(line) != Some(*expected));
         assert_eq!((lost, log.lines().count()), (None, 80_000));
+    })
+    .await;
+}
+
+/// Lines as long as the engine keeps in one piece, and how many are more than one of its files (100 MB each).
+const PIECE: usize = 16_000;
+const PIECES: usize = 7_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_through_several_files_of_the_engine_is_kept_whole_and_once() {
+    with_house(|house, engine| async move {
+        let house = house.lock().await;
+        // In one part, for an unoptimised compressor takes longer than all the rest.
+        house.store.logs().limit(Limits { part: u64::MAX, ..Limits::default() });
+        let script = format!("yes $(head -c {PIECE} /dev/zero | tr '\\0' x) | head -n {PIECES} | cat -n");
+        let object = house.pod(&shell("torrent", &script, "")).await;
+        house.until_phase("torrent", "Succeeded").await;
+        house.until_empty().await;
+        let key = LogKey { pod_uid: object.uid().to_owned(), container: "main".to_owned(), attempt: 0 };
+        let stream = house.store.logs().read(&key, LogQuery::default()).unwrap().expect("it is kept");
+        let pieces: Vec<_> = stream.map(Result::unwrap).collect().await;
+        let (log, mut line, mut lines) = (pieces.concat(), Vec::new(), 0);
+        if engine.engine().await.expect("the engine tells").runtime_version.contains("podman") {
+            // It keeps one file and holds nobody up: what it drops is told.
+            assert!(!house.store.logs().gaps(&key).unwrap().is_empty());
+            assert!(house.events("torrent").iter().any(|event| event.starts_with("Warning OutputLost ")));
+            return;
+        }
+        let mut rest = &log[..];
+        while rest.read_until(b'\n', &mut line).unwrap() > 0 {
+            lines += 1;
+            let number = String::from_utf8_lossy(&line[..20]).split_whitespace().next().map(str::to_owned);
+            assert_eq!((number, line.len() > PIECE), (Some(lines.to_string()), true));
+            line.clear();
+        }
+        assert_eq!(lines, PIECES);
+        assert_eq!(house.store.logs().gaps(&key).unwrap(), []);
     })
     .await;
 }

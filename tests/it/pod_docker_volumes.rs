@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jobdock::gc;
 use jobdock::model::deletion::{self, Deletion, Propagation};
 use jobdock::model::object::Key;
 use jobdock::model::strategy::Strategy;
@@ -12,6 +13,7 @@ use jobdock::runtime::docker::Docker;
 use jobdock::storage::{self, provision};
 use jobdock::store::{Expected, Store, Write};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,13 +33,13 @@ fn mounting(name: &str, script: &str, volume: &str) -> String {
 }
 
 /// The controller of claims, at work until the token is cancelled.
-fn keeper(store: &Store, engine: &Arc<Docker>) -> (JoinHandle<()>, CancellationToken) {
+pub fn keeper(store: &Store, engine: &Arc<Docker>) -> (JoinHandle<()>, CancellationToken) {
     let stop = CancellationToken::new();
     let engine = Arc::clone(engine) as Arc<dyn Runtime>;
     (tokio::spawn(storage::run(store.clone(), Some(engine), NODE.to_owned(), stop.clone())), stop)
 }
 
-async fn end((task, stop): (JoinHandle<()>, CancellationToken)) {
+pub async fn end((task, stop): (JoinHandle<()>, CancellationToken)) {
     stop.cancel();
     task.await.expect("the controller ends in order");
 }
@@ -113,6 +115,7 @@ async fn a_claim_is_shared_by_pods_outlives_them_and_a_restart_and_goes_when_not
                 phase(&house, "shared").is_none() && volumes(&house) == 0
             })
             .await;
+        assert!(engine.volumes().await.expect("the engine tells").is_empty());
         end(controller).await;
     })
     .await;
@@ -129,6 +132,111 @@ async fn an_ephemeral_claim_is_the_pods_and_gives_it_a_volume() {
         house.pod(&mounting("own", "echo a > /data/a && cat /data/a", volume)).await;
         house.until_phase("own", "Succeeded").await;
         assert_eq!(phase(&house, "own-data").as_deref(), Some("Bound"));
+        let stop = CancellationToken::new();
+        let collector = tokio::spawn(gc::run(house.store.clone(), stop.clone()));
+        assert_eq!(engine.volumes().await.expect("the engine tells").len(), 1);
+        house.delete("own", Some(0)).await;
+        house.until_gone("own").await;
+        house.until_empty().await;
+        house.eventually("its claim is gone", || async { phase(&house, "own-data").is_none() }).await;
+        end((collector, stop)).await;
+        end(controller).await;
+    })
+    .await;
+}
+
+/// A volume that somebody entered, of 1 Gi and without a class.
+fn entered(name: &str, spec: &str) -> PersistentVolume {
+    let mut volume: PersistentVolume = from_yaml(&format!(
+        "{{metadata: {{name: {name}}}, spec: {{accessModes: [ReadWriteOnce], capacity: {{storage: 1Gi}}, \
+         persistentVolumeReclaimPolicy: Retain, {spec}}}}}"
+    ));
+    Strategy::default(&mut volume);
+    volume.prepare_create();
+    volume
+}
+
+/// A claim of 1 Gi without a class, with these further fields.
+async fn claim_entered(house: &House, name: &str, spec: &str) {
+    let mut claim: PersistentVolumeClaim = from_yaml(&format!(
+        "{{metadata: {{name: {name}, namespace: default}}, spec: {{accessModes: [ReadWriteOnce], storageClassName: '', \
+         resources: {{requests: {{storage: 1Gi}}}}{spec}}}}}"
+    ));
+    Strategy::default(&mut claim);
+    claim.prepare_create();
+    house.create(claim).await;
+}
+
+fn volume_phase(house: &House, name: &str) -> Option<String> {
+    let object = house.store.get(&Key::of::<PersistentVolume>("", name)).expect("the store reads")?;
+    object.typed::<PersistentVolume>()?.status.clone()?.phase
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn volumes_that_somebody_entered_are_bound_used_and_kept() {
+    with_house(|house, engine| async move {
+        let house = house.lock().await;
+        let controller = keeper(&house.store, &engine);
+        let dir = |name: &str| house.dir().join(name).display().to_string();
+        std::fs::create_dir_all(dir("disk")).expect("it can be made");
+        std::fs::write(house.dir().join("disk/a"), "from the disk\n").expect("it can be written");
+        let node = "nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: \
+                    In, values: [node]}]}]}}";
+        house.create(entered("path", &format!("hostPath: {{path: {}, type: DirectoryOrCreate}}", dir("path")))).await;
+        let local = |path: &str| format!("local: {{path: {}}}, {node}", dir(path));
+        let kept = format!("claimRef: {{namespace: default, name: disk}}, {}", local("disk"));
+        house.create(entered("disk", &kept)).await;
+        house.create(entered("gone", &local("nowhere"))).await;
+        claim_entered(&house, "path", ", volumeName: path").await;
+        claim_entered(&house, "disk", "").await;
+        claim_entered(&house, "gone", ", volumeName: gone").await;
+        let claimed = |name: &str| format!("persistentVolumeClaim: {{claimName: {name}}}");
+        let write = mounting("writer", "echo kept > /data/a", &claimed("path"));
+        house.pod(&write).await;
+        house.until_phase("writer", "Succeeded").await;
+        assert_eq!(std::fs::read_to_string(dir("path/a")).expect("it is on the host"), "kept\n");
+        let object = house.pod(&mounting("reader", "cat /data/a", &claimed("disk"))).await;
+        house.until_phase("reader", "Succeeded").await;
+        assert_eq!(house.log(&object, "main", 0).await, "from the disk\n");
+        house.pod(&mounting("lost", "true", &claimed("gone"))).await;
+        let words = format!("Warning FailedMount MountVolume.SetUp failed for volume \"data\" : path \"{}\" does not exist", dir("nowhere"));
+        house.eventually(&words, || async { house.events("lost").contains(&words) }).await;
+        // Only what jobdock made is ever removed.
+        for name in ["writer", "reader", "lost"] {
+            house.delete(name, Some(0)).await;
+            house.until_gone(name).await;
+        }
+        delete_claim(&house, "path").await;
+        house.eventually("it is released", || async { volume_phase(&house, "path").as_deref() == Some("Released") }).await;
+        assert!(phase(&house, "path").is_none() && volume_phase(&house, "disk").as_deref() == Some("Bound"));
+        assert!(std::fs::exists(dir("path/a")).expect("it can be seen"));
+        end(controller).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_of_a_class_that_retains_stays_when_its_claim_goes() {
+    with_house(|house, engine| async move {
+        let house = house.lock().await;
+        let retaining = StorageClass { reclaim_policy: Some("Retain".to_owned()), ..provision::default_class() };
+        house.create(retaining).await;
+        let controller = keeper(&house.store, &engine);
+        claim(&house, "kept").await;
+        house.pod(&mounting("writer", "echo a > /data/a", "persistentVolumeClaim: {claimName: kept}")).await;
+        house.until_phase("writer", "Succeeded").await;
+        house.delete("writer", Some(0)).await;
+        house.until_gone("writer").await;
+        let claim_of =
+            house.store.get(&Key::of::<PersistentVolumeClaim>("default", "kept")).expect("readable").expect("there");
+        let volume = format!("pvc-{}", claim_of.uid());
+        delete_claim(&house, "kept").await;
+        house
+            .eventually("it is released", || async { volume_phase(&house, &volume).as_deref() == Some("Released") })
+            .await;
+        let names: Vec<String> =
+            engine.volumes().await.expect("the engine tells").into_iter().map(|one| one.name).collect();
+        assert_eq!(names, [format!("jobdock-{volume}")]);
         end(controller).await;
     })
     .await;

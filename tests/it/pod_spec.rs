@@ -8,7 +8,7 @@ use jobdock::pod::environment::{Context, environment};
 use jobdock::pod::facts::{Attempt, NodeFacts, Sources};
 use jobdock::pod::volumes_plan::{VolumeWork, work};
 use jobdock::pod::{spec, unsupported};
-use jobdock::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network};
+use jobdock::runtime::{ContainerSpec, ImageSeen, Mount, MountSource, Network, convert};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 
 use super::pod_house::{from_yaml, pod};
@@ -166,6 +166,23 @@ fn mounts(spec: &ContainerSpec) -> String {
         format!("{} <- {source}{}", mount.target, if mount.read_only { " ro" } else { "" })
     };
     spec.mounts.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn mounts_made_later_are_seen_where_that_was_asked_for() {
+    for (asked, expected) in [
+        ("", None),
+        (", mountPropagation: None", None),
+        (", mountPropagation: HostToContainer", Some("rslave")),
+        (", mountPropagation: Bidirectional", Some("rshared")),
+    ] {
+        let mount = format!(", volumeMounts: [{{name: h, mountPath: /h{asked}}}]");
+        let pod = one(&mount, ", volumes: [{name: h, hostPath: {path: /srv}}]");
+        let body = convert::create_body(&made(&pod, &ImageSeen::default()).expect("a container"), "store");
+        let body = serde_json::to_value(body).expect("a body is JSON");
+        let mount = &body["HostConfig"]["Mounts"][0];
+        assert_eq!((mount["Target"].as_str(), mount["BindOptions"]["Propagation"].as_str()), (Some("/h"), expected));
+    }
 }
 
 #[test]
@@ -673,12 +690,11 @@ fn quality_of_service_follows_requests_and_limits() {
 #[test]
 fn fields_without_effect_are_named() {
     let pod = one(
-        ", readinessProbe: {tcpSocket: {port: 1}}, volumeDevices: [{name: v, devicePath: /dev/v}], \
+        ", readinessProbe: {tcpSocket: {port: 1}}, \
          resources: {limits: {cpu: 1, ephemeral-storage: 1Gi, nvidia.com/gpu: 1, example.com/fpga: 1}}",
         ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
     );
     expect![[r#"
-        spec.containers[0].volumeDevices
         spec.containers[0].resources.limits[example.com/fpga]"#]]
     .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec")).join("\n"));
     let plain = one("", "");

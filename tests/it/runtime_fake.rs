@@ -1,13 +1,18 @@
 //! The fake engine behaves as the trait says, and as a test tells it to. Time is paused: nothing here waits.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use jobdock::pod::logs::follow;
 use jobdock::runtime::fake::{Call, Fake, Fault, script};
 use jobdock::runtime::sandbox::SANDBOX_IMAGE;
 use jobdock::runtime::{ContainerSpec, Error, Hint, LABEL_POD_UID, Network, Runtime, Seen, VolumeSpec};
+use jobdock::store::Store;
+use jobdock::store::logs::{Gap, Line, LogKey};
+use tokio_util::sync::CancellationToken;
 
 fn spec(name: &str, shell: &str) -> ContainerSpec {
     ContainerSpec {
@@ -42,6 +47,32 @@ async fn code(fake: &Fake, name: &str) -> Option<i32> {
 async fn lines(fake: &Fake, name: &str, follow: bool) -> Vec<String> {
     let stream = fake.logs(name, None, follow).await.expect("opens");
     stream.map(|chunk| String::from_utf8_lossy(&chunk.expect("a chunk").line).into_owned()).collect().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_finds_less_than_it_left_notes_what_is_lost_and_else_nothing() {
+    let fake = Arc::new(fake());
+    run(&fake, &spec("a", "echo one; echo two")).await;
+    let printed: Vec<_> =
+        fake.logs("a", None, true).await.expect("opens").map(|chunk| chunk.expect("a chunk").at).collect().await;
+    let kept = |at| Line { at, stderr: false, partial: false, text: "kept".into() };
+    let earlier = printed[0] - SignedDuration::from_secs(60);
+    let gap = Gap { from: earlier, to: printed[0] };
+    for (last, expected) in [(None, vec![]), (Some(printed[0]), vec![]), (Some(earlier), vec![gap])] {
+        let store = Store::in_memory().expect("a store");
+        let key = LogKey { pod_uid: "u".to_owned(), container: "main".to_owned(), attempt: 0 };
+        if let Some(last) = last {
+            store.logs().writer(&key).and_then(|mut writer| writer.append(&kept(last))).expect("it is kept");
+        }
+        let told = Mutex::new(Vec::new());
+        let tell = |gap: &Gap| told.lock().expect("unharmed").push(*gap);
+        let engine = Arc::clone(&fake) as Arc<dyn Runtime>;
+        let done =
+            follow(engine, store.logs().clone(), key.clone(), "a".to_owned(), CancellationToken::new(), tell).await;
+        assert!(done);
+        assert_eq!(store.logs().gaps(&key).expect("readable"), expected, "{last:?}");
+        assert_eq!(told.into_inner().expect("unharmed"), expected, "{last:?}");
+    }
 }
 
 /// What `sh -c TEXT` prints, and how it ends: `code@milliseconds`, or `runs`.

@@ -64,6 +64,17 @@ fn a_claim_is_bound_made_for_or_waits() {
     let large = || volume("large", ", capacity: {storage: 5Gi}", "Available");
     let tiny = || volume("tiny", ", capacity: {storage: 1Mi}", "Available");
     let standard = ", storageClassName: standard";
+    let kept = |claim: &str, size: &str, more: &str| {
+        let claim = format!("claimRef: {{namespace: default, name: {claim}}}");
+        volume("kept", &format!(", capacity: {{storage: {size}}}, {claim}{more}"), "Available")
+    };
+    // A pod's node was found, so one is to be made.
+    let chosen = |more: &str| {
+        let mut claim = asking(&format!("{standard}{more}"));
+        let node = (claims::SELECTED_NODE.to_owned(), "node".to_owned());
+        claim.metadata.annotations.get_or_insert_default().extend([node]);
+        claim
+    };
     let made = provision::volume(&asking(standard), &provision::default_class());
     for (case, claim, volumes, used, expected) in [
         ("no class named", asking(""), vec![], idle, r#"claim  "standard" "" 1"#),
@@ -93,6 +104,51 @@ fn a_claim_is_bound_made_for_or_waits() {
             idle,
             "VolumeMismatch",
         ),
+        (
+            "kept for it by hand, of whatever class",
+            asking(standard),
+            vec![small(), kept("c", "5Gi", "")],
+            idle,
+            r#"claim Bound "standard" "kept" 1"#,
+        ),
+        ("kept for another", asking(", storageClassName: ''"), vec![kept("d", "5Gi", "")], idle, "FailedBinding"),
+        (
+            "kept for it, but too small",
+            asking(", storageClassName: ''"),
+            vec![kept("c", "1Mi", ""), large()],
+            idle,
+            r#"claim Bound "" "large" 1"#,
+        ),
+        (
+            "kept for it, of another mode",
+            asking(", storageClassName: ''"),
+            vec![kept("c", "5Gi", ", volumeMode: Block")],
+            idle,
+            "FailedBinding",
+        ),
+        (
+            "with other attributes",
+            asking(", storageClassName: '', volumeAttributesClassName: gold"),
+            vec![small(), volume("gold", ", capacity: {storage: 2Gi}, volumeAttributesClassName: gold", "Available")],
+            idle,
+            r#"claim Bound "" "gold" 1"#,
+        ),
+        (
+            "asked for, with other attributes",
+            asking(", storageClassName: '', volumeName: large, volumeAttributesClassName: gold"),
+            vec![large()],
+            idle,
+            "VolumeMismatch",
+        ),
+        (
+            "of attributes that nobody knows",
+            chosen(", volumeAttributesClassName: gold"),
+            vec![],
+            wanted,
+            "ProvisioningFailed",
+        ),
+        ("a block device", chosen(", volumeMode: Block"), vec![], wanted, "ProvisioningFailed"),
+        ("a copy of something", chosen(", dataSource: {kind: K, name: n}"), vec![], wanted, "ProvisioningFailed"),
         (
             "one was made for it",
             asking(standard),

@@ -96,6 +96,7 @@ const RUNTIME_PURE: &[&str] = &[
     "runtime/fake/shell.rs",
     "runtime/fake/tokens.rs",
     "runtime/frames.rs",
+    "runtime/lag.rs",
     "runtime/mux.rs",
     "runtime/progress.rs",
     "runtime/podman.rs",

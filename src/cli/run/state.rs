@@ -17,12 +17,14 @@ use super::pods::{self, ContainerSeen, FailedPod};
 use super::report::{self, Ending, JobReport, Verdict};
 use super::stuck::{CONFIG_PATIENCE, Creation, Start};
 use super::warnings::{self, Warning, Warnings};
-use crate::model::phase;
+use crate::model::{claims, phase};
 
 /// Failed pods that are kept for the summary, the last ones: more would bury what matters.
 pub const FAILED_PODS: usize = 10;
 /// Warnings that wait for the pod that they are about to be seen; in a namespace of others most wait in vain.
 const UNCLAIMED: usize = 256;
+/// Claims of storage that are known to have got no volume, those of others among them.
+const VOLUMELESS: usize = 256;
 
 /// Everything a run knows.
 #[derive(Debug, Default)]
@@ -32,6 +34,7 @@ pub struct Run {
     live: HashMap<String, LivePod>,
     over: HashMap<String, String>,
     unclaimed: VecDeque<(String, Warning)>,
+    volumeless: HashMap<(String, String), String>,
 }
 
 #[derive(Debug)]
@@ -51,6 +54,8 @@ struct JobState {
 struct LivePod {
     job: String,
     namespace: String,
+    /// Claims that it waits for, while it has no node.
+    claims: Vec<String>,
     start: Start,
     since: Timestamp,
     unplaced: Option<Warning>,
@@ -180,6 +185,7 @@ impl Run {
             let live = self.live.entry(uid).or_insert_with(|| LivePod {
                 job: job_uid.to_owned(),
                 namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+                claims: Vec::new(),
                 start: Start::default(),
                 since: now,
                 unplaced: None,
@@ -188,6 +194,9 @@ impl Run {
                 pulls: BTreeMap::new(),
             });
             live.start.observe(pod, now);
+            let placed = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+            let claims = claims::of_pod(pod).into_iter().filter(|_| !placed);
+            live.claims = claims.map(|(name, _)| name).collect();
             live.unplaced = pods::unplaced(pod).map(|(reason, message)| Warning {
                 kind: "Pod".to_owned(),
                 name: pod.metadata.name.clone().unwrap_or_default(),
@@ -224,6 +233,11 @@ impl Run {
         let uid = event.involved_object.uid.clone().unwrap_or_default();
         if let Some(job) = self.jobs.get_mut(&uid) {
             job.creation.event(event, now);
+        }
+        if let Some((claim, words)) = warnings::without_volume(event)
+            && self.volumeless.len() < VOLUMELESS
+        {
+            self.volumeless.insert(claim, words);
         }
         let Some(warning) = warnings::of(event) else { return };
         if self.unclaimed.len() >= UNCLAIMED {
@@ -265,11 +279,19 @@ impl Run {
         let wanted = |uid: &str| self.jobs.get(uid).is_some_and(JobState::is_wanted);
         let pods = self.live.values().filter(|pod| wanted(&pod.job));
         let mut hopeless: BTreeMap<String, String> =
-            pods.filter_map(|pod| Some((pod.job.clone(), pod.start.never(now)?))).collect();
+            pods.filter_map(|pod| Some((pod.job.clone(), self.never(pod, now)?))).collect();
         let busy: HashSet<&str> = self.live.values().map(|pod| pod.job.as_str()).collect();
         let idle = self.jobs.iter().filter(|(uid, job)| job.is_wanted() && !busy.contains(uid.as_str()));
         hopeless.extend(idle.filter_map(|(uid, job)| Some((uid.clone(), job.creation.never(now)?))));
         hopeless
+    }
+
+    /// Why a pod can never start: what it tells itself, or what its claims tell, for a pod whose volume cannot be made
+    /// tells nothing.
+    fn never(&self, pod: &LivePod, now: Timestamp) -> Option<String> {
+        let late = now.duration_since(pod.since) >= CONFIG_PATIENCE;
+        let words = |claim: &String| self.volumeless.get(&(pod.namespace.clone(), claim.clone())).cloned();
+        pod.start.never(now).or_else(|| pod.claims.iter().filter(|_| late).find_map(words))
     }
 
     /// Notes that the run is about to delete a Job, and why; false where it has ended already.

@@ -199,6 +199,34 @@ fn a_pod_that_no_node_begins_with_is_told_once_and_late() {
 }
 
 #[test]
+fn a_pod_whose_claim_gets_no_volume_is_hopeless_unless_it_is_placed() {
+    let mut run = run();
+    let mut waits = pod("p", "Pending", json!({}));
+    waits.metadata.namespace = Some("default".to_owned());
+    waits.status.as_mut().unwrap().container_statuses = None;
+    let spec = json!({"containers": [], "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]});
+    waits.spec = Some(serde_json::from_value(spec).unwrap());
+    run.warned(&about_claim("other", "ProvisioningFailed"), at(0));
+    run.warned(&about_claim("c", "FailedBinding"), at(0));
+    run.pod_seen(&waits, false, at(0));
+    assert!(run.hopeless(at(40)).is_empty(), "nothing is said of its claim that cannot pass");
+    run.warned(&about_claim("c", "ProvisioningFailed"), at(1));
+    assert!(run.hopeless(at(29)).is_empty());
+    assert_eq!(run.hopeless(at(30)).into_values().collect::<Vec<_>>(), [r#"persistentvolumeclaim "c": why"#]);
+    waits.spec.as_mut().unwrap().node_name = Some("node".to_owned());
+    run.pod_seen(&waits, false, at(31));
+    assert!(run.hopeless(at(60)).is_empty(), "a later try has made it");
+}
+
+fn about_claim(name: &str, reason: &str) -> Event {
+    let about = json!({"kind": "PersistentVolumeClaim", "namespace": "default", "name": name, "uid": "u"});
+    let event = json!({
+        "metadata": {}, "involvedObject": about, "type": "Warning", "reason": reason, "message": "why",
+    });
+    serde_json::from_value(event).unwrap()
+}
+
+#[test]
 fn a_finished_job_is_not_ended_again() {
     let mut run = run();
     run.job_seen(job(finished("Failed")), at(5));

@@ -8,7 +8,7 @@
 //!  waiting: InvalidImageName, ErrImageNeverPull             -> never, at once
 //!  waiting: ErrImagePull <-> ImagePullBackOff               -> never, at the third ErrImagePull
 //!  waiting: CreateContainerConfigError, CreateContainerError -> never, after 30 s
-//!  ContainerCreating with FailedMount: … not found          -> never, after 30 s
+//!  ContainerCreating with FailedMount: … not found, no such type, not of that kind -> never, after 30 s
 //!  ContainerCreating, FailedCreatePodSandBox said last      -> never, after 30 s
 //!  FailedCreate of the Job, and no pod of it (quotas aside) -> never, after 30 s
 //!  Unschedulable, whatever other pods do                    -> never, after 30 s
@@ -25,6 +25,16 @@ pub const PULLS: u32 = 3;
 const PULL_PATIENCE: SignedDuration = SignedDuration::from_secs(180);
 /// How long a missing ConfigMap, account or port may stay missing: somebody may be creating or freeing it just now.
 pub const CONFIG_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+/// Words of a volume that stays as it is until somebody does something; others may only be slow, as file servers are.
+const HOPELESS_MOUNTS: [&str; 7] = [
+    "not found",
+    "non-existent",
+    "does not exist",
+    "not supported by jobdock",
+    "hostPath type check failed",
+    "unknown storage medium",
+    "has volumeMode",
+];
 
 /// What has kept one pod from starting so far.
 #[derive(Debug, Default)]
@@ -98,9 +108,8 @@ impl Start {
     pub fn events(&mut self, events: &[Event]) {
         let of = |event: &&Event, reason: &str| event.reason.as_deref() == Some(reason);
         let mount = events.iter().filter(|event| of(event, "FailedMount"));
-        let missing = mount
-            .filter_map(|event| event.message.clone())
-            .rfind(|message| message.contains("not found") || message.contains("non-existent"));
+        let hopeless = |message: &String| HOPELESS_MOUNTS.iter().any(|words| message.contains(words));
+        let missing = mount.filter_map(|event| event.message.clone()).rfind(hopeless);
         // Anything said later means that the pod has got on since.
         let newest = events.iter().max_by_key(|event| said_at(event));
         let network =

@@ -76,6 +76,16 @@ pub fn of(event: &Event) -> Option<Warning> {
     (wanted && event.type_.as_deref() == Some("Warning")).then_some(warning)
 }
 
+/// The claim (namespace, name) for which an Event says that no volume can be made, and its words.
+pub fn without_volume(event: &Event) -> Option<((String, String), String)> {
+    let about = &event.involved_object;
+    let told =
+        about.kind.as_deref() == Some("PersistentVolumeClaim") && event.reason.as_deref() == Some("ProvisioningFailed");
+    let name = about.name.clone().filter(|_| told)?;
+    let words = format!("persistentvolumeclaim \"{name}\": {}", event.message.as_deref().unwrap_or_default());
+    Some(((about.namespace.clone().unwrap_or_default(), name), words))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -108,6 +108,34 @@ fn a_quota_measures_only_pods_in_its_scopes() {
 }
 
 #[test]
+fn a_quota_measures_only_claims_in_its_class_of_attributes() {
+    let gold = |operator: &str| {
+        let values = if operator.ends_with("In") { json!(["gold"]) } else { Value::Null };
+        json!({"scopeSelector": {"matchExpressions": [
+            {"scopeName": "VolumeAttributesClass", "operator": operator, "values": values}]}})
+    };
+    let changing = json!({"currentVolumeAttributesClassName": "gold"});
+    for (scope, class, status, counts) in [
+        (json!({"scopes": ["VolumeAttributesClass"]}), "gold", json!({}), true),
+        (json!({"scopes": ["VolumeAttributesClass"]}), "", json!({}), false),
+        (gold("In"), "gold", json!({}), true),
+        (gold("In"), "tin", json!({}), false),
+        (gold("In"), "tin", changing.clone(), true),
+        (gold("NotIn"), "tin", json!({}), true),
+        (gold("NotIn"), "", json!({}), true),
+        (gold("DoesNotExist"), "", json!({}), true),
+        (gold("DoesNotExist"), "", changing, false),
+        (json!({"scopes": ["BestEffort"]}), "gold", json!({}), false),
+    ] {
+        let mut quota = quota(json!({"persistentvolumeclaims": "5"}), scope.clone());
+        let mut claim = claim("1Gi", "fast", status.clone()).to_value();
+        claim["spec"]["volumeAttributesClassName"] = json!(class);
+        let claim = Object::new(serde_json::from_value::<PersistentVolumeClaim>(claim).expect("a claim"));
+        assert_eq!(charge(&mut quota, &claim), Ok(counts), "{scope} {class} {status}");
+    }
+}
+
+#[test]
 fn what_stands_in_a_namespace_is_summed_up() {
     let ended = pod(json!({"requests": {"cpu": "1"}}), json!({}));
     let mut ended = ended.to_value();

@@ -3,7 +3,7 @@
 //!
 //! Parity: upstream's quota evaluators for pods, services and claims, and the generic one that counts objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
     Container, Event, PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec, ResourceQuota,
@@ -48,9 +48,16 @@ pub struct Weight {
     traits: Option<Traits>,
 }
 
-/// What scopes ask of a pod.
+/// What scopes ask of an object.
 #[derive(Clone, Debug)]
-struct Traits {
+enum Traits {
+    Pod(PodTraits),
+    /// A claim's classes of attributes: those that it has, had and is to have.
+    Claim(BTreeSet<String>),
+}
+
+#[derive(Clone, Debug)]
+struct PodTraits {
     is_terminating: bool,
     is_best_effort: bool,
     looks_abroad: bool,
@@ -74,12 +81,14 @@ impl Weight {
         if let Some(claim) = object.typed::<PersistentVolumeClaim>() {
             add(&mut amounts, &of_claim(claim));
         }
+        let claim = object.typed::<PersistentVolumeClaim>().map(|claim| Traits::Claim(attributes(claim)));
         let pod = object.typed::<Pod>();
         // Parity: `QuotaV1Pod`. Differs: a pod that is being deleted counts until it is gone, however long that takes.
         if let Some(spec) = pod.filter(|pod| !phase::is_over(pod)).and_then(|pod| pod.spec.as_ref()) {
             add(&mut amounts, &compute(&sum(spec, false), &sum(spec, true)));
         }
-        Some(Self { kind, amounts, traits: pod.and_then(|pod| pod.spec.as_ref()).map(Traits::of) })
+        let pod = pod.and_then(|pod| pod.spec.as_ref()).map(|spec| Traits::Pod(PodTraits::of(spec)));
+        Some(Self { kind, amounts, traits: claim.or(pod) })
     }
 
     /// Whether objects of this kind can count for a resource.
@@ -87,7 +96,8 @@ impl Weight {
         is_measured_by(self.kind, resource)
     }
 
-    /// Whether the object falls into all of a quota's scopes. Parity: only pods fall into any.
+    /// Whether the object falls into all of a quota's scopes. Parity: only pods and claims fall into
+    /// any.
     pub(super) fn is_within(&self, quota: &ResourceQuota) -> bool {
         let Some(spec) = &quota.spec else { return true };
         let named = spec.scopes.iter().flatten().map(|scope| ScopedResourceSelectorRequirement {
@@ -102,6 +112,39 @@ impl Weight {
 }
 
 impl Traits {
+    fn fit(&self, term: &ScopedResourceSelectorRequirement) -> bool {
+        match self {
+            Self::Pod(pod) => pod.fit(term),
+            Self::Claim(_) if term.scope_name != "VolumeAttributesClass" => false,
+            Self::Claim(names) if names.is_empty() => is_selected(term, None),
+            Self::Claim(names) => names.iter().any(|name| is_selected(term, Some(name))),
+        }
+    }
+}
+
+/// Whether a term selects an object by the class that it names.
+fn is_selected(term: &ScopedResourceSelectorRequirement, class: Option<&String>) -> bool {
+    let is_named = class.is_some_and(|class| term.values.iter().flatten().any(|value| value == class));
+    match term.operator.as_str() {
+        "Exists" => class.is_some(),
+        "DoesNotExist" => class.is_none(),
+        "In" => is_named,
+        "NotIn" => !is_named,
+        _unknown => false,
+    }
+}
+
+/// Parity: `getReferencedVACNames` of the claims' evaluator.
+fn attributes(claim: &PersistentVolumeClaim) -> BTreeSet<String> {
+    let asked = claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.clone());
+    let status = claim.status.as_ref();
+    let present = status.and_then(|status| status.current_volume_attributes_class_name.clone());
+    let target =
+        status.and_then(|status| status.modify_volume_status.as_ref()?.target_volume_attributes_class_name.clone());
+    [asked, present, target].into_iter().flatten().filter(|name| !name.is_empty()).collect()
+}
+
+impl PodTraits {
     fn of(spec: &PodSpec) -> Self {
         Self {
             is_terminating: spec.active_deadline_seconds.is_some_and(|seconds| seconds >= 0),
@@ -120,17 +163,7 @@ impl Traits {
             "BestEffort" => self.is_best_effort,
             "NotBestEffort" => !self.is_best_effort,
             "CrossNamespacePodAffinity" => self.looks_abroad,
-            "PriorityClass" => {
-                let is_named =
-                    self.class.as_ref().is_some_and(|class| term.values.iter().flatten().any(|value| value == class));
-                match term.operator.as_str() {
-                    "Exists" => self.class.is_some(),
-                    "DoesNotExist" => self.class.is_none(),
-                    "In" => is_named,
-                    "NotIn" => !is_named,
-                    _unknown => false,
-                }
-            }
+            "PriorityClass" => is_selected(term, self.class.as_ref()),
             _unknown => false,
         }
     }

@@ -12,9 +12,18 @@
 //!                        └──no──► Rest (not followed, from the last line) ──end──► done
 //! ```
 //!
+//! A writer that is faster than its reader would lose what the engine rotates away meanwhile. So it is held up, as by a
+//! slow terminal: somebody is attached to its output who does not read. The engine hands a piece to all who are attached
+//! before it takes the next, so that the container waits in its own write, until the reading has found the log's end.
+//!
+//! ```text
+//! Following ──far behind──► held up ──nothing more to read──► Following
+//! ```
+//!
 //! Podman's followed streams lose lines in a flood: its reader drops a line that is only half written when it meets it.
 //! So there it is asked again and again for what there is, and the last line of each answer is held back until more
-//! comes or the next answer has the same.
+//! comes or the next answer has the same. It cuts its one file of a log to nothing when that is full, and nobody there
+//! can be held up; what is lost is found out as after a restart, by the line that the next answer should begin with.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -25,11 +34,13 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 
-use super::Docker;
 use super::containers::{check_name, look};
 use super::wire::Ask;
+use super::{Docker, sessions};
 use crate::runtime::failure::Act;
 use crate::runtime::frames::LogDecoder;
+use crate::runtime::lag::{Lag, Repeats};
+use crate::runtime::session::{Session, Streams};
 use crate::runtime::{ContainerSeen, Error, LogChunk, Seen, convert, podman};
 
 /// Time without a byte after which reading a log that is not followed has failed: the engine hangs (D3). A followed
@@ -42,6 +53,12 @@ const DOUBT: Duration = Duration::from_secs(30);
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
 /// Longest pause.
 const PAUSE_LAST: Duration = Duration::from_secs(1);
+/// Time without a byte after which all that a held up container has written has been read.
+const DRAINED: Duration = Duration::from_millis(50);
+/// What a piece takes in the engine's log beside its own bytes.
+const AROUND: usize = 80;
+/// Whoever is attached in order to hold a container up.
+const OUTPUT: Streams = Streams { stdin: false, stdout: true, stderr: true, tty: false };
 /// Instants of which it is known how many chunks came. Only the last few are ever asked for: lines of the two streams
 /// overtake one another by no more.
 const INSTANTS_KEPT: usize = 1024;
@@ -70,6 +87,9 @@ pub(super) async fn logs(
         given: Given::default(),
         skip: 0,
         pause: PAUSE_FIRST,
+        repeats: Repeats::default(),
+        lag: Lag::default(),
+        brake: None,
     };
     let next = |mut reading: Reading| async move { Ok(reading.next().await?.map(|chunk| (chunk, reading))) };
     Ok(stream::try_unfold(reading, next).boxed())
@@ -102,6 +122,10 @@ struct Reading {
     /// Chunks at the head of the current request that were given before.
     skip: u64,
     pause: Duration,
+    repeats: Repeats,
+    lag: Lag,
+    /// While it is there the container is held up.
+    brake: Option<Session>,
 }
 
 impl Reading {
@@ -109,7 +133,9 @@ impl Reading {
         loop {
             while let Some(chunk) = self.ready.pop_front() {
                 if self.skip > 0 {
+                    self.goes_on_with(&chunk)?;
                     self.skip -= 1;
+                } else if self.repeats.has(&chunk, Timestamp::now()) {
                 } else if self.may_be_half(&chunk) {
                     self.hold_back(chunk);
                     break;
@@ -133,6 +159,15 @@ impl Reading {
         asked_again && self.ready.is_empty() && (self.body.is_some() || self.held.as_ref() != Some(chunk))
     }
 
+    /// What was given before is repeated first by a log that still has it. An engine that has not is read anew by
+    /// whoever keeps the output, and finds out what is lost.
+    fn goes_on_with(&self, chunk: &LogChunk) -> Result<(), Error> {
+        if self.given.counts.contains_key(&chunk.at) {
+            return Ok(());
+        }
+        Err(Error::Engine(format!("the log of {} begins later than it was read before", self.name)))
+    }
+
     fn hold_back(&mut self, chunk: LogChunk) {
         if self.body.is_some() {
             self.ready.push_front(chunk);
@@ -146,8 +181,10 @@ impl Reading {
         let Some(body) = &mut self.body else { return Ok(()) };
         let wire = self.docker.wire();
         let frame = if self.follow {
-            match tokio::time::timeout(DOUBT, body.frame()).await {
+            let patience = if self.brake.is_some() { DRAINED } else { DOUBT };
+            match tokio::time::timeout(patience, body.frame()).await {
                 Ok(frame) => frame,
+                Err(_) if self.brake.take().is_some() => return Ok(()),
                 Err(_) => return self.doubt().await,
             }
         } else {
@@ -161,8 +198,22 @@ impl Reading {
                 self.decoder.finish()
             }
         };
-        self.ready.extend(chunks.map_err(|error| Error::Engine(error.to_string()))?);
+        let chunks = chunks.map_err(|error| Error::Engine(error.to_string()))?;
+        self.hold_up(&chunks).await;
+        self.ready.extend(chunks);
         Ok(())
+    }
+
+    /// Holds the container up where it is too far ahead.
+    async fn hold_up(&mut self, chunks: &[LogChunk]) {
+        let Some(last) = chunks.last() else { return };
+        let bytes = chunks.iter().map(|chunk| chunk.line.len() + AROUND).sum();
+        let far = self.lag.is_far(last.at, bytes, Timestamp::now());
+        // Podman is asked again and again, so that all of its lines are late.
+        if far && self.follow && self.brake.is_none() && !self.docker.inner.version.is_podman() {
+            // One that cannot be attached to has ended, and one that cannot be held up runs on.
+            self.brake = sessions::attach(&self.docker, &self.name, OUTPUT).await.ok();
+        }
     }
 
     /// A followed request has long been silent: so is its container, or the engine has forgotten it, or the connection

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use jobdock::model::object::Object;
-use jobdock::store::logs::{Line, LogKey};
+use jobdock::store::logs::{Gap, Line, LogKey};
 use serde_json::{Value, json};
 
 use super::face::Face;
@@ -151,6 +151,22 @@ async fn options_are_checked() {
     assert_eq!(face.get(&path("sinceTime=yesterday")).await.code, 400);
     let nobody = face.get("/api/v1/namespaces/default/pods/y/log").await;
     nobody.fails(404, "NotFound", "pods \"y\" not found");
+}
+
+#[tokio::test]
+async fn a_log_with_a_gap_says_so_in_a_warning() {
+    let face = Face::new().await;
+    face.put(pod(&["a"], ended(0))).await;
+    write(&face, 0, &["before"], false);
+    let key = LogKey { pod_uid: "u".to_owned(), container: "a".to_owned(), attempt: 0 };
+    let at = |second| jiff::Timestamp::from_second(second).unwrap();
+    face.store.logs().writer(&key).unwrap().lose(&Gap { from: at(1), to: at(9) }).unwrap();
+    write(&face, 0, &["after"], true);
+    let reply = face.get(&path("")).await;
+    assert_eq!(reply.body, "before\nafter\n");
+    let words = "what was written from 1970-01-01T00:00:01Z to 1970-01-01T00:00:09Z is lost: the engine had dropped it \
+                 before it was kept";
+    assert_eq!(reply.headers["warning"].to_str().unwrap(), format!("299 - \"{words}\""));
 }
 
 #[tokio::test]
