@@ -146,6 +146,10 @@ pub struct NodeFacts {
     pub enforcement: Enforcement,
     /// The engine runs in a virtual machine of its own.
     pub virtual_machine: bool,
+    /// Root in a container is another user on the machine.
+    pub own_users: bool,
+    /// The engine gives containers SELinux labels.
+    pub selinux: bool,
     /// Directory of the pod's files on the engine's host.
     pub pod_dir: String,
     /// Where the API listens.

@@ -17,11 +17,17 @@ pub fn ignored(spec: &PodSpec) -> Vec<String> {
             out.push(path.to_owned());
         }
     };
-    flag(spec.host_users == Some(false), "spec.hostUsers");
     flag(spec.runtime_class_name.is_some(), "spec.runtimeClassName");
     flag(some(&spec.resource_claims), "spec.resourceClaims");
     flag(spec.scheduling_group.is_some(), "spec.schedulingGroup");
     flag(some(&spec.ephemeral_containers), "spec.ephemeralContainers");
+    flag(some(&spec.eviction_responders), "spec.evictionResponders");
+    let security = spec.security_context.as_ref();
+    flag(security.is_some_and(|security| security.windows_options.is_some()), "spec.securityContext.windowsOptions");
+    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+        let owned = volume.projected.as_ref().is_some_and(|source| source.default_user.is_some());
+        flag(owned, &format!("spec.volumes[{index}].projected.defaultUser"));
+    }
     for (list, containers) in
         [("initContainers", spec.init_containers.as_deref().unwrap_or_default()), ("containers", &spec.containers)]
     {
@@ -49,6 +55,10 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
     for (name, _) in limits.filter(|(name, _)| !enforced(name)) {
         flag(true, &format!("resources.limits[{name}]"));
     }
+    flag(container.resources.as_ref().is_some_and(|resources| some(&resources.claims)), "resources.claims");
+    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
+        flag(some(&mount.bind_mount_options), &format!("volumeMounts[{index}].bindMountOptions"));
+    }
     let security = container.security_context.as_ref();
-    flag(security.is_some_and(|security| security.se_linux_options.is_some()), "securityContext.seLinuxOptions");
+    flag(security.is_some_and(|security| security.windows_options.is_some()), "securityContext.windowsOptions");
 }

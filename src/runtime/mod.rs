@@ -197,6 +197,10 @@ pub struct EngineSeen {
     pub cgroup_version: u8,
     /// The engine runs without root.
     pub rootless: bool,
+    /// Root in its containers is another user outside.
+    pub own_users: bool,
+    /// It gives containers SELinux labels.
+    pub selinux: bool,
     /// Which limits it enforces.
     pub enforcement: Enforcement,
     /// Address at which containers reach the engine's host; empty where the engine resolves its name by itself, or has
@@ -276,6 +280,8 @@ pub struct ContainerSpec {
     pub seccomp_file: Option<String>,
     /// Further `--security-opt` values (seccomp, AppArmor, SELinux).
     pub security_opts: Vec<String>,
+    /// Nothing of `/proc` and `/sys` is hidden or made read-only.
+    pub unmasked: bool,
     /// Kernel parameters of its namespaces.
     pub sysctls: BTreeMap<String, String>,
 }

@@ -237,6 +237,7 @@ fn a_plain_container_has_its_names_and_labels() {
                 cap_drop: [],
                 seccomp_file: None,
                 security_opts: [],
+                unmasked: false,
                 sysctls: {},
             }"#]],
     );
@@ -384,13 +385,16 @@ fn identity_and_rights_are_handed_on() {
         pod,
         tell,
         expect![[
-            r#"user Some("9:2") groups ["4", "3"] add ["NET_ADMIN"] drop ["CHOWN"] privileged true read-only true no-new true ["seccomp=unconfined", "systempaths=unconfined"]"#
+            r#"user Some("9:2") groups ["4", "3"] add ["NET_ADMIN"] drop ["CHOWN"] privileged true read-only true no-new true ["seccomp=unconfined"]"#
         ]],
     );
     let local = ", securityContext: {seccompProfile: {type: Localhost, localhostProfile: own/a.json}, \
                  appArmorProfile: {type: Localhost, localhostProfile: k8s-own}}";
     let profiles = |spec: &ContainerSpec| format!("{:?} {:?}", spec.seccomp_file, spec.security_opts);
     check(local, pod, profiles, expect![[r#"Some("own/a.json") ["apparmor=k8s-own"]"#]]);
+    let label = ", securityContext: {seLinuxOptions: {level: 's0:c1', type: t}, procMount: Unmasked}";
+    let options = |spec: &ContainerSpec| format!("{} {:?}", spec.unmasked, spec.security_opts);
+    check(label, "", options, expect![[r#"true ["label=type:t", "label=level:s0:c1"]"#]]);
     let gpus = ", resources: {limits: {nvidia.com/gpu: 2}}";
     check(gpus, "", |spec| spec.gpus.to_string(), expect!["2"]);
     check(
@@ -420,6 +424,29 @@ fn run_as_non_root_is_checked_against_the_image() {
         let outcome = made(&one(&format!(", securityContext: {{{fields}}}"), ""), &image).err();
         let expected = expected.map(|text| format!("{text} (pod: \"p_default(uid)\", container: main)"));
         assert_eq!(outcome, expected, "{fields} {user:?}");
+    }
+}
+
+#[test]
+fn no_group_but_the_pods_is_had_under_the_policy_strict() {
+    for (own, user, expected) in [
+        ("", None, Some("supplementalGroupsPolicy Strict needs a runAsGroup here")),
+        ("runAsUser: 1", Some("web:web"), Some("supplementalGroupsPolicy Strict needs a runAsGroup here")),
+        ("", Some("web"), Some("supplementalGroupsPolicy Strict needs a runAsGroup here")),
+        ("", Some("web:web"), None),
+        ("runAsUser: 1, runAsGroup: 2", None, None),
+        ("runAsGroup: 2", Some("web"), None),
+    ] {
+        let image = ImageSeen { user: user.map(str::to_owned), ..ImageSeen::default() };
+        for (policy, expected) in [("Strict", expected), ("Merge", None)] {
+            let pod = format!(", securityContext: {{supplementalGroupsPolicy: {policy}}}");
+            let outcome = made(&one(&format!(", securityContext: {{{own}}}"), &pod), &image).err();
+            let matches = match (&outcome, expected) {
+                (Some(words), Some(beginning)) => words.starts_with(beginning),
+                (outcome, expected) => outcome.is_none() && expected.is_none(),
+            };
+            assert!(matches, "{policy} {own} {user:?}: {outcome:?}");
+        }
     }
 }
 
@@ -674,12 +701,24 @@ fn quality_of_service_follows_requests_and_limits() {
 fn fields_without_effect_are_named() {
     let pod = one(
         ", readinessProbe: {tcpSocket: {port: 1}}, volumeDevices: [{name: v, devicePath: /dev/v}], \
-         resources: {limits: {cpu: 1, ephemeral-storage: 1Gi, nvidia.com/gpu: 1, example.com/fpga: 1}}",
-        ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
+         volumeMounts: [{name: e, mountPath: /e}, {name: e, mountPath: /n, bindMountOptions: [noexec]}], \
+         securityContext: {windowsOptions: {hostProcess: true}}, resources: {claims: [{name: c}], \
+         limits: {cpu: 1, ephemeral-storage: 1Gi, nvidia.com/gpu: 1, example.com/fpga: 1}}",
+        ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}, {name: f, projected: {defaultUser: 1}}], \
+         resourceClaims: [{name: c}], evictionResponders: [{name: r}], schedulingGroup: {}, \
+         securityContext: {windowsOptions: {}}",
     );
     expect![[r#"
+        spec.resourceClaims
+        spec.schedulingGroup
+        spec.evictionResponders
+        spec.securityContext.windowsOptions
+        spec.volumes[1].projected.defaultUser
         spec.containers[0].volumeDevices
-        spec.containers[0].resources.limits[example.com/fpga]"#]]
+        spec.containers[0].resources.limits[example.com/fpga]
+        spec.containers[0].resources.claims
+        spec.containers[0].volumeMounts[1].bindMountOptions
+        spec.containers[0].securityContext.windowsOptions"#]]
     .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec")).join("\n"));
     let plain = one("", "");
     assert!(unsupported::ignored(plain.spec.as_ref().expect("it has a spec")).is_empty());
