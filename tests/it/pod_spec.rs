@@ -81,6 +81,10 @@ fn environments_come_from_values_objects_and_the_pod() {
             ", env: [{name: A, valueFrom: {secretKeyRef: {name: secret, key: no}}}]",
             "error: couldn't find key no in Secret default/secret",
         ),
+        (
+            ", env: [{name: A, valueFrom: {fileKeyRef: {volumeName: v, path: f, key: k}}}]",
+            "error: valueFrom.fileKeyRef is not supported by jobdock",
+        ),
     ] {
         assert_eq!(env(container), expected, "{container}");
     }
@@ -351,6 +355,21 @@ fn volumes_are_mounted_where_asked() {
     );
     check(&at("{name: no, mountPath: /h}"), volumes, mounts, expect![[r#"error: cannot find volume "no" to mount"#]]);
     check(", terminationMessagePath: /tmp/bye", "", mounts, expect!["/tmp/bye <- /pods/uid/messages/main-2"]);
+}
+
+#[test]
+fn a_mount_is_tied_to_the_host_as_it_says() {
+    let told = |fields: &str| {
+        let container = format!(", volumeMounts: [{{name: h, mountPath: /h, readOnly: true{fields}}}]");
+        let spec = made(&one(&container, ", volumes: [{name: h, hostPath: {path: /}}]"), &ImageSeen::default());
+        let mount = spec.expect("it can be made").mounts.remove(0);
+        format!("{:?} {}", mount.propagation, mount.recursive_read_only)
+    };
+    assert_eq!(told(""), "None false");
+    assert_eq!(told(", mountPropagation: HostToContainer"), "HostToContainer false");
+    assert_eq!(told(", mountPropagation: Bidirectional"), "Bidirectional false");
+    assert_eq!(told(", mountPropagation: None, recursiveReadOnly: Enabled"), "None true");
+    assert_eq!(told(", recursiveReadOnly: IfPossible"), "None false");
 }
 
 #[test]
