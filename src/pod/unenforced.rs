@@ -112,7 +112,8 @@ fn together(spec: &PodSpec, resource: &str) -> i128 {
 fn isolation(spec: &PodSpec, node: &NodeFacts) -> Vec<Unenforced> {
     let mut out = Vec::new();
     if spec.host_users == Some(false) && !node.own_users {
-        let why = "the engine was not set up to map users (userns-remap, rootless): root in the pod is root on the machine";
+        let why =
+            "the engine was not set up to map users (userns-remap, rootless): root in the pod is root on the machine";
         out.push(Unenforced { field: "spec.hostUsers".to_owned(), why: why.to_owned() });
     }
     let Some(security) = &spec.security_context else { return out };

@@ -73,7 +73,10 @@ async fn privileges_are_those_of_the_security_context() {
         let fields = [
             ("plain", String::new()),
             ("capable", context("capabilities: {add: [NET_ADMIN], drop: [CHOWN]}")),
-            ("bare", context("capabilities: {drop: [ALL]}, allowPrivilegeEscalation: false, readOnlyRootFilesystem: true")),
+            (
+                "bare",
+                context("capabilities: {drop: [ALL]}, allowPrivilegeEscalation: false, readOnlyRootFilesystem: true"),
+            ),
             ("open", context("seccompProfile: {type: Unconfined}")),
             ("default", context("seccompProfile: {type: RuntimeDefault}")),
         ];
@@ -103,9 +106,8 @@ async fn a_privileged_container_may_do_everything_or_says_why_not() {
     with_house(|house, _| async move {
         let house = house.lock().await;
         let script = "cat /proc/self/status; touch /x; echo written: yes";
-        let object = house
-            .pod(&several("mighty", "", &[("main", script, ", securityContext: {privileged: true}")]))
-            .await;
+        let object =
+            house.pod(&several("mighty", "", &[("main", script, ", securityContext: {privileged: true}")])).await;
         let pod = house.until_over("mighty").await;
         let own = fs::read_to_string("/proc/self/status").expect("it is readable");
         let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap").expect("it is readable");
@@ -166,7 +168,8 @@ async fn isolation_that_this_engine_lacks_is_told_and_what_it_has_is_given() {
         assert!(covered[0] > 0 && covered[1] == 0, "{covered:?}");
         let events = house.events("unmasked").join("\n");
         let seen = engine.engine().await.expect("the engine answers");
-        for (has, field) in [(seen.own_users, "spec.hostUsers"), (seen.selinux, "spec.securityContext.seLinuxOptions")] {
+        for (has, field) in [(seen.own_users, "spec.hostUsers"), (seen.selinux, "spec.securityContext.seLinuxOptions")]
+        {
             let told = format!("Warning FieldNotHonoured {field} is not fully honoured: the engine");
             assert_eq!(events.contains(&told), !has, "{field}\n{events}");
         }
@@ -221,7 +224,8 @@ async fn a_terminal_and_an_input_are_had_where_they_are_asked_for() {
         ];
         let object = house.pod(&several("streams", "", &containers)).await;
         house.until("streams", "half over", |pod| tell(Some(pod)).contains("empty #0: Completed")).await;
-        let pod = house.until("streams", "running", |pod| tell(Some(pod)).contains("once #0 ready started: running")).await;
+        let pod =
+            house.until("streams", "running", |pod| tell(Some(pod)).contains("once #0 ready started: running")).await;
         assert_eq!(phase_of(&pod), "Running");
         let name = engine_name(&object, "once", 0);
         let streams = Streams { stdin: true, ..Streams::default() };

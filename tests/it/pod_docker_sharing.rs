@@ -78,7 +78,8 @@ async fn the_stop_signal_is_the_containers_own() {
 async fn a_containers_rules_say_which_exit_codes_are_tried_again() {
     with_house(|house, _| async move {
         let house = house.lock().await;
-        let rules = ", restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]";
+        let rules =
+            ", restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]";
         let rules = format!("{rules}{MOUNT}");
         let again = "test -e /w/been && exit 0; touch /w/been; exit 42";
         house.pod(&several("ruled", WORK, &[("again", again, &rules), ("never", "exit 7", &rules)])).await;
@@ -220,7 +221,8 @@ async fn a_grpc_probe_asks_the_service_that_it_names() {
         house.pod(&several("asked", ", hostNetwork: true", &[("well", waits, &well), ("ill", waits, &ill)])).await;
         let told = "Warning Unhealthy Readiness probe failed: service unhealthy (responded with \"NOT_SERVING\")";
         house.eventually("it is told", || async { house.events("asked").iter().any(|line| line == told) }).await;
-        let ready = |pod: &k8s_openapi::api::core::v1::Pod| tell(Some(pod)).contains("\nwell #0 ready started: running");
+        let ready =
+            |pod: &k8s_openapi::api::core::v1::Pod| tell(Some(pod)).contains("\nwell #0 ready started: running");
         let pod = house.until("asked", "half ready", ready).await;
         assert!(tell(Some(&pod)).contains("\nill #0 started: running"), "{}", tell(Some(&pod)));
         house.delete("asked", Some(0)).await;

@@ -20,6 +20,11 @@ const OWNERS: &[(&str, &str)] = &[
     ("mount", "core/v1.VolumeMount"),
     ("env", "core/v1.EnvVarSource"),
     ("projected", "core/v1.VolumeProjection"),
+    ("port", "core/v1.ContainerPort"),
+    ("lifecycle", "core/v1.Lifecycle"),
+    ("probe", "core/v1.Probe"),
+    ("http probe", "core/v1.HTTPGetAction"),
+    ("grpc probe", "core/v1.GRPCAction"),
 ];
 /// What a row says first of its fields.
 const VERDICTS: &[&str] = &["equal", "honoured", "refused", "warned", "no effect"];

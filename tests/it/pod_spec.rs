@@ -719,11 +719,13 @@ fn quality_of_service_follows_requests_and_limits() {
 #[test]
 fn fields_without_effect_are_named() {
     let pod = one(
-        ", readinessProbe: {tcpSocket: {port: 1}}, volumeDevices: [{name: v, devicePath: /dev/v}], \
+        ", readinessProbe: {grpc: {port: 1, mode: TLS}}, livenessProbe: {httpGet: {port: 1, protocol: HTTP/1.1}}, \
+         startupProbe: {grpc: {port: 1}}, lifecycle: {preStop: {httpGet: {port: 1, protocol: HTTP/2}}}, volumeDevices: [{name: v, devicePath: /dev/v}], \
          volumeMounts: [{name: e, mountPath: /e}, {name: e, mountPath: /n, bindMountOptions: [noexec]}], \
          securityContext: {windowsOptions: {hostProcess: true}}, resources: {claims: [{name: c}], \
          limits: {cpu: 1, ephemeral-storage: 1Gi, nvidia.com/gpu: 1, example.com/fpga: 1}}",
-        ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}, {name: f, projected: {defaultUser: 1}}], \
+        ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}, {name: f, projected: {defaultUser: 1, \
+         sources: [{configMap: {items: [{key: a, path: a, user: 1}]}}]}}], \
          resourceClaims: [{name: c}], evictionResponders: [{name: r}], schedulingGroup: {}, \
          securityContext: {windowsOptions: {}}",
     );
@@ -733,11 +735,14 @@ fn fields_without_effect_are_named() {
         spec.evictionResponders
         spec.securityContext.windowsOptions
         spec.volumes[1].projected.defaultUser
+        spec.volumes[1].projected.sources[0].configMap.items[0].user
         spec.containers[0].volumeDevices
         spec.containers[0].resources.limits[example.com/fpga]
         spec.containers[0].resources.claims
         spec.containers[0].volumeMounts[1].bindMountOptions
-        spec.containers[0].securityContext.windowsOptions"#]]
+        spec.containers[0].securityContext.windowsOptions
+        spec.containers[0].readinessProbe.grpc.mode
+        spec.containers[0].lifecycle.preStop.httpGet.protocol"#]]
     .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec")).join("\n"));
     let plain = one("", "");
     assert!(unsupported::ignored(plain.spec.as_ref().expect("it has a spec")).is_empty());
