@@ -161,6 +161,10 @@ pub trait Runtime: Send + Sync + 'static {
     /// links before it are followed inside the container. None where nothing is there.
     async fn entry(&self, name: &str, path: &str) -> Result<Option<EntrySeen>, Error>;
 
+    /// The content of a file in a container (running or not), as [`Runtime::entry`] finds it; none where nothing is there
+    /// or it is no plain file. One of more than `most` bytes is refused.
+    async fn read(&self, name: &str, path: &str, most: usize) -> Result<Option<Vec<u8>>, Error>;
+
     /// Bytes that each of these volumes holds; without those that cannot be measured. Costly: the engine may have to walk
     /// through everything that it has.
     async fn volume_bytes(&self, names: &[String]) -> Result<BTreeMap<String, u64>, Error>;

@@ -191,6 +191,46 @@ async fn a_pod_learns_of_itself_what_it_asks_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variables_come_from_files_that_earlier_containers_wrote() {
+    with_house(|house, _| async move {
+        let house = house.lock().await;
+        let volumes = ", volumes: [{name: d, emptyDir: {}}, {name: m, emptyDir: {medium: Memory}}]";
+        let writes = "echo \"A='from a $(date +%Y | wc -c)' # note\" > /d/e; mkdir /m/sub; printf \"B='two\\nlines'\\n\" > \
+                      /m/sub/e; ln -s /etc/passwd /d/link";
+        let mounts = ", volumeMounts: [{name: d, mountPath: /d}, {name: m, mountPath: /m}]";
+        let spec = format!("{volumes}, initContainers: [{}]", parts(&[("writes", writes, mounts)]));
+        let from = |name: &str, volume: &str, path: &str, key: &str, more: &str| {
+            format!(
+                "{{name: {name}, valueFrom: {{fileKeyRef: {{volumeName: {volume}, path: {path}, key: {key}{more}}}}}}}"
+            )
+        };
+        let all = [
+            from("ONE", "d", "e", "A", ""),
+            from("TWO", "m", "sub/e", "B", ""),
+            from("NONE", "d", "e", "X", ", optional: true"),
+            "{name: LAST, value: '$(ONE)!'}".to_owned(),
+        ];
+        let env = format!(", env: [{}]", all.join(", "));
+        let said = run(&house, "told", &spec, &[("main", "echo \"$ONE|$TWO|${NONE-unset}|$LAST\"; ls /", &env)]).await;
+        assert!(said[0].starts_with("from a 5|two\nlines|unset|from a 5!\n"), "{said:?}");
+        assert!(!said[0].contains("\nd\n"), "the volume is not mounted: {said:?}");
+        for (name, reference, words) in [
+            ("missing", from("A", "d", "e", "X", ""), "environment variable key \"X\" not found in file \"e\")"),
+            ("nofile", from("A", "d", "no", "X", ", optional: true"), "couldn't parse env file: there is no file \"no\""),
+            ("linked", from("A", "d", "link", "root", ""), "couldn't parse env file: there is no file \"link\""),
+        ] {
+            house.pod(&several(name, &spec, &[("main", "true", &format!(", env: [{reference}]"))])).await;
+            let told = format!("main #0: waiting CreateContainerConfigError ({words}");
+            house.until(name, "refused", |pod| tell(Some(pod)).contains(&told)).await;
+            house.delete(name, Some(0)).await;
+            house.until_gone(name).await;
+        }
+        house.until_empty().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pods_host_name_is_the_one_that_it_asks_for() {
     with_house(|house, _| async move {
         let house = house.lock().await;

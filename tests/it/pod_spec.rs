@@ -83,7 +83,7 @@ fn environments_come_from_values_objects_and_the_pod() {
         ),
         (
             ", env: [{name: A, valueFrom: {fileKeyRef: {volumeName: v, path: f, key: k}}}]",
-            "error: valueFrom.fileKeyRef is not supported by jobdock",
+            "error: cannot find the volume \"v\" referenced by FileKeyRef",
         ),
     ] {
         assert_eq!(env(container), expected, "{container}");
