@@ -105,7 +105,8 @@ fn find(text: &str, wanted: &str) -> Result<Option<String>, String> {
         let (value, behind) = quoted.split_once('\'').ok_or_else(|| wrong(": unclosed single quote"))?;
         let (tail, after) = behind.split_once('\n').unwrap_or((behind, ""));
         let tail = tail.trim_end();
-        if !tail.is_empty() && !(tail.starts_with([' ', '\t']) && tail.trim_start().starts_with('#')) {
+        let remark = tail.starts_with([' ', '\t']) && tail.trim_start().starts_with('#');
+        if !(tail.is_empty() || remark) {
             return Err(wrong(": unexpected content after closing quote"));
         }
         if name == wanted {
