@@ -12,7 +12,7 @@ use super::draft::KUBELET;
 use super::facts::{Action, Attempt, Note, PodPlan, ResizeFailure, StartFailure, StartStep, VolumesFact};
 use super::observe::{Observed, RESTARTS};
 use super::volumes_plan::VolumeWork;
-use super::{collect, hooks, hosts_files, image_mounts, logs, names, prober, sub_paths, tokens, volumes};
+use super::{collect, env_files, hooks, hosts_files, image_mounts, logs, names, prober, sub_paths, tokens, volumes};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event::{self, Severity};
 use crate::model::object::{Key, Object};
@@ -147,6 +147,7 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
             }
             start(core, uid, &attempt, create.as_deref(), &name).await
         }
+        Action::ReadEnvFiles { attempt, files, holder } => env_files::read(core, uid, attempt, files, holder).await,
         Action::FollowLogs { attempt, name } => {
             follow(core, uid, attempt, name);
             Ok(())

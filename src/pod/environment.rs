@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
 
 use super::expand::expand;
 use super::facts::{NodeFacts, Sources};
-use super::{downward, links, restart, tokens};
+use super::{downward, env_file, links, restart, tokens};
 
 /// Names of variables with their values, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -137,8 +137,8 @@ fn resolve(context: Context<'_>, container: &Container, source: &EnvVarSource) -
         let place = Place { resource: "secret", kind: "Secret", namespace, name: &reference.name };
         return keyed(place, &reference.key, reference.optional, value);
     }
-    if source.file_key_ref.is_some() {
-        return Err("valueFrom.fileKeyRef is not supported by jobdock".to_owned());
+    if let Some(reference) = &source.file_key_ref {
+        return env_file::value(context.sources, &container.name, reference);
     }
     Ok(Some(String::new()))
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, PodStatus, Secret, Service};
 
 use super::backoff::Restarts;
+use super::env_file::{EnvFile, EnvRead};
 use super::hook;
 use super::mounts::SubPath;
 use super::probe::{self, Check, Watch};
@@ -146,6 +147,10 @@ pub struct NodeFacts {
     pub enforcement: Enforcement,
     /// The engine runs in a virtual machine of its own.
     pub virtual_machine: bool,
+    /// Root in a container is another user on the machine.
+    pub own_users: bool,
+    /// The engine gives containers SELinux labels.
+    pub selinux: bool,
     /// Directory of the pod's files on the engine's host.
     pub pod_dir: String,
     /// Where the API listens.
@@ -173,6 +178,8 @@ pub struct Sources {
     pub images: BTreeMap<String, String>,
     /// Fresh tokens of the pod's account.
     pub tokens: BTreeMap<Wanted, String>,
+    /// Files that variables come from, as they were read last, by container name.
+    pub env_files: BTreeMap<String, EnvRead>,
     /// All of the pod's namespace, for a pod that wants to be told of them.
     pub services: Vec<Service>,
 }
@@ -326,6 +333,15 @@ pub enum Action {
     },
     /// Creates and starts the sandbox.
     StartSandbox(Box<ContainerSpec>),
+    /// Reads the files that a run's variables come from.
+    ReadEnvFiles {
+        /// Which run.
+        attempt: Attempt,
+        /// The files.
+        files: Vec<EnvFile>,
+        /// The container through which the engine's volumes are reached.
+        holder: Option<Box<ContainerSpec>>,
+    },
     /// Creates a container (adopting one of that name), then starts it.
     Start {
         /// Which run this is.

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use super::env_file::EnvRead;
 use super::facts::{Attempt, Note, ProbeFact, ResizeFailure, StartFailure, VolumesFact};
 use super::{hook, probe};
 use crate::model::object::Key;
@@ -35,6 +36,8 @@ pub struct PodMemory {
     pub tokens_due: Option<Timestamp>,
     /// Engine volumes that were made for it.
     pub engine_volumes: Vec<String>,
+    /// Files that variables come from, as they were read last, by container name.
+    pub env_files: BTreeMap<String, EnvRead>,
     /// Creates and starts that failed, by container name.
     pub failures: BTreeMap<String, StartFailure>,
     /// Engine names of containers that this agent has started.

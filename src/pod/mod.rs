@@ -21,6 +21,8 @@ pub mod core;
 pub mod dns;
 pub mod downward;
 pub mod draft;
+pub mod env_file;
+pub mod env_files;
 pub mod environment;
 pub mod expand;
 pub mod facts;

@@ -154,6 +154,8 @@ pub fn facts(name: &str, engine: &EngineSeen, pods_dir: &Path) -> NodeFacts {
         gateway: engine.host_gateway.clone(),
         enforcement: enforcement(engine),
         virtual_machine: is_virtual_machine(&engine.os_image),
+        own_users: engine.own_users,
+        selinux: engine.selinux,
         ..NodeFacts::default()
     }
 }

@@ -104,6 +104,7 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
             facts.sources = sources(core, &facts.pod)?;
             facts.sources.tokens = issue(core, &facts.pod, &spec, now)?;
             facts.sources.images = facts.image_volumes.iter().filter_map(here).collect();
+            facts.sources.env_files = core.memories.with(uid, |memory| memory.env_files.clone());
         }
     }
     Ok(Some(Observed { object, facts }))

@@ -3,7 +3,7 @@
 //!
 //! Parity: `generateContainerConfig` of `pkg/kubelet/kuberuntime`, `pkg/securitycontext`.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, SecurityContext};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, SELinuxOptions, SecurityContext};
 
 use super::environment::{Context, Environment};
 use super::facts::{Attempt, NodeFacts};
@@ -165,6 +165,7 @@ pub fn container(
     out.limits = bounds::limits(spec, container, context.node);
     out.gpus = gpus(container);
     security(&mut out, spec, container, image);
+    check_groups(spec, container, out.user.as_deref(), image)?;
     if sandboxed(spec, context.node) {
         let sandbox = names::sandbox(uid);
         out.ipc_container = (!out.host_ipc).then(|| sandbox.clone());
@@ -249,9 +250,30 @@ fn security(out: &mut ContainerSpec, spec: &PodSpec, container: &Container, imag
         Some(("Localhost", Some(name))) => out.security_opts.push(format!("apparmor={name}")),
         Some(_) | None => {}
     }
-    if own.proc_mount.as_deref() == Some("Unmasked") {
-        out.security_opts.push("systempaths=unconfined".to_owned());
+    out.unmasked = own.proc_mount.as_deref() == Some("Unmasked");
+    let label = own.se_linux_options.as_ref().or(pod.se_linux_options.as_ref());
+    out.security_opts.extend(label.into_iter().flat_map(label_options));
+}
+
+/// An engine without SELinux takes these and does nothing.
+fn label_options(label: &SELinuxOptions) -> impl Iterator<Item = String> + '_ {
+    let parts = [("user", &label.user), ("role", &label.role), ("type", &label.type_), ("level", &label.level)];
+    parts.into_iter().filter_map(|(part, value)| Some(format!("label={part}:{}", value.as_ref()?)))
+}
+
+/// Under the policy Strict a process has the groups that the pod names and no others.
+/// Differs: an engine adds those of the image's `/etc/group` to a user that comes without a group, and nothing stops it.
+fn check_groups(spec: &PodSpec, container: &Container, user: Option<&str>, image: &ImageSeen) -> Result<(), String> {
+    let strict = |context: &PodSecurityContext| context.supplemental_groups_policy.as_deref() == Some("Strict");
+    let user = user.or(image.user.as_deref()).unwrap_or_default();
+    if !spec.security_context.as_ref().is_some_and(strict) || user.contains(':') {
+        return Ok(());
     }
+    Err(format!(
+        "supplementalGroupsPolicy Strict needs a runAsGroup here: the engine gives a user without one the groups of the \
+         image's /etc/group (container: {})",
+        container.name
+    ))
 }
 
 /// The image's user without its group.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  init 1 -> init 2 -> sidecar (runs on) -> init 3 -> every main container
-//!  each: back-off -> volumes -> sandbox -> configuration -> image -> created -> started
+//!  each: back-off -> volumes -> sandbox -> files of variables -> configuration -> image -> created -> started
 //! ```
 //!
 //! Parity: `computePodActions` and `SyncPod` of `pkg/kubelet/kuberuntime`, `EnsureImageExists` of `pkg/kubelet/images`.
@@ -16,13 +16,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::draft::{Draft, Novelty};
 use super::environment::environment;
 use super::facts::{Action, Attempt, StartStep, VolumesFact};
-use super::mounts::{Root, SubPath};
+use super::mounts::Root;
 use super::restart::Role;
 use super::tracks::State;
-use super::{backoff, health, hosts, plan, pulls, resize, spec, status, tokens, volumes_plan};
+use super::{backoff, env_file, health, hosts, plan, pulls, resize, spec, status, tokens, volumes_plan};
 use crate::model::event::Severity;
 use crate::model::go_text;
-use crate::runtime::Seen;
+use crate::runtime::{ContainerSpec, Seen};
 
 /// How often something that nobody announces is looked for: an image that is never pulled, a mended configuration.
 pub const RETRY: SignedDuration = SignedDuration::from_secs(10);
@@ -72,13 +72,18 @@ fn refresh(draft: &mut Draft<'_>) {
     draft.act(Action::RefreshFiles(work));
 }
 
-/// The engine's volumes that are mounted in part, by name.
-fn sub_path_volumes(parts: &[SubPath]) -> BTreeSet<&str> {
-    let names = parts.iter().filter_map(|part| match &part.root {
-        Root::Engine(name) => Some(name.as_str()),
+/// The volume of the engine that something lies in.
+fn in_engine(root: &Root) -> Option<&str> {
+    match root {
+        Root::Engine(name) => Some(name),
         Root::Host(_) | Root::Sandbox(..) | Root::Image(_) => None,
-    });
-    names.collect()
+    }
+}
+
+/// The container through which these volumes of the engine are reached, where there are any.
+fn holder(draft: &Draft<'_>, volumes: BTreeSet<&str>) -> Option<ContainerSpec> {
+    let image = draft.facts.sandbox_image.as_deref().unwrap_or_default();
+    (!volumes.is_empty()).then(|| volumes_plan::holder(draft.pod(), image, volumes))
 }
 
 /// A pod that holds a token and cannot use it should know.
@@ -150,6 +155,10 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
         draft.act(Action::Start { attempt: run, create: None, name, message_file, parts: Box::default() });
         return;
     }
+    if !env_files_stand(draft, index, &run) {
+        return;
+    }
+    let track = &draft.tracks[index];
     let ip = status::pod_ip(draft.facts, draft.spec).unwrap_or_default();
     let context = draft.context(&ip);
     let env = match environment(context, track.spec) {
@@ -165,9 +174,8 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
         Ok((create, parts)) => {
             pulls::tell_platform(draft, index, &image);
             present.into_iter().for_each(|image| draft.note(Severity::Normal, "Pulled", pulls::present(&image), None));
-            let volumes = sub_path_volumes(&parts);
-            let image = draft.facts.sandbox_image.as_deref().unwrap_or_default();
-            let holder = (!volumes.is_empty()).then(|| volumes_plan::holder(draft.pod(), image, volumes));
+            let volumes = parts.iter().filter_map(|part| in_engine(&part.root)).collect();
+            let holder = holder(draft, volumes);
             let parts = Box::new((parts, holder));
             let name = create.name.clone();
             if attempt > 0 {
@@ -180,6 +188,20 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
         }
         Err(message) => misconfigured(draft, index, message),
     }
+}
+
+/// The files that the run's variables come from were read: right before it, for what ran until now may have written them.
+fn env_files_stand(draft: &mut Draft<'_>, index: usize, run: &Attempt) -> bool {
+    let files = env_file::files(draft.pod(), draft.tracks[index].spec);
+    let read = draft.facts.sources.env_files.get(&run.container);
+    let fresh = read.is_some_and(|read| read.number == run.number && read.at + RETRY > draft.now);
+    if files.is_empty() || fresh {
+        return true;
+    }
+    let volumes = files.iter().filter_map(|file| in_engine(&file.root)).collect();
+    let holder = holder(draft, volumes).map(Box::new);
+    draft.act(Action::ReadEnvFiles { attempt: run.clone(), files, holder });
+    false
 }
 
 /// An earlier try failed and it is not time yet.

@@ -20,12 +20,15 @@ pub struct Unenforced {
 
 /// Everything that the pod asks for and this engine does not enforce.
 pub fn unenforced(spec: &PodSpec, node: &NodeFacts) -> Vec<Unenforced> {
-    let mut out: Vec<Unenforced> = host_network(spec, node).into_iter().collect();
+    let mut out: Vec<Unenforced> = host_network(spec, node).into_iter().chain(isolation(spec, node)).collect();
     for (list, containers) in
         [("initContainers", spec.init_containers.as_deref().unwrap_or_default()), ("containers", &spec.containers)]
     {
         for (index, container) in containers.iter().enumerate() {
-            of_container(&mut out, container, &format!("spec.{list}[{index}].resources"), node);
+            let path = format!("spec.{list}[{index}]");
+            of_container(&mut out, container, &format!("{path}.resources"), node);
+            let own = container.security_context.as_ref().is_some_and(|own| own.se_linux_options.is_some());
+            out.extend((own && !node.selinux).then(|| label(&path)));
         }
     }
     if spec.resources.is_some() {
@@ -103,6 +106,33 @@ fn together(spec: &PodSpec, resource: &str) -> i128 {
         }
     }
     beside.max(init)
+}
+
+/// What the pod asks of its users and files as a whole.
+fn isolation(spec: &PodSpec, node: &NodeFacts) -> Vec<Unenforced> {
+    let mut out = Vec::new();
+    if spec.host_users == Some(false) && !node.own_users {
+        let why =
+            "the engine was not set up to map users (userns-remap, rootless): root in the pod is root on the machine";
+        out.push(Unenforced { field: "spec.hostUsers".to_owned(), why: why.to_owned() });
+    }
+    let Some(security) = &spec.security_context else { return out };
+    if security.se_linux_options.is_some() && !node.selinux {
+        out.push(label("spec"));
+    }
+    let claims = spec.volumes.iter().flatten();
+    let mut claims = claims.filter(|volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some());
+    // Unset means the same; who spells it out counts on it, and most claims hold what pods of that group wrote.
+    if security.fs_group_change_policy.as_deref() == Some("Always") && claims.next().is_some() {
+        let why = "only the top of a claim's volume is given to the group, and what is made in it from then on";
+        out.push(Unenforced { field: "spec.securityContext.fsGroupChangePolicy".to_owned(), why: why.to_owned() });
+    }
+    out
+}
+
+fn label(path: &str) -> Unenforced {
+    let why = "the engine gives containers no SELinux labels (SELinux is off there)".to_owned();
+    Unenforced { field: format!("{path}.securityContext.seLinuxOptions"), why }
 }
 
 /// A network that is called the host's and is another's.

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::environment::{Context, missing};
 use super::payload::{File, Payload};
-use super::{mounts, names, persistent, quantity, restart};
+use super::{env_file, mounts, names, persistent, quantity, restart};
 use crate::model::claims;
 use crate::runtime::directories::{self, Directory};
 use crate::runtime::{ContainerSpec, VolumeSpec};
@@ -333,5 +333,7 @@ pub fn held_in_memory(spec: &PodSpec) -> Vec<&str> {
         restart::containers(spec).filter(|(_, container)| mounts(container)).count()
     };
     let memory = spec.volumes.iter().flatten().filter(|volume| in_memory(volume)).map(|volume| volume.name.as_str());
-    memory.filter(|volume| users(volume) > 1 || (runs_again && users(volume) == 1) || in_part(volume)).collect()
+    let read = |volume: &str| restart::containers(spec).any(|(_, container)| env_file::is_read(container, volume));
+    let shared = |volume: &str| users(volume) > 1 || (runs_again && users(volume) == 1);
+    memory.filter(|volume| shared(volume) || in_part(volume) || read(volume)).collect()
 }

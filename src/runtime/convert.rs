@@ -85,6 +85,8 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
         privileged: some_if(spec.privileged),
         readonly_rootfs: some_if(spec.read_only_root),
         security_opt: some_list(security_options(spec)),
+        masked_paths: spec.unmasked.then(Vec::new),
+        readonly_paths: spec.unmasked.then(Vec::new),
         cap_add: some_list(spec.cap_add.clone()),
         cap_drop: some_list(spec.cap_drop.clone()),
         group_add: some_list(spec.groups.clone()),

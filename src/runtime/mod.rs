@@ -162,6 +162,10 @@ pub trait Runtime: Send + Sync + 'static {
     /// links before it are followed inside the container. None where nothing is there.
     async fn entry(&self, name: &str, path: &str) -> Result<Option<EntrySeen>, Error>;
 
+    /// The content of a file in a container (running or not), as [`Runtime::entry`] finds it; none where nothing is there
+    /// or it is no plain file. One of more than `most` bytes is refused.
+    async fn read(&self, name: &str, path: &str, most: usize) -> Result<Option<Vec<u8>>, Error>;
+
     /// Bytes that each of these volumes holds; without those that cannot be measured. Costly: the engine may have to walk
     /// through everything that it has.
     async fn volume_bytes(&self, names: &[String]) -> Result<BTreeMap<String, u64>, Error>;
@@ -198,6 +202,10 @@ pub struct EngineSeen {
     pub cgroup_version: u8,
     /// The engine runs without root.
     pub rootless: bool,
+    /// Root in its containers is another user outside.
+    pub own_users: bool,
+    /// It gives containers SELinux labels.
+    pub selinux: bool,
     /// Which limits it enforces.
     pub enforcement: Enforcement,
     /// Address at which containers reach the engine's host; empty where the engine resolves its name by itself, or has
@@ -277,6 +285,8 @@ pub struct ContainerSpec {
     pub seccomp_file: Option<String>,
     /// Further `--security-opt` values (seccomp, AppArmor, SELinux).
     pub security_opts: Vec<String>,
+    /// Nothing of `/proc` and `/sys` is hidden or made read-only.
+    pub unmasked: bool,
     /// Kernel parameters of its namespaces.
     pub sysctls: BTreeMap<String, String>,
 }

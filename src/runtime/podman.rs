@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 pub fn worded(mut body: ContainerCreateBody, seccomp_file: Option<&str>) -> ContainerCreateBody {
     if let Some(host) = &mut body.host_config {
         name_profile(host, seccomp_file);
+        unmask(host);
         share_hostname(host);
         bind_volumes(host);
     }
@@ -26,6 +27,13 @@ fn name_profile(host: &mut HostConfig, file: Option<&str>) {
         if let Some(file) = file.filter(|_| option.starts_with("seccomp=")) {
             *option = format!("seccomp={file}");
         }
+    }
+}
+
+/// Docker takes empty lists of paths for none, podman for its own.
+fn unmask(host: &mut HostConfig) {
+    if host.masked_paths.as_ref().is_some_and(Vec::is_empty) {
+        host.security_opt.get_or_insert_default().push("unmask=ALL".to_owned());
     }
 }
 
@@ -121,10 +129,11 @@ mod tests {
                 mount(MountSource::Bind("/dir".into()), "/three", true),
             ],
             security_opts: vec!["seccomp={}".to_owned(), "label=disable".to_owned()],
+            unmasked: true,
             ..ContainerSpec::default()
         };
         let host = worded(convert::create_body(&spec, "store"), Some("/file")).host_config.expect("there is one");
-        assert_eq!(host.security_opt, Some(vec!["seccomp=/file".to_owned(), "label=disable".to_owned()]));
+        assert_eq!(host.security_opt.unwrap_or_default(), ["seccomp=/file", "label=disable", "unmask=ALL"]);
         assert_eq!(host.uts_mode.as_deref(), Some("container:holder"));
         assert_eq!(host.binds, Some(vec!["one:/one:nocopy".to_owned(), "two:/two:nocopy,ro".to_owned()]));
         assert_eq!(host.mounts.map(|mounts| mounts.len()), Some(1), "binds of directories stay mounts");

@@ -10,6 +10,10 @@ use super::ledger::{Guest, Load, NodeSeen};
 use super::plan::POD_SCHEDULED;
 use super::taints::{self, NO_EXECUTE};
 
+/// The node's label with its operating system, and what a node without it is taken for.
+const OS_LABEL: &str = "kubernetes.io/os";
+const LINUX: &str = "linux";
+
 /// Why a pod may not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -31,6 +35,9 @@ pub fn is_new(guest: &Guest) -> bool {
 /// Why the pod may not run beside those of `load`; none where it may.
 pub fn refused(node: &NodeSeen, load: &Load, guest: &Guest) -> Option<Refused> {
     let spec = guest.pod().spec.as_ref()?;
+    if let Some(refused) = foreign(node, guest) {
+        return Some(refused);
+    }
     if let Some(short) = fit::shortages(node, load, &known(node, &guest.demand)).first() {
         return Some(out_of(short));
     }
@@ -41,6 +48,15 @@ pub fn refused(node: &NodeSeen, load: &Load, guest: &Guest) -> Option<Refused> {
         return Some(failed("NodePorts", NODE_PORTS));
     }
     taints::untolerated(&node.taints, spec, &[NO_EXECUTE]).then(|| failed("TaintToleration", TAINTS))
+}
+
+/// Why a pod of another operating system may not run. Parity: `rejectPodAdmissionBasedOnOSField`.
+/// Differs: a pod that waits to be scheduled is told so at once, as there is no other node.
+pub fn foreign(node: &NodeSeen, guest: &Guest) -> Option<Refused> {
+    let wanted = &guest.pod().spec.as_ref()?.os.as_ref()?.name;
+    let ours = node.labels.get(OS_LABEL).map_or(LINUX, String::as_str);
+    let message = "Failed to admit pod as the OS field doesn't match node OS".to_owned();
+    (wanted != ours).then(|| Refused { reason: "PodOSNotSupported".to_owned(), message })
 }
 
 /// Extended resources that the node does not have are left to whoever has bound the pod.

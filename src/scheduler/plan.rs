@@ -192,6 +192,10 @@ impl<'a> Look<'a> {
     }
 
     fn one(&mut self, guest: &'a Arc<Guest>) {
+        if let Some(refused) = arrival::foreign(self.node, guest) {
+            self.plan.refuse.push((Arc::clone(guest), refused));
+            return;
+        }
         if let Some((_, message)) = self.alike.as_ref().filter(|(other, _)| alike(other, guest)) {
             let message = message.clone();
             self.tell(guest, message, false);

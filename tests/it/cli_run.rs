@@ -238,7 +238,8 @@ fn a_field_that_has_no_effect_is_told() {
     place.file("job.yaml", &with_a_field_that_has_no_effect());
     let ended = place.jobdock(&["run", "job.yaml"]);
     assert_eq!(ended.code, 0, "{ended:?}");
-    let words = ": FieldNotHonoured: spec.containers[0].securityContext.seLinuxOptions is not honoured";
+    let words =
+        ": FieldNotHonoured: spec.containers[0].securityContext.seLinuxOptions is not fully honoured: the engine";
     assert_eq!(ended.stderr.matches(words).count(), 1, "once for all its pods: {ended:?}");
     assert!(ended.stderr.contains("warning: pod plain-"), "{ended:?}");
     let quiet = place.jobdock(&["run", "--quiet", "--replace", "job.yaml"]);

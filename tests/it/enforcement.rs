@@ -103,6 +103,26 @@ fn each_kind_of_engine_says_what_it_cannot_enforce() {
 }
 
 #[test]
+fn isolation_that_the_engine_was_not_set_up_for_is_named() {
+    let spec = spec(
+        "{hostUsers: false, securityContext: {fsGroup: 1, fsGroupChangePolicy: Always, seLinuxOptions: {level: s0}}, \
+         volumes: [{name: c, persistentVolumeClaim: {claimName: c}}], containers: [{name: a, image: i}, {name: b, image: i, \
+         securityContext: {seLinuxOptions: {type: t}}}]}",
+    );
+    let all = "spec.hostUsers spec.securityContext.seLinuxOptions spec.securityContext.fsGroupChangePolicy \
+               spec.containers[1].securityContext.seLinuxOptions";
+    for (options, expected) in [
+        (json!(["name=seccomp,profile=default"]), all),
+        (json!(["name=selinux", "name=userns"]), "spec.securityContext.fsGroupChangePolicy"),
+        (json!(["name=selinux", "name=rootless"]), "spec.securityContext.fsGroupChangePolicy"),
+    ] {
+        let told = unenforced(&spec, &on(&engine(json!({"SecurityOptions": options}))));
+        let fields: Vec<&str> = told.iter().map(|one| one.field.as_str()).collect();
+        assert_eq!(fields.join(" "), expected, "{options}");
+    }
+}
+
+#[test]
 fn the_engine_is_not_asked_for_what_it_lacks() {
     let spec = spec(GREEDY);
     let on = |changes: Value| NodeFacts { pids_limit: Some(100), ..on(&engine(changes)) };

@@ -273,6 +273,12 @@ fn a_pod_that_comes_with_the_node_runs_where_it_fits_and_fails_where_not() {
             ", nodeSelector: {zone: b}",
             "p NodeAffinity: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
         ),
+        (
+            "cpu: '3'",
+            ", os: {name: windows}",
+            "p PodOSNotSupported: Failed to admit pod as the OS field doesn't match node OS",
+        ),
+        ("", ", os: {name: linux}", "p may run"),
     ] {
         let mut desk = Desk::new();
         desk.pod("runs", "cpu: '2'", RUNS);
@@ -280,6 +286,14 @@ fn a_pod_that_comes_with_the_node_runs_where_it_fits_and_fails_where_not() {
         assert_eq!(desk.pass(), expected, "{requests} {extra}");
         assert_eq!(desk.pass(), "", "it is decided once");
     }
+}
+
+#[test]
+fn a_pod_of_another_system_is_refused_before_it_has_a_node() {
+    let mut desk = Desk::new();
+    desk.pod("w", "", ", os: {name: windows}");
+    desk.pod("l", "", ", os: {name: linux}");
+    assert_eq!(desk.pass(), "l\nw PodOSNotSupported: Failed to admit pod as the OS field doesn't match node OS");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use jobdock::pod::probe::{Check, Outcome};
 use jobdock::runtime::fake::Fake;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 /// Enough for any reply here; only a failing test takes so long.
 const LONG: Duration = Duration::from_secs(30);
@@ -154,14 +155,19 @@ async fn any_certificate_will_do() {
 /// A health server: the service asked about says how it answers.
 async fn health_server() -> u16 {
     let (listener, port) = listener().await;
+    serve_health(listener);
+    port
+}
+
+/// Serves as a health server until it is ended.
+pub fn serve_health(listener: TcpListener) -> JoinHandle<()> {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let service = hyper::service::service_fn(answer);
             let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
         }
-    });
-    port
+    })
 }
 
 async fn answer(

@@ -192,6 +192,7 @@ fn act(action: &Action) -> String {
         Action::Pull { user: ImageUser::Volume(volume), image } => format!("pull {image} for volume {volume}"),
         Action::MountImage { container, image } => format!("make {image} mountable for {container}"),
         Action::StartSandbox(_) => "start sandbox".to_owned(),
+        Action::ReadEnvFiles { attempt, files, .. } => format!("read {} files for {}", files.len(), attempt.container),
         Action::WriteHosts { .. } => "write hosts".to_owned(),
         Action::Start { create: Some(_), name, .. } => format!("create and start {}", short(name)),
         Action::Start { create: None, name, .. } => format!("start {}", short(name)),

@@ -81,6 +81,10 @@ fn environments_come_from_values_objects_and_the_pod() {
             ", env: [{name: A, valueFrom: {secretKeyRef: {name: secret, key: no}}}]",
             "error: couldn't find key no in Secret default/secret",
         ),
+        (
+            ", env: [{name: A, valueFrom: {fileKeyRef: {volumeName: v, path: f, key: k}}}]",
+            "error: cannot find the volume \"v\" referenced by FileKeyRef",
+        ),
     ] {
         assert_eq!(env(container), expected, "{container}");
     }
@@ -254,6 +258,7 @@ fn a_plain_container_has_its_names_and_labels() {
                 cap_drop: [],
                 seccomp_file: None,
                 security_opts: [],
+                unmasked: false,
                 sysctls: {},
             }"#]],
     );
@@ -370,6 +375,21 @@ fn volumes_are_mounted_where_asked() {
 }
 
 #[test]
+fn a_mount_is_tied_to_the_host_as_it_says() {
+    let told = |fields: &str| {
+        let container = format!(", volumeMounts: [{{name: h, mountPath: /h, readOnly: true{fields}}}]");
+        let spec = made(&one(&container, ", volumes: [{name: h, hostPath: {path: /}}]"), &ImageSeen::default());
+        let mount = spec.expect("it can be made").mounts.remove(0);
+        format!("{:?} {}", mount.propagation, mount.recursive_read_only)
+    };
+    assert_eq!(told(""), "None false");
+    assert_eq!(told(", mountPropagation: HostToContainer"), "HostToContainer false");
+    assert_eq!(told(", mountPropagation: Bidirectional"), "Bidirectional false");
+    assert_eq!(told(", mountPropagation: None, recursiveReadOnly: Enabled"), "None true");
+    assert_eq!(told(", recursiveReadOnly: IfPossible"), "None false");
+}
+
+#[test]
 fn identity_and_rights_are_handed_on() {
     let tell = |spec: &ContainerSpec| {
         format!(
@@ -401,13 +421,16 @@ fn identity_and_rights_are_handed_on() {
         pod,
         tell,
         expect![[
-            r#"user Some("9:2") groups ["4", "3"] add ["NET_ADMIN"] drop ["CHOWN"] privileged true read-only true no-new true ["seccomp=unconfined", "systempaths=unconfined"]"#
+            r#"user Some("9:2") groups ["4", "3"] add ["NET_ADMIN"] drop ["CHOWN"] privileged true read-only true no-new true ["seccomp=unconfined"]"#
         ]],
     );
     let local = ", securityContext: {seccompProfile: {type: Localhost, localhostProfile: own/a.json}, \
                  appArmorProfile: {type: Localhost, localhostProfile: k8s-own}}";
     let profiles = |spec: &ContainerSpec| format!("{:?} {:?}", spec.seccomp_file, spec.security_opts);
     check(local, pod, profiles, expect![[r#"Some("own/a.json") ["apparmor=k8s-own"]"#]]);
+    let label = ", securityContext: {seLinuxOptions: {level: 's0:c1', type: t}, procMount: Unmasked}";
+    let options = |spec: &ContainerSpec| format!("{} {:?}", spec.unmasked, spec.security_opts);
+    check(label, "", options, expect![[r#"true ["label=type:t", "label=level:s0:c1"]"#]]);
     let gpus = ", resources: {limits: {nvidia.com/gpu: 2}}";
     check(gpus, "", |spec| spec.gpus.to_string(), expect!["2"]);
     check(
@@ -437,6 +460,29 @@ fn run_as_non_root_is_checked_against_the_image() {
         let outcome = made(&one(&format!(", securityContext: {{{fields}}}"), ""), &image).err();
         let expected = expected.map(|text| format!("{text} (pod: \"p_default(uid)\", container: main)"));
         assert_eq!(outcome, expected, "{fields} {user:?}");
+    }
+}
+
+#[test]
+fn no_group_but_the_pods_is_had_under_the_policy_strict() {
+    for (own, user, expected) in [
+        ("", None, Some("supplementalGroupsPolicy Strict needs a runAsGroup here")),
+        ("runAsUser: 1", Some("web:web"), Some("supplementalGroupsPolicy Strict needs a runAsGroup here")),
+        ("", Some("web"), Some("supplementalGroupsPolicy Strict needs a runAsGroup here")),
+        ("", Some("web:web"), None),
+        ("runAsUser: 1, runAsGroup: 2", None, None),
+        ("runAsGroup: 2", Some("web"), None),
+    ] {
+        let image = ImageSeen { user: user.map(str::to_owned), ..ImageSeen::default() };
+        for (policy, expected) in [("Strict", expected), ("Merge", None)] {
+            let pod = format!(", securityContext: {{supplementalGroupsPolicy: {policy}}}");
+            let outcome = made(&one(&format!(", securityContext: {{{own}}}"), &pod), &image).err();
+            let matches = match (&outcome, expected) {
+                (Some(words), Some(beginning)) => words.starts_with(beginning),
+                (outcome, expected) => outcome.is_none() && expected.is_none(),
+            };
+            assert!(matches, "{policy} {own} {user:?}: {outcome:?}");
+        }
     }
 }
 
@@ -690,12 +736,29 @@ fn quality_of_service_follows_requests_and_limits() {
 #[test]
 fn fields_without_effect_are_named() {
     let pod = one(
-        ", readinessProbe: {tcpSocket: {port: 1}}, \
-         resources: {limits: {cpu: 1, ephemeral-storage: 1Gi, nvidia.com/gpu: 1, example.com/fpga: 1}}",
-        ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
+        ", readinessProbe: {grpc: {port: 1, mode: TLS}}, livenessProbe: {httpGet: {port: 1, protocol: HTTP/1.1}}, \
+         startupProbe: {grpc: {port: 1}}, lifecycle: {preStop: {httpGet: {port: 1, protocol: HTTP/2}}}, \
+         volumeMounts: [{name: e, mountPath: /e}, {name: e, mountPath: /n, bindMountOptions: [noexec]}], \
+         securityContext: {windowsOptions: {hostProcess: true}}, resources: {claims: [{name: c}], \
+         limits: {cpu: 1, ephemeral-storage: 1Gi, nvidia.com/gpu: 1, example.com/fpga: 1}}",
+        ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}, {name: f, projected: {defaultUser: 1, \
+         sources: [{configMap: {items: [{key: a, path: a, user: 1}]}}]}}], \
+         resourceClaims: [{name: c}], evictionResponders: [{name: r}], schedulingGroup: {}, \
+         securityContext: {windowsOptions: {}}",
     );
     expect![[r#"
-        spec.containers[0].resources.limits[example.com/fpga]"#]]
+        spec.resourceClaims
+        spec.schedulingGroup
+        spec.evictionResponders
+        spec.securityContext.windowsOptions
+        spec.volumes[1].projected.defaultUser
+        spec.volumes[1].projected.sources[0].configMap.items[0].user
+        spec.containers[0].resources.limits[example.com/fpga]
+        spec.containers[0].resources.claims
+        spec.containers[0].volumeMounts[1].bindMountOptions
+        spec.containers[0].securityContext.windowsOptions
+        spec.containers[0].readinessProbe.grpc.mode
+        spec.containers[0].lifecycle.preStop.httpGet.protocol"#]]
     .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec")).join("\n"));
     let plain = one("", "");
     assert!(unsupported::ignored(plain.spec.as_ref().expect("it has a spec")).is_empty());

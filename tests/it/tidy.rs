@@ -67,6 +67,7 @@ const IMPURE: &[&str] = &[
     "pod/check/http.rs",
     "pod/collect.rs",
     "pod/core.rs",
+    "pod/env_files.rs",
     "pod/hooks.rs",
     "pod/hosts_files.rs",
     "pod/image_mounts.rs",

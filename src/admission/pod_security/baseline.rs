@@ -190,12 +190,8 @@ pub(super) fn privileged(subject: &Subject<'_>, _: Minor) -> Option<Finding> {
     (!names.is_empty()).then(|| Finding::new("privileged", detail()))
 }
 
-pub(super) fn proc_mount(subject: &Subject<'_>, minor: Minor) -> Option<Finding> {
-    if subject.has_own_users(minor) { None } else { any_proc_mount(subject) }
-}
-
 /// Containers that ask for more of /proc than usual.
-pub(super) fn any_proc_mount(subject: &Subject<'_>) -> Option<Finding> {
+pub(super) fn proc_mount(subject: &Subject<'_>, _: Minor) -> Option<Finding> {
     let offence = offence(subject, None, |container| {
         security(container)?.proc_mount.as_deref().filter(|kind| *kind != "Default")
     });

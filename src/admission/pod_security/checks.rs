@@ -2,6 +2,8 @@
 //!
 //! Parity: upstream's registry of checks: those of baseline first, both in the order of their ids; a check of restricted
 //! takes the place of the one of baseline that it covers.
+//! Differs: from 1.35 on, upstream asks less of a pod with `hostUsers: false` (it may be root and see all of /proc). An
+//! engine maps users for all of its containers or for none, so here the field gives a pod nothing, and spares it nothing.
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,9 +16,6 @@ use crate::model::validation::each_container;
 
 /// The minor version of a standard.
 pub(super) type Minor = u32;
-
-/// Since when a pod with users of its own may see all of /proc and be root in there.
-const OWN_USERS: Minor = 35;
 
 /// A pod, or what pods are made of.
 #[derive(Clone, Copy)]
@@ -45,11 +44,6 @@ impl Subject<'_> {
     /// Whether it is for Windows, where much of `restricted` means nothing.
     pub(super) fn is_windows(&self) -> bool {
         self.spec.os.as_ref().is_some_and(|os| os.name == "windows")
-    }
-
-    /// Whether its root is nobody outside, for a version that asks less of such a pod.
-    pub(super) fn has_own_users(&self, minor: Minor) -> bool {
-        minor >= OWN_USERS && self.spec.host_users == Some(false)
     }
 }
 
@@ -90,7 +84,7 @@ const CHECKS: &[Check] = &[
     baseline(0, baseline::host_process),
     restricted(8, restricted::escalation),
     restricted(22, restricted::capabilities),
-    restricted(35, restricted::proc_mount),
+    restricted(35, baseline::proc_mount),
     restricted(0, restricted::volumes),
     restricted(0, restricted::non_root),
     restricted(23, restricted::root_user),

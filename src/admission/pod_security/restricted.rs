@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Volume;
 use serde_json::Value;
 
-use super::baseline::{adding, adding_text, any_proc_mount, forbidden_seccomp, is_seccomp, pod_security, security};
+use super::baseline::{adding, adding_text, forbidden_seccomp, is_seccomp, pod_security, security};
 use super::checks::{Minor, Subject};
 use super::words::{Finding, Setters, containers, plural, quoted};
 
@@ -85,10 +85,6 @@ pub(super) fn capabilities(subject: &Subject<'_>, minor: Minor) -> Option<Findin
     (!details.is_empty()).then(|| Finding::new("unrestricted capabilities", details.join("; ")))
 }
 
-pub(super) fn proc_mount(subject: &Subject<'_>, _: Minor) -> Option<Finding> {
-    any_proc_mount(subject)
-}
-
 pub(super) fn volumes(subject: &Subject<'_>, _: Minor) -> Option<Finding> {
     let (mut names, mut types) = (Vec::new(), BTreeSet::new());
     for volume in subject.spec.volumes.iter().flatten() {
@@ -113,10 +109,7 @@ fn forbidden_type(volume: &Volume) -> Option<&'static str> {
     Some(FORBIDDEN_VOLUMES.into_iter().find(is_set).unwrap_or("unknown"))
 }
 
-pub(super) fn non_root(subject: &Subject<'_>, minor: Minor) -> Option<Finding> {
-    if subject.has_own_users(minor) {
-        return None;
-    }
+pub(super) fn non_root(subject: &Subject<'_>, _: Minor) -> Option<Finding> {
     let reason = "runAsNonRoot != true";
     let pod = pod_security(subject).and_then(|context| context.run_as_non_root);
     let said = |container: &_| security(container).and_then(|context| context.run_as_non_root);
@@ -133,10 +126,7 @@ pub(super) fn non_root(subject: &Subject<'_>, minor: Minor) -> Option<Finding> {
     (!silent.is_empty()).then(|| Finding::new(reason, detail()))
 }
 
-pub(super) fn root_user(subject: &Subject<'_>, minor: Minor) -> Option<Finding> {
-    if subject.has_own_users(minor) {
-        return None;
-    }
+pub(super) fn root_user(subject: &Subject<'_>, _: Minor) -> Option<Finding> {
     let by = Setters {
         pod: pod_security(subject).is_some_and(|context| context.run_as_user == Some(0)),
         containers: subject

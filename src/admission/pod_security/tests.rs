@@ -106,9 +106,8 @@ fn baseline_keeps_the_masks_and_profiles_of_the_engine() {
         "containers: [{name: a, securityContext: {procMount: Default}}, {name: b, securityContext: {procMount: Unmasked}}]",
         "procMount (container \"b\" must not set securityContext.procMount to \"Unmasked\")",
     );
-    all("hostUsers: false, containers: [{name: b, securityContext: {procMount: Unmasked}}]", "");
-    says(
-        "baseline:v1.34",
+    // Users are mapped for all pods of an engine or for none, whatever the pod says.
+    all(
         "hostUsers: false, containers: [{name: b, securityContext: {procMount: Unmasked}}]",
         "procMount (container \"b\" must not set securityContext.procMount to \"Unmasked\")",
     );
@@ -190,7 +189,7 @@ fn restricted_asks_each_container_to_be_hardened() {
             "hostUsers: false, securityContext: {{runAsUser: 0, runAsNonRoot: false}}, containers: [{}]",
             hardened("a", "")
         ),
-        "",
+        "runAsNonRoot != true (pod must not set securityContext.runAsNonRoot=false), runAsUser=0 (pod must not set runAsUser=0)",
     );
     all(
         "securityContext: {runAsNonRoot: false, seccompProfile: {type: Localhost}}, containers: [{name: a, securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}}}]",

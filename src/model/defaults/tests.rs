@@ -187,6 +187,20 @@ fn image_volumes_are_kept_with_their_mounts() {
 }
 
 #[test]
+fn what_would_mean_something_is_not_dropped_in_silence() {
+    let text = "{hostUsers: false, securityContext: {supplementalGroupsPolicy: Strict, seLinuxChangePolicy: Recursive}, \
+                resourceClaims: [{name: c}], containers: [{securityContext: {procMount: Unmasked}, resources: {claims: \
+                [{name: c}]}}], volumes: [{name: v, projected: {sources: [{clusterTrustBundle: {path: a}}]}}]}";
+    let spec: PodSpec = serde_saphyr::from_str(text).expect("a test's text is YAML");
+    let mut kept = spec.clone();
+    super::disabled::drop_from_template(&mut kept, None);
+    assert_eq!(kept, spec);
+    kept.host_users = Some(true);
+    super::disabled::drop_disabled(&mut kept, None);
+    assert_eq!(kept.host_users, None, "as a 1.32 server answers; it is the default");
+}
+
+#[test]
 fn a_containers_limits_fall_back_on_each_other() {
     let limit = |text: &str| {
         let range = defaulted::<LimitRange>(&format!("{{spec: {{limits: [{text}]}}}}"));

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,6 +29,33 @@ const RECURSIVE_READ_ONLY: (u32, u32) = (1, 44);
 
 /// Looks at the head of the archive that the engine makes of the path, and leaves the rest unread.
 pub(super) async fn entry(docker: &Docker, name: &str, path: &str) -> Result<Option<EntrySeen>, Error> {
+    let Some(head) = beginning(docker, name, path, HEADER_BYTES).await? else { return Ok(None) };
+    reply::entry_seen(&head).map(Some).ok_or_else(|| unreadable(name, path))
+}
+
+/// Reads the one file of such an archive.
+pub(super) async fn read(docker: &Docker, name: &str, path: &str, most: usize) -> Result<Option<Vec<u8>>, Error> {
+    let Some(archive) = beginning(docker, name, path, HEADER_BYTES + most).await? else { return Ok(None) };
+    let mut archive = tar::Archive::new(&archive[..]);
+    let mut entries = archive.entries().map_err(|_| unreadable(name, path))?;
+    let Some(Ok(mut file)) = entries.next() else { return Err(unreadable(name, path)) };
+    if !file.header().entry_type().is_file() {
+        return Ok(None);
+    }
+    if file.size() > most as u64 {
+        return Err(Error::Refused(format!("{path} has more than {most} bytes")));
+    }
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).map_err(|_| unreadable(name, path))?;
+    Ok(Some(content))
+}
+
+fn unreadable(name: &str, path: &str) -> Error {
+    Error::Engine(format!("{path} of {name} cannot be read"))
+}
+
+/// At least so many bytes of the archive that the engine makes of the path, or all; none where nothing is there.
+async fn beginning(docker: &Docker, name: &str, path: &str, bytes: usize) -> Result<Option<Vec<u8>>, Error> {
     check_name(name)?;
     let ask = Ask::get(Act::Read, name, format!("/containers/{name}/archive?path={}", form(path)));
     let read = async {
@@ -39,12 +67,12 @@ pub(super) async fn entry(docker: &Docker, name: &str, path: &str) -> Result<Opt
         };
         let mut body = response.into_body();
         let mut head = Vec::new();
-        while head.len() < HEADER_BYTES {
+        while head.len() < bytes {
             let Some(frame) = body.frame().await else { break };
             let frame = frame.map_err(|error| docker.wire().unreachable(error))?;
             head.extend(frame.data_ref().into_iter().flatten());
         }
-        reply::entry_seen(&head).map(Some).ok_or_else(|| Error::Engine(format!("{path} of {name} cannot be read")))
+        Ok(Some(head))
     };
     docker.wire().within(READ_LIMIT, read).await
 }

@@ -231,6 +231,10 @@ impl Runtime for Docker {
         files::entry(self, name, path).await
     }
 
+    async fn read(&self, name: &str, path: &str, most: usize) -> Result<Option<Vec<u8>>, Error> {
+        files::read(self, name, path, most).await
+    }
+
     async fn volume_bytes(&self, names: &[String]) -> Result<BTreeMap<String, u64>, Error> {
         files::volume_bytes(self, names).await
     }

@@ -437,6 +437,10 @@ impl Runtime for Fake {
         self.call(Call::Entry, |engine, _| engine.entry(name, path)).await
     }
 
+    async fn read(&self, name: &str, path: &str, _most: usize) -> Result<Option<Vec<u8>>, Error> {
+        self.call(Call::Entry, |engine, _| engine.entry(name, path).map(|_| None)).await
+    }
+
     async fn volume_bytes(&self, names: &[String]) -> Result<BTreeMap<String, u64>, Error> {
         self.call(Call::VolumeBytes, |engine, _| {
             let known = names.iter().filter_map(|name| Some((name.clone(), *engine.bytes.get(name)?)));
