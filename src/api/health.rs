@@ -1,5 +1,7 @@
 //! Owns `/version` and the health endpoints. Never judges more than it can see: the store answers, or it does not.
 
+use std::collections::BTreeSet;
+
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
@@ -45,26 +47,42 @@ pub fn endpoint(segments: &[String]) -> Option<(&str, Option<&str>)> {
     }
 }
 
-/// Answers a health endpoint. Parity: plain `ok`, the list of checks with `?verbose` or where one fails.
+/// Answers a health endpoint. Parity: plain `ok`; the list of checks with `?verbose` or where one fails, in which one that
+/// is excluded stands as such, and names that nothing has are told of. A single check has neither.
 pub fn answer(endpoint: &str, only: Option<&str>, params: &Params, store_answers: bool) -> Response {
-    let excluded: Vec<&str> = params.all("exclude").collect();
-    let checks: Vec<(&str, bool)> = [("ping", true), ("store", store_answers)]
-        .into_iter()
-        .filter(|(name, _)| only.is_none_or(|only| only == *name) && !excluded.contains(name))
-        .collect();
-    if only.is_some() && checks.is_empty() {
-        return (StatusCode::NOT_FOUND, "404 page not found\n").into_response();
+    let checks = [("ping", true), ("store", store_answers)];
+    if let Some(only) = only {
+        return match checks.into_iter().find(|(name, _)| *name == only) {
+            Some((_, true)) => plain(StatusCode::OK, "ok".to_owned()),
+            Some((_, false)) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal server error\n".to_owned()),
+            None => (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
+        };
     }
-    let healthy = checks.iter().all(|(_, fine)| *fine);
-    let code = if healthy { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
-    let mut text = String::new();
-    if params.text("verbose").is_some() || !healthy {
-        for (name, fine) in checks {
-            text += &if fine { format!("[+]{name} ok\n") } else { format!("[-]{name} failed: reason withheld\n") };
-        }
-        text += &format!("{endpoint} check {}\n", if healthy { "passed" } else { "failed" });
-    } else {
-        text.push_str("ok");
+    let mut excluded: BTreeSet<&str> = params.all("exclude").collect();
+    let (mut text, mut healthy) = (String::new(), true);
+    for (name, fine) in checks {
+        let (sign, result) = match (excluded.remove(name), fine) {
+            (true, _) => ('+', "excluded: ok"),
+            (false, true) => ('+', "ok"),
+            (false, false) => ('-', "failed: reason withheld"),
+        };
+        healthy &= sign == '+';
+        text += &format!("[{sign}]{name} {result}\n");
     }
-    (code, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+    if !excluded.is_empty() {
+        let names: Vec<String> = excluded.iter().map(|name| format!("{name:?}")).collect();
+        text += &format!("warn: some health checks cannot be excluded: no matches for {}\n", names.join(","));
+    }
+    if !healthy {
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{text}{endpoint} check failed\n"));
+    }
+    let told =
+        if params.text("verbose").is_some() { format!("{text}{endpoint} check passed\n") } else { "ok".to_owned() };
+    plain(StatusCode::OK, told)
+}
+
+/// A text of which no browser makes anything else.
+fn plain(code: StatusCode, text: String) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (code, headers, text).into_response()
 }

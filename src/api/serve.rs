@@ -219,18 +219,19 @@ async fn accept_all(
 ) {
     let mut connections = JoinSet::new();
     loop {
-        // Where every place is taken, arrivals wait in the kernel's queue.
-        let place = tokio::select! {
-            () = stop.cancelled() => break,
-            place = Arc::clone(places).acquire_owned() => place,
-        };
-        let Ok(place) = place else { break };
         let arrived = tokio::select! {
             () = stop.cancelled() => break,
             arrived = socket.accept() => arrived,
         };
         match arrived {
             Ok(arrived) => {
+                // Where every place is taken, one that arrived waits here and the others in the kernel's queue. A place is
+                // not taken before: the listener that nobody calls would keep it from the other.
+                let place = tokio::select! {
+                    () = stop.cancelled() => break,
+                    place = Arc::clone(places).acquire_owned() => place,
+                };
+                let Ok(place) = place else { break };
                 connections.spawn(connection(arrived, router.clone(), headers, place, stop.clone()));
             }
             Err(error) => {

@@ -65,10 +65,7 @@ pub fn delete(object: &Object, grace_seconds: Option<i64>, propagation: Propagat
         return Deletion::Remove;
     }
     let at = now + SignedDuration::from_secs(grace);
-    Deletion::Mark(object.with_meta(|meta| {
-        mark(meta, at, grace, &finalizers);
-        meta.generation = meta.generation.map(|generation| generation + 1);
-    }))
+    Deletion::Mark(marked(object, at, grace, &finalizers))
 }
 
 /// Whether an object that was marked has nothing left to wait for: no finalizer and no grace. The store then removes it.
@@ -78,6 +75,30 @@ pub fn is_over(object: &Object) -> bool {
         && meta.finalizers.as_ref().is_none_or(Vec::is_empty)
         && meta.deletion_grace_period_seconds.unwrap_or(0) == 0
         && !held_by_spec(object)
+}
+
+/// A pod's last state where it is not the stored one: upstream writes that nothing is left to wait for before it removes a
+/// pod, also one that goes at once, and watchers are told so. Others go as they are.
+pub fn last_state(object: &Object, now: Timestamp) -> Option<Object> {
+    object.typed::<Pod>()?;
+    let meta = object.meta();
+    let finalizers = meta.finalizers.as_deref().unwrap_or_default();
+    match (&meta.deletion_timestamp, meta.deletion_grace_period_seconds.unwrap_or(0)) {
+        (Some(_), 0) => None,
+        (Some(at), before) => {
+            let at = at.0 - SignedDuration::from_secs(before);
+            Some(object.with_meta(|meta| mark(meta, at, 0, finalizers)))
+        }
+        (None, _) => Some(marked(object, now, 0, finalizers)),
+    }
+}
+
+/// An object that a deletion reaches first.
+fn marked(object: &Object, at: Timestamp, grace: i64, finalizers: &[String]) -> Object {
+    object.with_meta(|meta| {
+        mark(meta, at, grace, finalizers);
+        meta.generation = meta.generation.map(|generation| generation + 1);
+    })
 }
 
 /// A namespace has finalizers of its own in `spec.finalizers`, which hold it until it is empty.

@@ -177,15 +177,19 @@ impl<'c> Batch<'c> {
             self.remove(&key, &row, stored)?;
             return Ok(object);
         }
+        self.replace(&key, &row, stored, &object)
+    }
+
+    fn replace(&mut self, key: &Key, row: &Row, stored: Object, object: &Object) -> Result<Object, Error> {
         let revision = self.revision + 1;
         let object = object.with_meta(|meta| meta.resource_version = Some(revision.to_string()));
-        self.update_row(&row, revision, &object)?;
+        self.update_row(row, revision, &object)?;
         let (before, after) = (other_owners(&stored), other_owners(&object));
         if before != after {
             self.drop_owners(row.id, &before)?;
             self.add_owners(row.id, &after)?;
         }
-        self.write_state(&key, Some(stored), object)
+        self.write_state(key, Some(stored), object)
     }
 
     /// SQLite touches only the indexes whose columns are named, and most updates change none of them.
@@ -205,8 +209,12 @@ impl<'c> Batch<'c> {
     fn delete(&mut self, key: &Key, expected: Expected) -> Result<Object, Error> {
         let row = self.guard(key, expected)?;
         let stored = self.state(key, row.revision)?;
-        self.remove(key, &row, stored.clone())?;
-        Ok(stored)
+        let last = match deletion::last_state(&stored, self.now) {
+            Some(last) => self.replace(key, &row, stored, &last)?,
+            None => stored,
+        };
+        self.remove(key, &row, last.clone())?;
+        Ok(last)
     }
 
     fn remove(&mut self, key: &Key, row: &Row, stored: Object) -> Result<(), Error> {

@@ -76,7 +76,8 @@ pub enum Write {
         /// What must hold of the stored one.
         expected: Expected,
     },
-    /// Removes an object, whatever its finalizers say. [`Error::NotFound`] where it is not there.
+    /// Removes an object, whatever its finalizers say. [`Error::NotFound`] where it is not there. A pod is first written
+    /// as one that has nothing left to wait for, as upstream does: two changes.
     Delete {
         /// Which.
         key: Key,

@@ -78,5 +78,6 @@ async def main():
                 await asyncio.sleep(0.2)
 
 
-with prefect_test_harness():
+# The first start of a fresh installation takes long on a busy machine.
+with prefect_test_harness(server_startup_timeout=PATIENCE):
     asyncio.run(main())

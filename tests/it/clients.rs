@@ -88,3 +88,8 @@ async fn kubectl_from_1_20_to_the_newest_works() {
 async fn requests_made_from_the_openapi_document_blame_nobody_and_are_answered_as_it_says() {
     passes("schema.py").await.unwrap();
 }
+
+#[tokio::test]
+async fn the_requests_of_nextflow_are_answered_as_it_reads_them() {
+    passes("nextflow_calls.py").await.unwrap();
+}

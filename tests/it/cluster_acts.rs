@@ -94,6 +94,57 @@ fn a_drained_node_evicts_the_pods_of_jobs_which_come_back_when_it_is_uncordoned(
 }
 
 #[test]
+fn a_tainted_and_a_cordoned_node_take_no_pods_until_that_is_taken_back() -> Result<()> {
+    let keeper = Keeper::new()?;
+    let node = keeper.ok(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"])?;
+    let status = || keeper.ok(&["get", "nodes", "--no-headers"]);
+    let scheduled = "jsonpath={.items[*].status.conditions[?(@.type==\"PodScheduled\")].reason}";
+    let (tainted, untainted) = (["taint", "nodes", &node, "d=x:NoSchedule"], ["taint", "nodes", &node, "d-"]);
+    let (cordon, uncordon) = (["cordon", &node], ["uncordon", &node]);
+    for (name, shut, said, open, then) in [
+        ("tainted", &tainted[..], "tainted", &untainted[..], "untainted"),
+        ("cordoned", &cordon[..], "cordoned", &uncordon[..], "uncordoned"),
+    ] {
+        assert_eq!(keeper.ok(shut)?, format!("node/{node} {said}\n"));
+        keeper.job(name, "sleep 3600", json!({}))?;
+        let selector = format!("job-name={name}");
+        wait_for("a pod that waits for a node", || {
+            Ok((keeper.ok(&["get", "pods", "-l", &selector, "-o", scheduled])? == "Unschedulable").then_some(()))
+        })?;
+        assert_eq!(status()?.contains(" Ready,SchedulingDisabled "), name == "cordoned", "{}", status()?);
+        assert_eq!(keeper.ok(open)?, format!("node/{node} {then}\n"));
+        keeper.until(&format!("job/{name}"), "{.status.ready}", "1")?;
+    }
+    let twice = String::from_utf8(keeper.run(&untainted).stderr)?;
+    assert!(twice.contains("taint \"d\" not found"), "{twice}");
+    assert_eq!(keeper.ok(&uncordon)?, format!("node/{node} already uncordoned\n"));
+    Ok(())
+}
+
+#[test]
+fn a_deleted_job_takes_its_pods_along_waits_for_them_or_leaves_them() -> Result<()> {
+    let keeper = Keeper::new()?;
+    for (cascade, left) in [("background", ""), ("foreground", ""), ("orphan", "[]")] {
+        keeper.job(cascade, "sleep 3600", json!({}))?;
+        keeper.until(&format!("job/{cascade}"), "{.status.ready}", "1")?;
+        let said = keeper.ok(&["delete", "job", cascade, &format!("--cascade={cascade}")])?;
+        assert_eq!(said, format!("job.batch \"{cascade}\" deleted\n"));
+        let selector = format!("job-name={cascade}");
+        let owners = || {
+            let owners = "jsonpath={range .items[*]}[{.metadata.ownerReferences}]{end}";
+            keeper.ok(&["get", "pods", "-l", &selector, "-o", owners])
+        };
+        // Only who deletes in the background returns before the pods are gone.
+        if cascade == "background" {
+            wait_for("the pods to go", || Ok(owners()?.is_empty().then_some(())))?;
+        }
+        assert_eq!(owners()?, left, "{cascade}");
+    }
+    assert_eq!(keeper.ok(&["get", "pods", "--no-headers"])?.lines().count(), 1, "the orphan runs on");
+    Ok(())
+}
+
+#[test]
 fn a_job_whose_pods_find_no_room_in_a_quota_says_so_and_goes_on_when_there_is() -> Result<()> {
     let keeper = Keeper::new()?;
     keeper.ok(&["create", "quota", "q", "--hard=pods=1,count/jobs.batch=1"])?;

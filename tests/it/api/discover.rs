@@ -62,6 +62,27 @@ async fn version_and_health() {
 }
 
 #[tokio::test]
+async fn a_check_is_excluded_by_name_and_the_list_says_so() {
+    let face = Face::new().await;
+    let ok = "[+]ping ok\n[+]store excluded: ok\n";
+    for (path, text) in [
+        ("/livez?exclude=store", "ok".to_owned()),
+        ("/readyz?verbose&exclude=store", format!("{ok}readyz check passed\n")),
+        (
+            "/livez?verbose=1&exclude=z&exclude=etcd&exclude=store&exclude=etcd",
+            format!(
+                "{ok}warn: some health checks cannot be excluded: no matches for \"etcd\",\"z\"\nlivez check passed\n"
+            ),
+        ),
+        // A single check tells neither.
+        ("/livez/store?verbose&exclude=store", "ok".to_owned()),
+    ] {
+        let reply = face.get(path).await;
+        assert_eq!((reply.code, reply.body), (200, text), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn paths_that_lead_nowhere() {
     let face = Face::new().await;
     let nowhere = face.get("/nowhere").await;

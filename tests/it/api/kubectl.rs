@@ -207,6 +207,44 @@ async fn apply_diff_label_annotate_patch_replace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn columns_and_texts_of_ones_own_are_filled_in() {
+    let cluster = Cluster::new().await;
+    cluster.ok(&["create", "-f", "job.yaml"]).await;
+    let columns =
+        "NAME:.metadata.name,WANTED:.spec.completions,IMAGES:.spec.template.spec.containers[*].image,NONE:.spec.x";
+    let rows = table(&cluster.ok(&["get", "jobs", "-o", &format!("custom-columns={columns}")]).await);
+    assert_eq!(rows, ["NAME WANTED IMAGES NONE", "hello 3 busybox <none>"]);
+    let lines = r#"jsonpath={range .items[*]}{.metadata.name}{"\t"}{.spec.template.spec.containers[?(@.name=="main")].command[2]}{"\n"}{end}"#;
+    assert_eq!(cluster.ok(&["get", "jobs", "--sort-by=.metadata.name", "-o", lines]).await, "hello\techo hello\n");
+    assert_eq!(cluster.ok(&["get", "jobs", "-o", "go-template={{len .items}}"]).await, "1");
+}
+
+/// As a cluster of upstream's: Jobs have no scale, and nothing to roll out.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_for_deployments_is_refused_for_jobs() {
+    let cluster = Cluster::new().await;
+    cluster.ok(&["create", "-f", "job.yaml"]).await;
+    let missing = "Error from server (NotFound): the server could not find the requested resource";
+    for (arguments, words) in [
+        (&["scale", "job/hello", "--replicas=2"][..], missing),
+        (&["autoscale", "job", "hello", "--max=3"], "could not find scale subresource for batch/v1, Resource=jobs"),
+        (&["rollout", "status", "job/hello"], "no status viewer has been implemented for Job.batch"),
+        (&["rollout", "restart", "job/hello"], "jobs.batch \"hello\" restarting is not supported"),
+        (&["rollout", "undo", "job/hello"], "no rollbacker has been implemented for \"Job.batch\""),
+        (
+            &["set", "image", "job/hello", "main=alpine"],
+            "Job.batch \"hello\" is invalid: spec.template: Invalid value: ",
+        ),
+        (&["expose", "job", "hello", "--port=80"], "cannot expose a Job.batch"),
+    ] {
+        let said = cluster.fails(arguments).await;
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+    assert!(cluster.fails(&["set", "image", "job/hello", "main=alpine"]).await.contains(": field is immutable"));
+    assert!(cluster.ok(&["api-resources", "--verbs=scale", "--no-headers"]).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn describe_wait_watch_and_events() {
     let cluster = Cluster::new().await;
     cluster.ok(&["create", "-f", "job.yaml"]).await;

@@ -44,6 +44,36 @@ async fn a_larger_body_is_refused_with_the_limit() {
     assert_eq!(status["message"], "Request entity too large: limit is 100");
 }
 
+/// A request whose body does not come keeps its place; the clock runs ahead where all wait.
+#[tokio::test(start_paused = true)]
+async fn too_many_requests_at_once_are_told_to_come_again() {
+    let limits = Limits { requests: 1, streams: 0, ..Limits::default() };
+    let router = app(ApiState::limited(Store::in_memory().unwrap(), CancellationToken::new(), limits));
+    let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let request = Request::post(CONFIGS).header("content-type", "application/json").body(body).unwrap();
+    let mut slow = Box::pin(router.clone().oneshot(request));
+    assert!(futures::poll!(&mut slow).is_pending());
+    for path in [CONFIGS.to_owned(), format!("{CONFIGS}?watch=true")] {
+        let answer = router.clone().oneshot(Request::get(&path).body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["retry-after"]),
+            (429, &"1".parse().unwrap()),
+            "{path}"
+        );
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&status["reason"], &status["code"]), (&json!("TooManyRequests"), &json!(429)), "{path}");
+        assert_eq!(status["message"], "too many requests, please try again later", "{path}");
+        assert_eq!(status["details"]["retryAfterSeconds"], 1, "{path}");
+    }
+    // Who only asks whether the server lives is answered all the same.
+    let alive = router.clone().oneshot(Request::get("/livez").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(alive.status(), 200);
+    drop(slow);
+    let next = router.oneshot(Request::get(CONFIGS).body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(next.status(), 200, "the place was given back");
+}
+
 #[tokio::test]
 async fn a_watch_that_is_not_read_gives_its_place_back_in_time() {
     let limits = Limits { streams: 1, ..Limits::default() };

@@ -10,8 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use jobdock::api::accounts::Accounts;
 use jobdock::api::guard::{Guard, guard};
 use jobdock::api::pki::Pki;
-use jobdock::api::{ApiState, Listeners, app, kubeconfig, serve};
+use jobdock::api::{ApiState, Limits, Listeners, app, kubeconfig, serve};
 use jobdock::store::Store;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
@@ -124,6 +125,75 @@ async fn the_unix_socket_is_for_its_owner_and_goes_with_the_server() {
     stop.cancel();
     serving.await.unwrap();
     assert!(!socket.exists());
+}
+
+/// Serves with these limits until the token that it returns is cancelled.
+async fn serve_limited(socket: &Path, tcp: bool, limits: Limits) -> CancellationToken {
+    let tcp = tcp.then_some(([127, 0, 0, 1], 0).into());
+    let listeners = Listeners::bind(socket.parent().unwrap(), Some(socket), tcp).await.unwrap();
+    let stop = CancellationToken::new();
+    let state = ApiState::limited(Store::in_memory().unwrap(), stop.clone(), limits);
+    tokio::spawn(serve(state, listeners, stop.clone()));
+    stop
+}
+
+#[tokio::test]
+async fn headers_over_the_limit_are_refused_by_their_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("api.sock");
+    let stop = serve_limited(&socket, false, Limits { headers: 8192, ..Limits::default() }).await;
+    for (length, line) in [(4000, "HTTP/1.1 200 "), (9000, "HTTP/1.1 431 ")] {
+        let mut stream = UnixStream::connect(&socket).await.unwrap();
+        let request = format!("GET /api HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "x".repeat(length));
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // No further: what the server leaves unread it answers with a reset.
+        let mut answer = [0; 13];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(std::str::from_utf8(&answer).unwrap(), line, "{length}");
+    }
+    stop.cancel();
+}
+
+/// Asks over a connection that stays open.
+async fn ask_again(stream: &mut UnixStream) {
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nok") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_over_the_limit_is_answered_when_another_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("api.sock");
+    let stop = serve_limited(&socket, false, Limits { connections: 1, ..Limits::default() }).await;
+    let mut first = UnixStream::connect(&socket).await.unwrap();
+    ask_again(&mut first).await;
+    let mut second = UnixStream::connect(&socket).await.unwrap();
+    let mut asked = Box::pin(ask_again(&mut second));
+    // Long enough for an answer that nothing holds back: as many rounds of the one that has the place.
+    for _ in 0..50 {
+        assert!(futures::poll!(&mut asked).is_pending(), "a second connection was served");
+        ask_again(&mut first).await;
+    }
+    drop(first);
+    asked.await;
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn the_listener_that_nobody_calls_takes_no_place_from_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("api.sock");
+    let stop = serve_limited(&socket, true, Limits { connections: 1, ..Limits::default() }).await;
+    let config = Kubeconfig::from_yaml(&kubeconfig(dir.path()).unwrap()).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
+    let client = kube::Client::try_from(config).unwrap();
+    client.apiserver_version().await.unwrap();
+    drop(client);
+    ask_again(&mut UnixStream::connect(&socket).await.unwrap()).await;
+    stop.cancel();
 }
 
 #[tokio::test]

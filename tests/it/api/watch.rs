@@ -58,6 +58,37 @@ async fn a_deletion_carries_the_last_state_and_its_own_revision() {
     assert!(revision(&gone["object"]) > revision(&made));
 }
 
+/// Airflow's watcher takes a pod that goes without a time of deletion for one that another scheduler has taken over.
+#[tokio::test]
+async fn a_pod_that_goes_is_told_to_have_been_deleted_before_and_as_it_goes() {
+    let face = Face::new().await;
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    let mut watch = face.stream(&format!("{PODS}?watch=true&resourceVersion=0")).await;
+    for (name, node, told) in [
+        ("waits", json!(null), "ADDED 1 null, MODIFIED 2 0, DELETED 2 0"),
+        ("runs", json!("n"), "ADDED 1 null, MODIFIED 2 30, MODIFIED 2 0, DELETED 2 0"),
+    ] {
+        let spec = json!({"nodeName": node, "containers": [{"name": "a", "image": "i"}]});
+        face.post(PODS, json!({"metadata": {"name": name}, "spec": spec})).await.is(201);
+        let mut answer = face.delete(&format!("{PODS}/{name}")).await.is(200);
+        if node != json!(null) {
+            answer = face.delete(&format!("{PODS}/{name}?gracePeriodSeconds=0")).await.is(200);
+        }
+        assert_eq!(answer["metadata"]["deletionGracePeriodSeconds"], 0, "{name}");
+        let mut seen = Vec::new();
+        loop {
+            let event = watch.event().await;
+            let (kind, meta) = (event["type"].as_str().unwrap(), &event["object"]["metadata"]);
+            assert_eq!(meta["deletionTimestamp"].is_string(), kind != "ADDED", "{event}");
+            seen.push(format!("{kind} {} {}", meta["generation"], meta["deletionGracePeriodSeconds"]));
+            if kind == "DELETED" {
+                break;
+            }
+        }
+        assert_eq!(seen.join(", "), told, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn what_enters_or_leaves_the_selection_is_added_or_deleted() {
     let face = Face::new().await;
