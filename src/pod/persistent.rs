@@ -46,7 +46,7 @@ pub fn work(pod: &Pod, volume: String, found: &PersistentVolume) -> Result<Volum
     }
     if let Some(engine) = claims::engine_volume(found) {
         let labels = [(LABEL_VOLUME.to_owned(), found.metadata.name.clone().unwrap_or_default())];
-        let spec = VolumeSpec { name: engine.to_owned(), labels: labels.into(), memory_bytes: None };
+        let spec = VolumeSpec { name: engine.to_owned(), labels: labels.into(), memory: None };
         return Ok(VolumeWork::Claimed { volume, spec });
     }
     if let Some(source) = &spec.host_path {

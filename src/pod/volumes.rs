@@ -16,6 +16,8 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use super::facts::Attempt;
 use super::payload::File;
 use super::spec;
@@ -28,6 +30,9 @@ const DATA: &str = "..data";
 const DATA_NEXT: &str = "..data_tmp";
 /// Anyone may write a termination message, whoever the container runs as.
 const MESSAGE_MODE: u32 = 0o666;
+/// What is made of a host path that is not there. Parity: the kubelet's `MakeDir` and `MakeFile`.
+const HOST_DIR_MODE: u32 = 0o755;
+const HOST_FILE_MODE: u32 = 0o644;
 
 /// A volume that does not stand.
 #[derive(Debug, thiserror::Error)]
@@ -241,10 +246,10 @@ fn check_host_path(path: &Path, check: &str) -> Result<(), String> {
     match check {
         "DirectoryOrCreate" | "" if found.is_none() => {
             // Without a type, the engine says what is wrong if this process may not make it.
-            let made = fs::create_dir_all(path);
-            if check.is_empty() { Ok(()) } else { made.map_err(|error| error.to_string()) }
+            let made = make_dirs(path);
+            if check.is_empty() { Ok(()) } else { made.map_err(|error| failure("mkdir", path, &error)) }
         }
-        "FileOrCreate" if found.is_none() => Handle::create(path).map(drop).map_err(|error| error.to_string()),
+        "FileOrCreate" if found.is_none() => make_file(path).map_err(|error| failure("open", path, &error)),
         "" => Ok(()),
         "DirectoryOrCreate" | "Directory" if !kind.is_some_and(|kind| kind.is_dir()) => failed("a directory"),
         "FileOrCreate" | "File" if !kind.is_some_and(|kind| kind.is_file()) => failed("a file"),
@@ -253,6 +258,29 @@ fn check_host_path(path: &Path, check: &str) -> Result<(), String> {
         "BlockDevice" if !kind.is_some_and(|kind| kind.is_block_device()) => failed("a block device"),
         _met => Ok(()),
     }
+}
+
+/// Makes a directory of the host and those above it, as open as a kubelet makes them: this process's umask is for its own
+/// files.
+fn make_dirs(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_dirs(parent)?;
+    }
+    fs::create_dir(path)?;
+    fs::set_permissions(path, Permissions::from_mode(HOST_DIR_MODE))
+}
+
+fn make_file(path: &Path) -> io::Result<()> {
+    Handle::create(path)?.set_permissions(Permissions::from_mode(HOST_FILE_MODE))
+}
+
+/// `open /a/b: No such file or directory`, as Go says it.
+fn failure(act: &str, path: &Path, error: &io::Error) -> String {
+    let why = error.raw_os_error().map_or_else(|| error.to_string(), |code| Errno::from_raw(code).desc().to_owned());
+    format!("{act} {}: {why}", path.display())
 }
 
 /// Makes the empty file that a container writes its termination message to.

@@ -15,7 +15,7 @@ use super::payload::{File, Payload};
 use super::{env_file, mounts, names, persistent, quantity, restart};
 use crate::model::claims;
 use crate::runtime::directories::{self, Directory};
-use crate::runtime::{ContainerSpec, VolumeSpec};
+use crate::runtime::{ContainerSpec, MemoryDisk, VolumeSpec};
 
 /// Anyone may use a fresh emptyDir. Parity: the kubelet's.
 const EMPTY_DIR_MODE: u32 = 0o777;
@@ -247,7 +247,7 @@ fn engine_volume(pod: &Pod, volume: &str, source: &EmptyDirVolumeSource) -> Resu
     Ok(VolumeSpec {
         name: names::volume(pod.metadata.uid.as_deref().unwrap_or_default(), volume),
         labels: names::pod_labels(&pod.metadata),
-        memory_bytes: memory.then(|| u64::try_from(limit).unwrap_or(0)),
+        memory: memory.then(|| MemoryDisk { bytes: u64::try_from(limit).unwrap_or(0), group: fs_group(pod) }),
     })
 }
 

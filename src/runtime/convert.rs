@@ -5,17 +5,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, ContainerUpdateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount as EngineMount,
-    MountBindOptions, MountBindOptionsPropagationEnum, MountImageOptions, MountTmpfsOptions, MountType,
-    MountVolumeOptions, PortBinding, VolumeCreateRequest,
+    ContainerCreateBody, ContainerUpdateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig,
+    Mount as EngineMount, MountBindOptions, MountBindOptionsPropagationEnum, MountImageOptions, MountTmpfsOptions,
+    MountType, MountVolumeOptions, PortBinding, VolumeCreateRequest,
 };
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::sandbox::SANDBOX_IMAGE;
 use super::{
-    ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Limits, Mount, MountSource, Network,
-    PortSpec, Propagation, RegistryAuth, VolumeSpec,
+    ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Limits, MemoryDisk, Mount, MountSource,
+    Network, PortSpec, Propagation, RegistryAuth, VolumeSpec,
 };
 
 /// D21: Docker's default never rotates, so one container could fill the disk; another driver could not be read. The
@@ -31,6 +31,12 @@ const LOG_MAX_SIZE: &str = "100m";
 const LOG_MAX_FILES: &str = "3";
 /// Permissions of a memory file system's root: everybody's, as the kubelet makes an emptyDir.
 const TMPFS_MODE: i64 = 0o777;
+/// What is made in a directory with it belongs to the directory's group.
+const SETGID: i64 = 0o2000;
+/// Microseconds of a period of CPU time. Parity: the kubelet's `quotaPeriod`.
+const CPU_PERIOD: u64 = 100_000;
+/// The health check of no image is run. Parity: a kubelet has probes, and the containers of dockershim had none either.
+const NO_HEALTH_CHECK: &str = "NONE";
 /// Events that wake a pod. Those of our own creates and starts are left out: their replies have told us already.
 /// Podman calls a death `died` and a removal `remove` in its filters, and `die` in the event itself.
 const WAKING_EVENTS: [&str; 5] = ["die", "died", "oom", "destroy", "remove"];
@@ -53,6 +59,7 @@ pub fn create_body(spec: &ContainerSpec, store_id: &str) -> ContainerCreateBody 
         labels: Some(with_store(&spec.labels, store_id)),
         stop_signal: spec.stop_signal.clone(),
         exposed_ports: some_list(spec.ports.iter().map(exposed).collect()),
+        healthcheck: Some(HealthConfig { test: Some(vec![NO_HEALTH_CHECK.to_owned()]), ..HealthConfig::default() }),
         host_config: Some(host_config(spec, joined)),
         ..ContainerCreateBody::default()
     }
@@ -75,7 +82,8 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
         extra_hosts: if joined { None } else { some_list(spec.extra_hosts.clone()) },
         ipc_mode: namespace(spec.host_ipc, spec.ipc_container.as_deref()).or_else(|| shareable(spec)),
         pid_mode: namespace(spec.host_pid, spec.pid_container.as_deref()),
-        nano_cpus: number(spec.limits.cpu_nanos),
+        cpu_quota: number(cpu_quota(&spec.limits)),
+        cpu_period: cpu_period(&spec.limits),
         cpu_shares: number(spec.limits.cpu_shares),
         memory,
         // Memory and swap together: the same number, so no swap, as a node has it.
@@ -103,12 +111,23 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
 pub fn update_body(limits: &Limits) -> ContainerUpdateBody {
     let memory = number(limits.memory_bytes);
     ContainerUpdateBody {
-        nano_cpus: number(limits.cpu_nanos),
+        cpu_quota: number(cpu_quota(limits)),
+        cpu_period: cpu_period(limits),
         cpu_shares: number(limits.cpu_shares),
         memory,
         memory_swap: memory,
         ..ContainerUpdateBody::default()
     }
+}
+
+/// Microseconds of CPU time in each period. Not asked for as "CPUs", because the engine refuses more of those than the
+/// machine has, and Kubernetes does not.
+fn cpu_quota(limits: &Limits) -> u64 {
+    limits.cpu_nanos.saturating_mul(CPU_PERIOD) / 1_000_000_000
+}
+
+fn cpu_period(limits: &Limits) -> Option<i64> {
+    (limits.cpu_nanos > 0).then(|| number(CPU_PERIOD)).flatten()
 }
 
 /// As `docker run --gpus COUNT` asks for them.
@@ -208,9 +227,11 @@ fn bind_options(mount: &Mount) -> Option<MountBindOptions> {
 
 /// The body of a volume's creation: on disk, or a memory file system of the `local` driver.
 pub fn volume_body(spec: &VolumeSpec, store_id: &str) -> VolumeCreateRequest {
-    let memory = spec.memory_bytes.map(|bytes| {
-        let size = if bytes > 0 { format!("size={bytes},") } else { String::new() };
-        let options = format!("{size}mode={TMPFS_MODE:o}");
+    let memory = spec.memory.as_ref().map(|MemoryDisk { bytes, group }| {
+        let size = if *bytes > 0 { format!("size={bytes},") } else { String::new() };
+        let owner = group.map(|group| format!("gid={group},")).unwrap_or_default();
+        let mode = if group.is_some() { TMPFS_MODE | SETGID } else { TMPFS_MODE };
+        let options = format!("{size}{owner}mode={mode:o}");
         string_map([("type", "tmpfs"), ("device", "tmpfs"), ("o", options.as_str())])
     });
     VolumeCreateRequest {

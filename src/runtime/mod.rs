@@ -412,8 +412,17 @@ pub struct VolumeSpec {
     pub name: String,
     /// Labels; the runtime adds [`LABEL_STORE`].
     pub labels: BTreeMap<String, String>,
-    /// In memory, with this many bytes (0: half of memory); on disk where absent.
-    pub memory_bytes: Option<u64>,
+    /// In memory; on disk where absent.
+    pub memory: Option<MemoryDisk>,
+}
+
+/// A file system in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryDisk {
+    /// Its size; 0 is half of the machine's memory.
+    pub bytes: u64,
+    /// The group that it belongs to, and whatever is made in it.
+    pub group: Option<u64>,
 }
 
 /// One volume as it is.

@@ -59,7 +59,9 @@ pub struct ContainerReply {
 #[serde(default, rename_all = "PascalCase")]
 struct HostConfigReply {
     #[serde(deserialize_with = "lenient")]
-    nano_cpus: i64,
+    cpu_quota: i64,
+    #[serde(deserialize_with = "lenient")]
+    cpu_period: i64,
     #[serde(deserialize_with = "lenient")]
     cpu_shares: i64,
     #[serde(deserialize_with = "lenient")]
@@ -73,7 +75,7 @@ impl HostConfigReply {
     fn limits(&self) -> Limits {
         let set = |value: i64| u64::try_from(value).unwrap_or(0);
         Limits {
-            cpu_nanos: set(self.nano_cpus),
+            cpu_nanos: set(self.cpu_quota).saturating_mul(1_000_000_000).checked_div(set(self.cpu_period)).unwrap_or(0),
             cpu_shares: set(self.cpu_shares),
             memory_bytes: set(self.memory),
             pids: set(self.pids_limit),

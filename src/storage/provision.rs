@@ -88,5 +88,5 @@ pub fn engine_spec(volume: &PersistentVolume) -> Option<VolumeSpec> {
         (LABEL_VOLUME.to_owned(), volume.metadata.name.clone().unwrap_or_default()),
         (LABEL_VOLUME_CLAIM.to_owned(), claim),
     ]);
-    Some(VolumeSpec { name, labels, memory_bytes: None })
+    Some(VolumeSpec { name, labels, memory: None })
 }

@@ -1,6 +1,8 @@
 //! What a container finds in its volumes on the real engine: files, their modes and owners, and what becomes of them while
 //! it runs.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use jobdock::model::object::{Key, Object};
 use jobdock::store::logs::Limits;
 use jobdock::store::{Expected, Write};
@@ -121,10 +123,36 @@ async fn files_have_the_modes_and_owners_that_were_asked_for() {
                         read-only\n";
         assert_eq!(log, expected);
         // With a group, whoever is of it reads what is made for the pod, and shares its directories.
-        let script = "id -G; cd /; stat -L -c '%n %a %g' all/deep/a map/a empty; cat map/a; touch empty/x; stat -c %g empty/x";
-        let group = format!("{volumes}, securityContext: {{runAsUser: 1000, runAsGroup: 1000, fsGroup: 2000}}");
-        let log = printed(&house, &running("group", script, mounts, &group), "group").await;
-        assert_eq!(log, "1000 2000\nall/deep/a 640 2000\nmap/a 440 2000\nempty 2777 2000\nx\n2000\n");
+        let script = "id -G; cd /; stat -L -c '%n %a %g' all/deep/a map/a empty ram; cat map/a; touch empty/x ram/x; \
+                      stat -c %g empty/x ram/x";
+        let group = format!("{volumes}, securityContext: {{runAsUser: 1000, runAsGroup: 1000, fsGroup: 2000}}")
+            .replace("volumes: [", "volumes: [{name: ram, emptyDir: {medium: Memory, sizeLimit: 1Mi}}, ");
+        let mounts = mounts.replace("volumeMounts: [", "volumeMounts: [{name: ram, mountPath: /ram}, ");
+        let log = printed(&house, &running("group", script, &mounts, &group), "group").await;
+        let expected = "1000 2000\nall/deep/a 640 2000\nmap/a 440 2000\nempty 2777 2000\nram 2777 2000\nx\n2000\n2000\n";
+        assert_eq!(log, expected);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn host_paths_that_are_made_are_as_open_as_a_kubelet_makes_them() {
+    with_house(|house, _| async move {
+        let house = house.lock().await;
+        let at = house.dir().join("made");
+        let path = |name: &str, kind: &str| {
+            let path = at.join(name);
+            format!("{{name: {}, hostPath: {{path: {}, type: {kind}}}}}", kind.to_lowercase(), path.display())
+        };
+        let volumes =
+            format!(", volumes: [{}, {}]", path("above/dir", "DirectoryOrCreate"), path("file", "FileOrCreate"));
+        let mounts = ", volumeMounts: [{name: directoryorcreate, mountPath: /d}, {name: fileorcreate, mountPath: /f}]";
+        printed(&house, &running("open", "ls /d; cat /f", mounts, &volumes), "open").await;
+        let modes = ["above", "above/dir", "file"].map(|name| {
+            let found = std::fs::metadata(at.join(name)).expect("it was made");
+            found.permissions().mode() & 0o7777
+        });
+        assert_eq!(modes, [0o755, 0o755, 0o644]);
     })
     .await;
 }

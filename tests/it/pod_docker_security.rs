@@ -204,6 +204,9 @@ async fn limits_stand_in_the_control_group_of_the_container() {
         let swap = if version == 1 { limit } else { 0 };
         let plain = format!("25000 100000 {limit}");
         assert!([plain.clone(), format!("{plain} {swap}")].contains(&said[0].trim().to_owned()), "{said:?}");
+        // Only what is requested has to fit the machine: a limit may be above it.
+        let above = ", resources: {limits: {cpu: 4096}, requests: {cpu: 10m}}";
+        assert_eq!(run(&house, "above", "", &[("main", "echo runs", above)]).await, ["runs\n"]);
         house.until_empty().await;
     })
     .await;

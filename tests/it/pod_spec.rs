@@ -598,7 +598,7 @@ fn volumes(volumes: &str) -> String {
     let (node, sources) = (node(), sources());
     let context = Context { pod: &pod, node: &node, pod_ip: "", sources: &sources };
     let lines = work(context, "pause").into_iter().map(|item| match item {
-        VolumeWork::Engine { spec, .. } => format!("engine {} {:?}", spec.name, spec.memory_bytes),
+        VolumeWork::Engine { spec, .. } => format!("engine {} {:?}", spec.name, spec.memory.as_ref().map(|disk| disk.bytes)),
         VolumeWork::Files { dir, files, .. } => {
             let files: Vec<String> = files
                 .iter()

@@ -15,7 +15,7 @@ use jobdock::runtime::endpoint::Surroundings;
 use jobdock::runtime::sandbox::{self, SANDBOX_IMAGE};
 use jobdock::runtime::{
     ContainerSeen, ContainerSpec, Error, Hint, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Limits,
-    Mount, MountSource, Network, Runtime, Seen, VolumeSpec,
+    MemoryDisk, Mount, MountSource, Network, Runtime, Seen, VolumeSpec,
 };
 
 use crate::support::image;
@@ -386,7 +386,11 @@ fn directory(path: &str, mode: u32) -> Result<Bytes> {
 #[tokio::test]
 async fn a_memory_volume_has_its_size_and_is_everybodys() -> Result<()> {
     let bench = Bench::new().await?;
-    let volume = VolumeSpec { name: bench.name("m"), memory_bytes: Some(2 << 20), ..VolumeSpec::default() };
+    let volume = VolumeSpec {
+        name: bench.name("m"),
+        memory: Some(MemoryDisk { bytes: 2 << 20, group: None }),
+        ..VolumeSpec::default()
+    };
     bench.docker.create_volume(&volume).await?;
     let spec = ContainerSpec {
         mounts: vec![Mount {

@@ -46,8 +46,7 @@ pub(super) async fn prepare(docker: &Docker, image: &str) -> Result<(), Error> {
     }
     let name = copy_name(docker, image);
     let labels = [(LABEL_IMAGE.to_owned(), image.to_owned())];
-    volumes::create(docker, &VolumeSpec { name: name.clone(), labels: labels.clone().into(), memory_bytes: None })
-        .await?;
+    volumes::create(docker, &VolumeSpec { name: name.clone(), labels: labels.clone().into(), memory: None }).await?;
     let holder = ContainerSpec {
         name: name.clone(),
         labels: labels.into(),

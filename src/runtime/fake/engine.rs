@@ -381,7 +381,7 @@ impl Engine {
     pub fn mountable_image(&mut self, image: &str) -> Result<(), Error> {
         let name = format!("copy-of-{}", image.trim_start_matches("sha256:"));
         let labels = BTreeMap::from([(LABEL_IMAGE.to_owned(), image.to_owned())]);
-        self.create_volume(&VolumeSpec { name, labels, memory_bytes: None })
+        self.create_volume(&VolumeSpec { name, labels, memory: None })
     }
 
     pub fn create_volume(&mut self, spec: &VolumeSpec) -> Result<(), Error> {
