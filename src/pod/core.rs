@@ -210,9 +210,11 @@ impl Core {
                 if ground.lives.as_ref().is_none_or(|before| before.life != lives.life) {
                     ground.sandbox_image = None;
                 }
-                ground.node = node::facts(&ground.node.name, seen, &self.pods_dir);
-                ground.node.api = self.credentials.api.clone();
-                ground.node.pids_limit = ground.pids_limit;
+                let mut facts = node::facts(&ground.node.name, seen, &self.pods_dir);
+                node::offer(&mut facts, seen, ground);
+                facts.api = self.credentials.api.clone();
+                facts.pids_limit = ground.pids_limit;
+                ground.node = facts;
                 ground.lives = Some(lives);
                 ground.engine = Some(seen.clone());
                 ground.clone()

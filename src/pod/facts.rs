@@ -140,10 +140,18 @@ pub struct NodeFacts {
     pub cpu_nanos: i128,
     /// Memory that pods may use, in bytes.
     pub memory_bytes: i128,
+    /// Disk that pods may use, in bytes; none where that is not known.
+    pub storage_bytes: Option<i128>,
+    /// All of the machine's memory, in bytes.
+    pub memory_capacity: i128,
     /// The most processes that a container may have; none for no bound.
     pub pids_limit: Option<u64>,
     /// Which limits the engine enforces.
     pub enforcement: Enforcement,
+    /// The least `oom_score_adj` that the engine can give.
+    pub least_oom_score: i64,
+    /// The engine can hold containers to AppArmor profiles.
+    pub app_armor: bool,
     /// The engine runs in a virtual machine of its own.
     pub virtual_machine: bool,
     /// Directory of the pod's files on the engine's host.

@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod anew;
+pub mod app_armor;
 pub mod apply;
 pub mod backoff;
 pub mod bounds;
@@ -43,6 +44,7 @@ pub mod mounts;
 pub mod names;
 pub mod node;
 pub mod observe;
+pub mod oom;
 pub mod payload;
 pub mod phase;
 pub mod plan;

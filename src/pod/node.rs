@@ -150,12 +150,21 @@ pub fn facts(name: &str, engine: &EngineSeen, pods_dir: &Path) -> NodeFacts {
         architecture: engine.architecture.clone(),
         cpu_nanos: i128::from(engine.cpus) * 1_000_000_000,
         memory_bytes: i128::from(engine.memory_bytes),
+        memory_capacity: i128::from(engine.memory_bytes),
+        app_armor: engine.app_armor,
+        least_oom_score: engine.least_oom_score,
         pod_dir: pods_dir.to_string_lossy().into_owned(),
         gateway: engine.host_gateway.clone(),
         enforcement: enforcement(engine),
         virtual_machine: is_virtual_machine(&engine.os_image),
         ..NodeFacts::default()
     }
+}
+
+/// What pods may use of the memory and the disk: less than there is, by what thresholds keep free.
+pub fn offer(facts: &mut NodeFacts, engine: &EngineSeen, ground: &Ground) {
+    facts.memory_bytes = i128::from(memory_left(engine, ground));
+    facts.storage_bytes = disk_left(ground).map(i128::from);
 }
 
 /// What the engine enforces. A machine without swap needs no bound on it.
@@ -304,19 +313,24 @@ fn capacity(engine: &EngineSeen, disk: Option<&Reading>) -> BTreeMap<String, Qua
 
 /// Parity: the capacity, less what hard thresholds keep free; the disk in bytes.
 fn allocatable(engine: &EngineSeen, ground: &Ground) -> BTreeMap<String, Quantity> {
-    let disk = ground.room.get(&Signal::Nodefs);
-    let mut all = capacity(engine, disk);
-    let kept = |signal: Signal, capacity: u64| {
-        let threshold = ground.thresholds.iter().find(|threshold| threshold.signal == signal);
-        threshold.map_or(0, |threshold| threshold.least.of(capacity))
-    };
-    let memory = engine.memory_bytes.saturating_sub(kept(Signal::Memory, engine.memory_bytes));
-    all.insert("memory".to_owned(), kibibytes(memory));
-    if let Some(disk) = disk {
-        let room = disk.capacity.saturating_sub(kept(Signal::Nodefs, disk.capacity));
-        all.insert(EPHEMERAL.to_owned(), Quantity(room.to_string()));
-    }
+    let mut all = capacity(engine, ground.room.get(&Signal::Nodefs));
+    all.insert("memory".to_owned(), kibibytes(memory_left(engine, ground)));
+    all.extend(disk_left(ground).map(|room| (EPHEMERAL.to_owned(), Quantity(room.to_string()))));
     all
+}
+
+fn memory_left(engine: &EngineSeen, ground: &Ground) -> u64 {
+    engine.memory_bytes.saturating_sub(kept_free(ground, Signal::Memory, engine.memory_bytes))
+}
+
+fn disk_left(ground: &Ground) -> Option<u64> {
+    let disk = ground.room.get(&Signal::Nodefs)?;
+    Some(disk.capacity.saturating_sub(kept_free(ground, Signal::Nodefs, disk.capacity)))
+}
+
+fn kept_free(ground: &Ground, signal: Signal, capacity: u64) -> u64 {
+    let threshold = ground.thresholds.iter().find(|threshold| threshold.signal == signal);
+    threshold.map_or(0, |threshold| threshold.least.of(capacity))
 }
 
 /// `2Mi`.

@@ -21,7 +21,7 @@ use super::draft::Draft;
 use super::facts::{PodFacts, PodPlan};
 use super::resize::Progress;
 use super::restart::Role;
-use super::{anew, cleanup, conditions, health, phase, start, stop, unenforced, unsupported};
+use super::{anew, app_armor, cleanup, conditions, health, phase, start, stop, unenforced, unsupported};
 use crate::model::condition::DISRUPTION_TARGET;
 use crate::model::event::Severity;
 use crate::model::resize;
@@ -91,14 +91,18 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
     let granted = resize::granted(&facts.pod);
     let mut draft = Draft::new(facts, granted.as_ref().unwrap_or(spec), now);
     draft.outcome.unbound = !bound;
-    if bound && facts.pod.status.as_ref().is_none_or(|status| status.start_time.is_none()) {
+    let first = bound && facts.pod.status.as_ref().is_none_or(|status| status.start_time.is_none());
+    if first {
         warn(&mut draft);
     }
     match stage(&draft) {
-        Stage::Run => {
-            start::run(&mut draft);
-            resized(&mut draft);
-        }
+        Stage::Run => match app_armor::refused(spec, &facts.node).filter(|_| first) {
+            Some(why) => reject(&mut draft, app_armor::REASON, why),
+            None => {
+                start::run(&mut draft);
+                resized(&mut draft);
+            }
+        },
         Stage::Anew => anew::begin_anew(&mut draft),
         Stage::Stop(why) => stop::stop(&mut draft, why),
         Stage::Over => cleanup::over(&mut draft),
@@ -113,6 +117,14 @@ fn resized(draft: &mut Draft<'_>) {
     if draft.outcome.resize == Progress::Done && resize::condition(draft.pod(), resize::IN_PROGRESS).is_some() {
         draft.note(Severity::Normal, "ResizeCompleted", "Pod resize completed".to_owned(), None);
     }
+}
+
+/// The pod may not run here. Parity: `rejectPod`.
+fn reject(draft: &mut Draft<'_>, reason: &'static str, message: &str) {
+    draft.outcome.ending = true;
+    draft.outcome.phase = Some("Failed");
+    draft.outcome.reason = Some((reason, format!("Pod was rejected: {message}")));
+    draft.note(Severity::Warning, reason, message.to_owned(), None);
 }
 
 /// The first look at a pod says which of its fields it runs without.

@@ -9,7 +9,7 @@ use super::environment::{Context, Environment};
 use super::facts::{Attempt, NodeFacts};
 use super::mounts::{self, SubPath};
 use super::restart::{self, Role};
-use super::{bounds, dns, environment, hosts, names, quantity, termination, volumes_plan};
+use super::{bounds, dns, environment, hosts, names, oom, quantity, termination, volumes_plan};
 use crate::runtime::{ContainerSpec, ImageSeen, LABEL_IMAGE, Mount, MountSource, Network, PortSpec};
 
 /// The resource that the engine's own GPU support hands out.
@@ -56,6 +56,8 @@ pub fn sandbox(pod: &Pod, spec: &PodSpec, node: &NodeFacts, image: &str) -> Cont
         no_new_privileges: true,
         host_ipc: spec.host_ipc == Some(true),
         host_pid: spec.host_pid == Some(true),
+        limits: bounds::sandbox_limits(node),
+        oom_score_adj: oom::sandbox_score(node),
         ..ContainerSpec::default()
     };
     out.mounts = volumes_plan::held_in_memory(spec)
@@ -163,6 +165,7 @@ pub fn container(
         ..ContainerSpec::default()
     };
     out.limits = bounds::limits(spec, container, context.node);
+    out.oom_score_adj = oom::score(spec, container, context.node);
     out.gpus = gpus(container);
     security(&mut out, spec, container, image);
     if sandboxed(spec, context.node) {

@@ -81,6 +81,7 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
         // Memory and swap together: the same number, so no swap, as a node has it.
         memory_swap: memory,
         pids_limit: number(spec.limits.pids),
+        oom_score_adj: spec.oom_score_adj,
         device_requests: (spec.gpus > 0).then(|| vec![gpus(spec.gpus)]),
         privileged: some_if(spec.privileged),
         readonly_rootfs: some_if(spec.read_only_root),

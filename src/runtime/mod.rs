@@ -197,6 +197,10 @@ pub struct EngineSeen {
     pub cgroup_version: u8,
     /// The engine runs without root.
     pub rootless: bool,
+    /// It can hold containers to AppArmor profiles.
+    pub app_armor: bool,
+    /// The least `oom_score_adj` that it can give a container.
+    pub least_oom_score: i64,
     /// Which limits it enforces.
     pub enforcement: Enforcement,
     /// Address at which containers reach the engine's host; empty where the engine resolves its name by itself, or has
@@ -251,6 +255,8 @@ pub struct ContainerSpec {
     pub host_pid: bool,
     /// What it is held to.
     pub limits: Limits,
+    /// How early the kernel kills it when the machine's memory runs out, of -1000 to 1000; the engine's choice where absent.
+    pub oom_score_adj: Option<i64>,
     /// GPUs that it gets, whichever are free; 0 is none.
     pub gpus: u64,
     /// Signal of a graceful stop, replacing the image's.

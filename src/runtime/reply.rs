@@ -444,7 +444,8 @@ pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
     let architecture = if version.arch.is_empty() { &info.architecture } else { &version.arch };
     // 20.10 and later tell; one that does not is older than version 2.
     let cgroup_version = if info.cgroup_version == "2" { 2 } else { 1 };
-    let rootless = info.security_options.iter().any(|option| option.contains("rootless"));
+    let secured = |word: &str| info.security_options.iter().any(|option| option.contains(word));
+    let (rootless, app_armor) = (secured("rootless"), secured("apparmor"));
     EngineSeen {
         runtime_version: format!("{}://{number}", if podman { "podman" } else { "docker" }),
         enforcement: enforcement(&info.limits, &info.warnings, cgroup_version, rootless),
@@ -457,6 +458,8 @@ pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
         memory_bytes: u64::try_from(info.mem_total).unwrap_or(0),
         cgroup_version,
         rootless,
+        app_armor,
+        least_oom_score: 0,
         host_gateway: String::new(),
         instance: String::new(),
         ahead: SignedDuration::ZERO,

@@ -103,6 +103,12 @@ fn each_kind_of_engine_says_what_it_cannot_enforce() {
 }
 
 #[test]
+fn an_engine_says_whether_it_has_app_armor() {
+    assert!(!engine(json!({})).app_armor);
+    assert!(engine(json!({"SecurityOptions": ["name=apparmor", "name=seccomp,profile=default"]})).app_armor);
+}
+
+#[test]
 fn the_engine_is_not_asked_for_what_it_lacks() {
     let spec = spec(GREEDY);
     let on = |changes: Value| NodeFacts { pids_limit: Some(100), ..on(&engine(changes)) };

@@ -43,6 +43,7 @@ mod pod_plan;
 mod pod_probes;
 mod pod_spec;
 mod pod_status;
+mod quality;
 mod reconcile;
 mod recovery;
 mod registry;

@@ -246,6 +246,30 @@ fn a_new_pod_is_started_in_one_go() {
 }
 
 #[test]
+fn a_pod_that_must_be_confined_does_not_run_where_nothing_confines_it() {
+    let confined = |profile: &str| {
+        format!(
+            "{{restartPolicy: Never, containers: [{{name: main, image: a, securityContext: {{appArmorProfile: {{type: \
+             {profile}}}}}}}]}}"
+        )
+    };
+    let local = confined("Localhost, localhostProfile: own");
+    Case::fresh(&local).check(expect![[r#"
+        Failed AppArmor Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host
+        main #0: waiting ContainerCreating, last -
+        event AppArmor Cannot enforce AppArmor: AppArmor is not enabled on the host"#]]);
+    assert!(Case::fresh(&confined("RuntimeDefault")).decide().starts_with("Failed AppArmor"));
+    assert!(Case::fresh(&confined("Unconfined")).decide().starts_with("Pending"));
+    let shared = ONE.replace("{restart", "{securityContext: {appArmorProfile: {type: RuntimeDefault}}, restart");
+    assert!(Case::fresh(&shared).decide().starts_with("Failed AppArmor"));
+    let able = Case::fresh(&local).with(|facts| facts.node.app_armor = true);
+    assert!(able.decide().starts_with("Pending"), "{}", able.decide());
+    // One that was let in stays, whatever becomes of the engine.
+    let running = able.told().running("main", 0).with(|facts| facts.node.app_armor = false);
+    assert!(running.decide().starts_with("Running"));
+}
+
+#[test]
 fn volumes_come_before_containers() {
     Case::new(ONE).with(|facts| facts.volumes = VolumesFact::Unknown).check(expect![[r#"
         Pending - -

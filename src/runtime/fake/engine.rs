@@ -111,6 +111,8 @@ pub(super) fn seen(lives: u64) -> EngineSeen {
         memory_bytes: 256 << 30,
         cgroup_version: 2,
         rootless: false,
+        app_armor: true,
+        least_oom_score: -1000,
         enforcement: Enforcement::default(),
         host_gateway: "172.17.0.1".to_owned(),
         instance: lives.to_string(),
