@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, PodStatus, Secret, Service};
 
 use super::backoff::Restarts;
+use super::devices::{self, DevicesFact};
 use super::hook;
 use super::mounts::SubPath;
 use super::probe::{self, Check, Watch};
@@ -16,7 +17,7 @@ use super::volumes_plan::VolumeWork;
 use crate::model::event::Severity;
 use crate::runtime::enforcement::Enforcement;
 use crate::runtime::progress::PullSeen;
-use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen, Limits};
+use crate::runtime::{ContainerSeen, ContainerSpec, Devices, ImageSeen, Limits};
 
 /// Everything that decides what becomes of one pod.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +74,8 @@ pub struct PodFacts {
     pub outage: Option<Outage>,
     /// Reference of the sandbox image, once this agent has made sure of it.
     pub sandbox_image: Option<String>,
+    /// Whether the pod has its devices.
+    pub devices: DevicesFact,
     /// What the pod's hosts file says of the pod itself, once it was written in this life of the agent.
     pub hosts_head: Option<String>,
     /// The machine's own hosts file, for a pod in its network.
@@ -152,6 +155,10 @@ pub struct NodeFacts {
     pub least_oom_score: i64,
     /// The engine can hold containers to AppArmor profiles.
     pub app_armor: bool,
+    /// Devices that the node offers.
+    pub devices: Devices,
+    /// Those of them that the engine has found itself.
+    pub found_devices: Devices,
     /// The engine runs in a virtual machine of its own.
     pub virtual_machine: bool,
     /// Directory of the pod's files on the engine's host.
@@ -311,6 +318,8 @@ pub enum Action {
     /// Writes the files of volumes anew, where the objects that they are made from have changed or tokens are to be
     /// replaced.
     RefreshFiles(Vec<VolumeWork>),
+    /// Gives the pod devices of its own.
+    AssignDevices(devices::Wanted),
     /// Finds or makes the sandbox image.
     PrepareSandboxImage,
     /// Fetches an image.

@@ -27,9 +27,9 @@ use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
 use crate::model::time;
 use crate::model::validation::resources::HUGE_PAGES;
-use crate::runtime::EngineSeen;
 use crate::runtime::enforcement::{Bound, Enforcement};
 use crate::runtime::reply::is_virtual_machine;
+use crate::runtime::{Devices, EngineSeen};
 use crate::store::{Error, Expected, Query, Store, Write};
 
 /// Namespace of heartbeats.
@@ -44,6 +44,8 @@ const REPORT: SignedDuration = SignedDuration::from_secs(300);
 const KUBELET_VERSION: &str = concat!("v1.37.0+jobdock.", env!("CARGO_PKG_VERSION"));
 /// The disk of pods' files, as a resource.
 const EPHEMERAL: &str = "ephemeral-storage";
+/// Annotation of the node: which of its resources are devices.
+const DEVICES: &str = "jobdock.io/devices";
 const NO_SCHEDULE: &str = "NoSchedule";
 /// Taint of a node whose engine does not answer.
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
@@ -277,8 +279,14 @@ fn node(mut node: Node, ground: &Ground, now: Timestamp) -> Node {
     ]);
     status.conditions = Some(conditions(status, ground, now));
     if let Some(engine) = &ground.engine {
-        status.capacity = Some(capacity(engine, ground.room.get(&Signal::Nodefs)));
-        status.allocatable = Some(allocatable(engine, ground));
+        let mut capacity = capacity(engine, ground.room.get(&Signal::Nodefs));
+        let mut allocatable = allocatable(engine, ground);
+        for (name, count) in extended(status.capacity.take(), &mut node.metadata, &facts.devices) {
+            capacity.insert(name.clone(), count.clone());
+            allocatable.insert(name, count);
+        }
+        status.capacity = Some(capacity);
+        status.allocatable = Some(allocatable);
         status.node_info = Some(info(engine));
         status.images = ground.images.clone().or(status.images.take());
         let labels = node.metadata.labels.get_or_insert_default();
@@ -295,6 +303,27 @@ fn node(mut node: Node, ground: &Ground, now: Timestamp) -> Node {
     let spec = node.spec.get_or_insert_with(NodeSpec::default);
     spec.taints = taints(spec.taints.take().unwrap_or_default(), ground);
     node
+}
+
+/// Resources by names of their own. Parity: those that a client has written stay; of devices that are there no longer
+/// there are 0. Which were devices is noted in an annotation.
+fn extended(
+    before: Option<BTreeMap<String, Quantity>>,
+    meta: &mut ObjectMeta,
+    devices: &Devices,
+) -> BTreeMap<String, Quantity> {
+    let noted = meta.annotations.as_mut().and_then(|annotations| annotations.remove(DEVICES)).unwrap_or_default();
+    let mut all = before.unwrap_or_default();
+    all.retain(|name, _| name.contains('/'));
+    let gone = noted.split(',').filter(|name| !name.is_empty());
+    all.extend(gone.map(|name| (name.to_owned(), Quantity("0".to_owned()))));
+    all.extend(devices.iter().map(|(name, ids)| (name.clone(), Quantity(ids.len().to_string()))));
+    if !devices.is_empty() {
+        let names: Vec<&str> = devices.keys().map(String::as_str).collect();
+        meta.annotations.get_or_insert_default().insert(DEVICES.to_owned(), names.join(","));
+    }
+    meta.annotations.take_if(|annotations| annotations.is_empty());
+    all
 }
 
 fn capacity(engine: &EngineSeen, disk: Option<&Reading>) -> BTreeMap<String, Quantity> {

@@ -13,10 +13,11 @@ use k8s_openapi::api::core::v1::{
 
 use super::backoff::Restarts;
 use super::core::{Core, Error};
+use super::devices::{self, DevicesFact};
 use super::facts::{Attempt, ImageFact, ImageUser, NodeFacts, PodFacts, Sources, VolumesFact};
 use super::restart::{self, Role};
 use super::tokens::{self, Wanted};
-use super::{environment, hosts_files, logs, mentions, names, phase, termination, volumes, volumes_plan};
+use super::{device_book, environment, hosts_files, logs, mentions, names, phase, termination, volumes, volumes_plan};
 use crate::model::claims;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
@@ -74,6 +75,7 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
         facts.mountable = memory.mountable.clone();
         facts.exceeded = memory.exceeded.clone();
         facts.tokens_due = memory.tokens_due;
+        facts.devices = memory.devices_short.clone().map(DevicesFact::Short).unwrap_or_default();
         facts.failures = memory.failures.clone();
         facts.begun = memory.begun.clone();
         facts.hooks = memory.hooks.clone();
@@ -85,6 +87,11 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
         facts.logs_followed = memory.followed.clone();
         facts.hosts_head = memory.hosts.as_ref().map(|hosts| hosts.head.clone());
     });
+    if !devices::wanted(&spec, &facts.node).is_empty()
+        && let Some(own) = device_book::given(core, uid)?
+    {
+        facts.devices = DevicesFact::Assigned(own);
+    }
     facts.pod = pod;
     let ending = facts.pod.metadata.deletion_timestamp.is_some()
         || phase::terminal(facts.pod.status.as_ref().and_then(|status| status.phase.as_deref()));

@@ -18,10 +18,11 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{PodCondition, PodSpec};
 
 use super::draft::Draft;
-use super::facts::{PodFacts, PodPlan};
+use super::devices::DevicesFact;
+use super::facts::{Action, PodFacts, PodPlan};
 use super::resize::Progress;
 use super::restart::Role;
-use super::{anew, app_armor, cleanup, conditions, health, phase, start, stop, unenforced, unsupported};
+use super::{anew, app_armor, cleanup, conditions, devices, health, phase, start, stop, unenforced, unsupported};
 use crate::model::condition::DISRUPTION_TARGET;
 use crate::model::event::Severity;
 use crate::model::resize;
@@ -96,13 +97,7 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
         warn(&mut draft);
     }
     match stage(&draft) {
-        Stage::Run => match app_armor::refused(spec, &facts.node).filter(|_| first) {
-            Some(why) => reject(&mut draft, app_armor::REASON, why),
-            None => {
-                start::run(&mut draft);
-                resized(&mut draft);
-            }
-        },
+        Stage::Run => run(&mut draft, first),
         Stage::Anew => anew::begin_anew(&mut draft),
         Stage::Stop(why) => stop::stop(&mut draft, why),
         Stage::Over => cleanup::over(&mut draft),
@@ -119,6 +114,26 @@ fn resized(draft: &mut Draft<'_>) {
     }
 }
 
+/// What comes before the first container, then the containers.
+fn run(draft: &mut Draft<'_>, first: bool) {
+    if let Some(why) = app_armor::refused(draft.spec, &draft.facts.node).filter(|_| first) {
+        return reject(draft, app_armor::REASON, why);
+    }
+    match &draft.facts.devices {
+        DevicesFact::Short(why) => return reject(draft, devices::REASON, why),
+        // One that runs without has begun before there were any.
+        DevicesFact::Unassigned if draft.facts.containers.is_empty() => {
+            let wanted = devices::wanted(draft.spec, &draft.facts.node);
+            if !wanted.is_empty() {
+                return draft.act(Action::AssignDevices(wanted));
+            }
+        }
+        DevicesFact::Unassigned | DevicesFact::Assigned(_) => {}
+    }
+    start::run(draft);
+    resized(draft);
+}
+
 /// The pod may not run here. Parity: `rejectPod`.
 fn reject(draft: &mut Draft<'_>, reason: &'static str, message: &str) {
     draft.outcome.ending = true;
@@ -129,7 +144,7 @@ fn reject(draft: &mut Draft<'_>, reason: &'static str, message: &str) {
 
 /// The first look at a pod says which of its fields it runs without.
 fn warn(draft: &mut Draft<'_>) {
-    for field in unsupported::ignored(draft.spec) {
+    for field in unsupported::ignored(draft.spec, &draft.facts.node) {
         let text = format!("{field} is not honoured by jobdock yet: the pod runs without it");
         draft.note(Severity::Warning, "FieldNotHonoured", text, None);
     }

@@ -9,11 +9,9 @@ use super::environment::{Context, Environment};
 use super::facts::{Attempt, NodeFacts};
 use super::mounts::{self, SubPath};
 use super::restart::{self, Role};
-use super::{bounds, dns, environment, hosts, names, oom, quantity, termination, volumes_plan};
+use super::{bounds, dns, environment, hosts, names, oom, termination, volumes_plan};
 use crate::runtime::{ContainerSpec, ImageSeen, LABEL_IMAGE, Mount, MountSource, Network, PortSpec};
 
-/// The resource that the engine's own GPU support hands out.
-pub const GPU: &str = "nvidia.com/gpu";
 /// The longest host name that Linux takes.
 const MAX_HOSTNAME: usize = 63;
 /// Lets containers reach services of the machine, as Docker Desktop does by itself.
@@ -166,7 +164,6 @@ pub fn container(
     };
     out.limits = bounds::limits(spec, container, context.node);
     out.oom_score_adj = oom::score(spec, container, context.node);
-    out.gpus = gpus(container);
     security(&mut out, spec, container, image);
     if sandboxed(spec, context.node) {
         let sandbox = names::sandbox(uid);
@@ -210,11 +207,6 @@ pub fn message_file(pod_dir: &str, run: &Attempt) -> String {
 fn message_path(container: &Container) -> String {
     let path = container.termination_message_path.as_deref().filter(|path| !path.is_empty());
     path.unwrap_or(termination::DEFAULT_PATH).to_owned()
-}
-
-fn gpus(container: &Container) -> u64 {
-    let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
-    quantity::find(limits, GPU).map_or(0, |nanos| bounds::unsigned(quantity::units(nanos)))
 }
 
 fn security(out: &mut ContainerSpec, spec: &PodSpec, container: &Container, image: &ImageSeen) {

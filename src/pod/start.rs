@@ -13,16 +13,17 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::devices::DevicesFact;
 use super::draft::{Draft, Novelty};
 use super::environment::environment;
 use super::facts::{Action, Attempt, StartStep, VolumesFact};
 use super::mounts::{Root, SubPath};
 use super::restart::Role;
 use super::tracks::State;
-use super::{backoff, health, hosts, plan, pulls, resize, spec, status, tokens, volumes_plan};
+use super::{backoff, devices, health, hosts, plan, pulls, resize, spec, status, tokens, volumes_plan};
 use crate::model::event::Severity;
 use crate::model::go_text;
-use crate::runtime::Seen;
+use crate::runtime::{DeviceSpec, Seen};
 
 /// How often something that nobody announces is looked for: an image that is never pulled, a mended configuration.
 pub const RETRY: SignedDuration = SignedDuration::from_secs(10);
@@ -162,7 +163,8 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
     let Some(present) = volumes else { return };
     let context = draft.context(&ip);
     match spec::container(context, draft.spec, draft.tracks[index].spec, &run, &env, &image) {
-        Ok((create, parts)) => {
+        Ok((mut create, parts)) => {
+            create.devices = given(draft, index);
             pulls::tell_platform(draft, index, &image);
             present.into_iter().for_each(|image| draft.note(Severity::Normal, "Pulled", pulls::present(&image), None));
             let volumes = sub_path_volumes(&parts);
@@ -179,6 +181,16 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
             draft.act(Action::Start { attempt: run, create: Some(Box::new(create)), name, message_file, parts });
         }
         Err(message) => misconfigured(draft, index, message),
+    }
+}
+
+/// What a container has of the pod's devices.
+fn given(draft: &Draft<'_>, index: usize) -> Vec<DeviceSpec> {
+    match &draft.facts.devices {
+        DevicesFact::Assigned(own) => {
+            devices::of_container(draft.spec, draft.tracks[index].spec, own, &draft.facts.node)
+        }
+        DevicesFact::Unassigned | DevicesFact::Short(_) => Vec::new(),
     }
 }
 

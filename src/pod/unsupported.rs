@@ -4,13 +4,14 @@
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
+use super::facts::NodeFacts;
 use crate::model::validation::resources::HUGE_PAGES;
 
 /// Resources whose limits are enforced.
-const ENFORCED: [&str; 4] = ["cpu", "memory", super::limits::EPHEMERAL_STORAGE, super::spec::GPU];
+const ENFORCED: [&str; 3] = ["cpu", "memory", super::limits::EPHEMERAL_STORAGE];
 
 /// Paths of the fields that are set and have no effect, each with a word on why where it is not just not done yet.
-pub fn ignored(spec: &PodSpec) -> Vec<String> {
+pub fn ignored(spec: &PodSpec, node: &NodeFacts) -> Vec<String> {
     let mut out = Vec::new();
     let mut flag = |set: bool, path: &str| {
         if set {
@@ -26,7 +27,7 @@ pub fn ignored(spec: &PodSpec) -> Vec<String> {
         [("initContainers", spec.init_containers.as_deref().unwrap_or_default()), ("containers", &spec.containers)]
     {
         for (index, container) in containers.iter().enumerate() {
-            of_container(container, &format!("spec.{list}[{index}]"), &mut out);
+            of_container(container, &format!("spec.{list}[{index}]"), node, &mut out);
         }
     }
     out
@@ -36,7 +37,7 @@ fn some<T>(list: &Option<Vec<T>>) -> bool {
     list.as_ref().is_some_and(|list| !list.is_empty())
 }
 
-fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
+fn of_container(container: &Container, path: &str, node: &NodeFacts, out: &mut Vec<String>) {
     let mut flag = |set: bool, field: &str| {
         if set {
             out.push(format!("{path}.{field}"));
@@ -45,7 +46,8 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
     flag(some(&container.volume_devices), "volumeDevices");
     let limits = container.resources.iter().flat_map(|resources| resources.limits.iter().flatten());
     // Huge pages are counted for scheduling; `unenforced` says that their limits are not held.
-    let enforced = |name: &str| ENFORCED.contains(&name) || name.starts_with(HUGE_PAGES);
+    let enforced =
+        |name: &str| ENFORCED.contains(&name) || name.starts_with(HUGE_PAGES) || node.devices.contains_key(name);
     for (name, _) in limits.filter(|(name, _)| !enforced(name)) {
         flag(true, &format!("resources.limits[{name}]"));
     }

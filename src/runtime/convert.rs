@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::sandbox::SANDBOX_IMAGE;
 use super::{
-    ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Limits, Mount, MountSource, Network,
+    ContainerSpec, DeviceSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Limits, Mount, MountSource, Network,
     PortSpec, Propagation, RegistryAuth, VolumeSpec,
 };
 
@@ -82,7 +82,7 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
         memory_swap: memory,
         pids_limit: number(spec.limits.pids),
         oom_score_adj: spec.oom_score_adj,
-        device_requests: (spec.gpus > 0).then(|| vec![gpus(spec.gpus)]),
+        device_requests: some_list(spec.devices.iter().map(device_request).collect()),
         privileged: some_if(spec.privileged),
         readonly_rootfs: some_if(spec.read_only_root),
         security_opt: some_list(security_options(spec)),
@@ -110,9 +110,15 @@ pub fn update_body(limits: &Limits) -> ContainerUpdateBody {
     }
 }
 
-/// As `docker run --gpus COUNT` asks for them.
-fn gpus(count: u64) -> DeviceRequest {
-    DeviceRequest { count: number(count), capabilities: Some(vec![vec!["gpu".to_owned()]]), ..DeviceRequest::default() }
+/// As `docker run --device KIND=ID` asks for one, or `docker run --gpus device=ID`.
+fn device_request(device: &DeviceSpec) -> DeviceRequest {
+    if device.cdi {
+        let names = device.ids.iter().map(|id| format!("{}={id}", device.kind));
+        let (driver, device_ids) = (Some("cdi".to_owned()), Some(names.collect()));
+        return DeviceRequest { driver, device_ids, ..DeviceRequest::default() };
+    }
+    let capabilities = Some(vec![vec!["gpu".to_owned()]]);
+    DeviceRequest { device_ids: Some(device.ids.clone()), capabilities, ..DeviceRequest::default() }
 }
 
 /// `80/tcp`.

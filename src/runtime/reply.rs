@@ -13,14 +13,14 @@
 //! ```
 
 use core::net::Ipv4Addr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::enforcement::{LimitsReply, enforcement};
 use super::{
-    ContainerSeen, EngineSeen, EntryKind, EntrySeen, Hint, ImageLine, ImageSeen, LABEL_POD_UID, Limits, Seen,
+    ContainerSeen, Devices, EngineSeen, EntryKind, EntrySeen, Hint, ImageLine, ImageSeen, LABEL_POD_UID, Limits, Seen,
     VolumeSeen,
 };
 
@@ -401,8 +401,36 @@ pub struct InfoReply {
     security_options: Vec<String>,
     #[serde(deserialize_with = "lenient")]
     warnings: Vec<String>,
+    /// Since API 1.50.
+    #[serde(deserialize_with = "lenient")]
+    discovered_devices: Vec<DeviceReply>,
     #[serde(flatten)]
     limits: LimitsReply,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct DeviceReply {
+    /// `cdi`.
+    #[serde(rename = "Source", deserialize_with = "lenient")]
+    source: String,
+    /// `nvidia.com/gpu=0`.
+    #[serde(rename = "ID", deserialize_with = "lenient")]
+    id: String,
+}
+
+/// Those with a number, for what else is there names the same ones again: by a long id, or `all`.
+fn numbered(found: Vec<DeviceReply>) -> Devices {
+    let mut devices: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    for device in found.into_iter().filter(|device| device.source == "cdi") {
+        if let Some((kind, id)) = device.id.split_once('=')
+            && let Ok(number) = id.parse()
+        {
+            devices.entry(kind.to_owned()).or_default().insert(number);
+        }
+    }
+    let texts = |numbers: BTreeSet<u64>| numbers.iter().map(u64::to_string).collect();
+    devices.into_iter().map(|(kind, numbers)| (kind, texts(numbers))).collect()
 }
 
 /// `GET /version`.
@@ -460,6 +488,7 @@ pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
         rootless,
         app_armor,
         least_oom_score: 0,
+        devices: numbered(info.discovered_devices),
         host_gateway: String::new(),
         instance: String::new(),
         ahead: SignedDuration::ZERO,

@@ -168,7 +168,7 @@ fn huge_pages_are_counted_and_not_bounded() {
     let told = unenforced(&spec, &on(&engine(json!({}))));
     let told: Vec<String> = told.iter().map(|one| format!("{}: {}", one.field, one.why)).collect();
     assert_eq!(told, ["spec.containers[0].resources.limits[hugepages-2Mi]: the engine cannot bound huge pages"]);
-    assert!(unsupported::ignored(&spec).is_empty(), "told once");
+    assert!(unsupported::ignored(&spec, &NodeFacts::default()).is_empty(), "told once");
 }
 
 #[tokio::test]

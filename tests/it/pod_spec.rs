@@ -232,7 +232,7 @@ fn a_plain_container_has_its_names_and_labels() {
                 oom_score_adj: Some(
                     1000,
                 ),
-                gpus: 0,
+                devices: [],
                 stop_signal: None,
                 tty: false,
                 stdin: false,
@@ -408,8 +408,6 @@ fn identity_and_rights_are_handed_on() {
                  appArmorProfile: {type: Localhost, localhostProfile: k8s-own}}";
     let profiles = |spec: &ContainerSpec| format!("{:?} {:?}", spec.seccomp_file, spec.security_opts);
     check(local, pod, profiles, expect![[r#"Some("own/a.json") ["apparmor=k8s-own"]"#]]);
-    let gpus = ", resources: {limits: {nvidia.com/gpu: 2}}";
-    check(gpus, "", |spec| spec.gpus.to_string(), expect!["2"]);
     check(
         "",
         ", securityContext: {runAsGroup: 2}",
@@ -695,10 +693,12 @@ fn fields_without_effect_are_named() {
          resources: {limits: {cpu: 1, ephemeral-storage: 1Gi, nvidia.com/gpu: 1, example.com/fpga: 1}}",
         ", nodeSelector: {a: b}, volumes: [{name: e, emptyDir: {sizeLimit: 1Gi}}]",
     );
+    let mut offering = node();
+    offering.devices.insert("nvidia.com/gpu".to_owned(), vec!["0".to_owned()]);
     expect![[r#"
         spec.containers[0].volumeDevices
         spec.containers[0].resources.limits[example.com/fpga]"#]]
-    .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec")).join("\n"));
+    .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec"), &offering).join("\n"));
     let plain = one("", "");
-    assert!(unsupported::ignored(plain.spec.as_ref().expect("it has a spec")).is_empty());
+    assert!(unsupported::ignored(plain.spec.as_ref().expect("it has a spec"), &offering).is_empty());
 }

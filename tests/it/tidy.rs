@@ -67,6 +67,8 @@ const IMPURE: &[&str] = &[
     "pod/check/http.rs",
     "pod/collect.rs",
     "pod/core.rs",
+    "pod/credentials.rs",
+    "pod/device_book.rs",
     "pod/hooks.rs",
     "pod/hosts_files.rs",
     "pod/image_mounts.rs",
