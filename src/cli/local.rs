@@ -7,7 +7,9 @@ use jiff::SignedDuration;
 
 use super::exit::Failure;
 use super::log::Format;
-use crate::daemon::{Config, DEFAULT_THRESHOLDS, ImagePolicy, Limits, LogLimits, Runtime, Threshold, device, thresholds};
+use crate::daemon::{
+    Config, DEFAULT_THRESHOLDS, ImagePolicy, Limits, LogLimits, Runtime, Threshold, device, thresholds,
+};
 use crate::model::quantity::Quantity;
 
 /// Where root's daemon keeps its data.

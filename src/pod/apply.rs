@@ -12,7 +12,10 @@ use super::draft::KUBELET;
 use super::facts::{Action, Attempt, Note, PodPlan, ResizeFailure, StartFailure, StartStep, VolumesFact};
 use super::observe::{Observed, RESTARTS};
 use super::volumes_plan::VolumeWork;
-use super::{collect, credentials, device_book, hooks, hosts_files, image_mounts, logs, names, prober, sub_paths, tokens, volumes};
+use super::{
+    collect, credentials, device_book, hooks, hosts_files, image_mounts, logs, names, prober, sub_paths, tokens,
+    volumes,
+};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event::{self, Severity};
 use crate::model::object::Object;

@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::core::{Core, Error};
 use super::devices::{self, Wanted};
-use super::phase;
 use crate::model::kind::Kind;
+use crate::model::phase;
 use crate::runtime::Devices;
 use crate::store::{Query, Write};
 

@@ -43,7 +43,8 @@ pub fn parse(text: &str) -> Result<(String, Vec<String>), String> {
     const WANTED: &str = "give a resource and the ids of its devices, such as nvidia.com/gpu=0,1";
     let (kind, ids) = text.split_once('=').ok_or(WANTED)?;
     let named = kind.split_once('/').is_some_and(|(vendor, class)| {
-        let word = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+        let word =
+            |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
         word(vendor) && word(class)
     });
     let ids: Vec<String> = ids.split(',').map(|id| id.trim().to_owned()).collect();

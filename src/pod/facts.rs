@@ -161,6 +161,10 @@ pub struct NodeFacts {
     pub found_devices: Devices,
     /// The engine runs in a virtual machine of its own.
     pub virtual_machine: bool,
+    /// The engine's runtimes.
+    pub runtimes: BTreeSet<String>,
+    /// What runs the pod's containers.
+    pub runtime: RuntimeFact,
     /// Directory of the pod's files on the engine's host.
     pub pod_dir: String,
     /// Where the API listens.
@@ -171,6 +175,18 @@ pub struct NodeFacts {
     pub gateway: String,
     /// The machine's resolver settings, for a pod that adds to them.
     pub resolv_conf: String,
+}
+
+/// What a pod's RuntimeClass has its containers run by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RuntimeFact {
+    /// It names none: whatever the engine takes.
+    #[default]
+    Default,
+    /// The class's handler, which is a runtime of the engine or should be.
+    Handler(String),
+    /// The class, which is not there any more.
+    NoClass(String),
 }
 
 /// What the pod names and the store has.

@@ -154,6 +154,7 @@ pub fn facts(name: &str, engine: &EngineSeen, pods_dir: &Path) -> NodeFacts {
         memory_bytes: i128::from(engine.memory_bytes),
         memory_capacity: i128::from(engine.memory_bytes),
         app_armor: engine.app_armor,
+        runtimes: engine.runtimes.clone(),
         least_oom_score: engine.least_oom_score,
         pod_dir: pods_dir.to_string_lossy().into_owned(),
         gateway: engine.host_gateway.clone(),

@@ -10,11 +10,12 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, ContainerStatus, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Secret, Service,
     ServiceAccount,
 };
+use k8s_openapi::api::node::v1::RuntimeClass;
 
 use super::backoff::Restarts;
 use super::core::{Core, Error};
 use super::devices::{self, DevicesFact};
-use super::facts::{Attempt, ImageFact, ImageUser, NodeFacts, PodFacts, Sources, VolumesFact};
+use super::facts::{Attempt, ImageFact, ImageUser, NodeFacts, PodFacts, RuntimeFact, Sources, VolumesFact};
 use super::restart::{self, Role};
 use super::tokens::{self, Wanted};
 use super::{device_book, environment, hosts_files, logs, mentions, names, phase, termination, volumes, volumes_plan};
@@ -56,6 +57,7 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
     let node = NodeFacts {
         pod_dir: pod_dir.to_string_lossy().into_owned(),
         hosts_file: hosts_file.map(|()| hosts_files::path(&pod_dir).to_string_lossy().into_owned()),
+        runtime: runtime(core, &spec)?,
         resolv_conf: if spec.dns_config.is_some() { resolv_conf() } else { String::new() },
         ..ground.node
     };
@@ -114,6 +116,16 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
         }
     }
     Ok(Some(Observed { object, facts }))
+}
+
+/// What the pod's class has it run by.
+fn runtime(core: &Core, spec: &PodSpec) -> Result<RuntimeFact, Error> {
+    let Some(name) = spec.runtime_class_name.as_ref().filter(|name| !name.is_empty()) else {
+        return Ok(RuntimeFact::Default);
+    };
+    let object = core.store.get(&Key::of::<RuntimeClass>("", name))?;
+    let class = object.as_ref().and_then(|object| object.typed::<RuntimeClass>());
+    Ok(class.map_or_else(|| RuntimeFact::NoClass(name.clone()), |class| RuntimeFact::Handler(class.handler.clone())))
 }
 
 /// Whether the pod has a hosts file that is kept here: it has one already, or it has yet to begin and there are names

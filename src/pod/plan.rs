@@ -17,12 +17,12 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{PodCondition, PodSpec};
 
-use super::draft::Draft;
 use super::devices::DevicesFact;
+use super::draft::Draft;
 use super::facts::{Action, PodFacts, PodPlan};
 use super::resize::Progress;
 use super::restart::Role;
-use super::{anew, app_armor, cleanup, conditions, devices, health, phase, start, stop, unenforced, unsupported};
+use super::{anew, app_armor, cleanup, conditions, devices, health, phase, spec, start, stop, unenforced, unsupported};
 use crate::model::condition::DISRUPTION_TARGET;
 use crate::model::event::Severity;
 use crate::model::resize;
@@ -119,10 +119,14 @@ fn run(draft: &mut Draft<'_>, first: bool) {
     if let Some(why) = app_armor::refused(draft.spec, &draft.facts.node).filter(|_| first) {
         return reject(draft, app_armor::REASON, why);
     }
+    let none_made = draft.facts.containers.is_empty();
+    if let Some(why) = spec::no_runtime(&draft.facts.node).filter(|_| none_made) {
+        return start::no_sandbox(draft, &why);
+    }
     match &draft.facts.devices {
         DevicesFact::Short(why) => return reject(draft, devices::REASON, why),
         // One that runs without has begun before there were any.
-        DevicesFact::Unassigned if draft.facts.containers.is_empty() => {
+        DevicesFact::Unassigned if none_made => {
             let wanted = devices::wanted(draft.spec, &draft.facts.node);
             if !wanted.is_empty() {
                 return draft.act(Action::AssignDevices(wanted));

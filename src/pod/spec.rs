@@ -6,7 +6,7 @@
 use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, SecurityContext};
 
 use super::environment::{Context, Environment};
-use super::facts::{Attempt, NodeFacts};
+use super::facts::{Attempt, NodeFacts, RuntimeFact};
 use super::mounts::{self, SubPath};
 use super::restart::{self, Role};
 use super::{bounds, dns, environment, hosts, names, oom, termination, volumes_plan};
@@ -55,6 +55,7 @@ pub fn sandbox(pod: &Pod, spec: &PodSpec, node: &NodeFacts, image: &str) -> Cont
         host_ipc: spec.host_ipc == Some(true),
         host_pid: spec.host_pid == Some(true),
         limits: bounds::sandbox_limits(node),
+        runtime: runtime(node),
         oom_score_adj: oom::sandbox_score(node),
         ..ContainerSpec::default()
     };
@@ -164,6 +165,7 @@ pub fn container(
     };
     out.limits = bounds::limits(spec, container, context.node);
     out.oom_score_adj = oom::score(spec, container, context.node);
+    out.runtime = runtime(context.node);
     security(&mut out, spec, container, image);
     if sandboxed(spec, context.node) {
         let sandbox = names::sandbox(uid);
@@ -174,6 +176,25 @@ pub fn container(
         own_network(&mut out, context.pod, spec, context.node);
     }
     Ok((out, parts))
+}
+
+fn runtime(node: &NodeFacts) -> Option<String> {
+    match &node.runtime {
+        RuntimeFact::Handler(name) => Some(name.clone()),
+        RuntimeFact::Default | RuntimeFact::NoClass(_) => None,
+    }
+}
+
+/// Why nothing can run the pod; none where something can. Parity: `LookupRuntimeHandler`, and containerd's words for a
+/// handler that it does not have.
+pub fn no_runtime(node: &NodeFacts) -> Option<String> {
+    match &node.runtime {
+        RuntimeFact::NoClass(name) => Some(format!("runtimeclass.node.k8s.io \"{name}\" not found")),
+        RuntimeFact::Handler(name) if !node.runtimes.contains(name) => {
+            Some(format!("no runtime for \"{name}\" is configured"))
+        }
+        RuntimeFact::Handler(_) | RuntimeFact::Default => None,
+    }
 }
 
 /// The label that tells which images must stay mountable while the container is there, however often the agent begins

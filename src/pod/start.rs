@@ -55,6 +55,18 @@ pub fn run(draft: &mut Draft<'_>) {
     }
 }
 
+/// The pod's sandbox cannot be made, and may be later: nobody announces that.
+pub fn no_sandbox(draft: &mut Draft<'_>, why: &str) {
+    let text = format!("Failed to create pod sandbox: {why}");
+    let ordinary = status::ordinary_wait(draft.spec);
+    let news: Vec<Novelty> =
+        (0..draft.tracks.len()).map(|index| draft.wait(index, ordinary, Some(text.clone()))).collect();
+    if news.iter().any(|novelty| *novelty != Novelty::Same) {
+        draft.note(Severity::Warning, "FailedCreatePodSandBox", text, None);
+    }
+    draft.wake(draft.now + RETRY);
+}
+
 /// What running containers see of ConfigMaps, Secrets and the pod's own fields follows these; tokens are replaced before
 /// they end.
 fn refresh(draft: &mut Draft<'_>) {

@@ -74,8 +74,7 @@ fn of_container(out: &mut Vec<Unenforced>, container: &Container, path: &str, no
 /// The engine has no control group for a pod: each container is held to the pod's limit by itself.
 fn of_pod(out: &mut Vec<Unenforced>, spec: &PodSpec, node: &NodeFacts) {
     let limits = spec.resources.iter().flat_map(|resources| resources.limits.iter().flatten());
-    let together =
-        |name: &str| restart::at_once(spec, |container| bounds::limit(spec, container, name).unwrap_or(0));
+    let together = |name: &str| restart::at_once(spec, |container| bounds::limit(spec, container, name).unwrap_or(0));
     for (name, limit) in limits {
         let why = if let Some(why) = missing("limits", name, node) {
             why

@@ -19,7 +19,6 @@ pub fn ignored(spec: &PodSpec, node: &NodeFacts) -> Vec<String> {
         }
     };
     flag(spec.host_users == Some(false), "spec.hostUsers");
-    flag(spec.runtime_class_name.is_some(), "spec.runtimeClassName");
     flag(some(&spec.resource_claims), "spec.resourceClaims");
     flag(spec.scheduling_group.is_some(), "spec.schedulingGroup");
     flag(some(&spec.ephemeral_containers), "spec.ephemeralContainers");

@@ -14,8 +14,8 @@ use serde_json::json;
 
 use super::sandbox::SANDBOX_IMAGE;
 use super::{
-    ContainerSpec, DeviceSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Limits, Mount, MountSource, Network,
-    PortSpec, Propagation, RegistryAuth, VolumeSpec,
+    ContainerSpec, DeviceSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Limits, Mount, MountSource,
+    Network, PortSpec, Propagation, RegistryAuth, VolumeSpec,
 };
 
 /// D21: Docker's default never rotates, so one container could fill the disk; another driver could not be read. The
@@ -82,6 +82,7 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
         memory_swap: memory,
         pids_limit: number(spec.limits.pids),
         oom_score_adj: spec.oom_score_adj,
+        runtime: spec.runtime.clone(),
         device_requests: some_list(spec.devices.iter().map(device_request).collect()),
         privileged: some_if(spec.privileged),
         readonly_rootfs: some_if(spec.read_only_root),

@@ -7,6 +7,7 @@
 
 pub mod convert;
 pub mod directories;
+pub mod discovered;
 pub mod docker;
 pub mod endpoint;
 pub mod enforcement;
@@ -201,6 +202,8 @@ pub struct EngineSeen {
     pub app_armor: bool,
     /// The least `oom_score_adj` that it can give a container.
     pub least_oom_score: i64,
+    /// Its runtimes: `runc`, `runsc`.
+    pub runtimes: BTreeSet<String>,
     /// Numbered devices that it has found and can hand out.
     pub devices: Devices,
     /// Which limits it enforces.
@@ -255,6 +258,8 @@ pub struct ContainerSpec {
     pub host_ipc: bool,
     /// The engine host's PID namespace.
     pub host_pid: bool,
+    /// The engine's runtime that runs it; its default one where absent.
+    pub runtime: Option<String>,
     /// What it is held to.
     pub limits: Limits,
     /// How early the kernel kills it when the machine's memory runs out, of -1000 to 1000; the engine's choice where absent.

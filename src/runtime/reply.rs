@@ -13,19 +13,21 @@
 //! ```
 
 use core::net::Ipv4Addr;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use super::discovered::{DeviceReply, numbered};
 use super::enforcement::{LimitsReply, enforcement};
 use super::{
-    ContainerSeen, Devices, EngineSeen, EntryKind, EntrySeen, Hint, ImageLine, ImageSeen, LABEL_POD_UID, Limits, Seen,
+    ContainerSeen, EngineSeen, EntryKind, EntrySeen, Hint, ImageLine, ImageSeen, LABEL_POD_UID, Limits, Seen,
     VolumeSeen,
 };
 
 /// A field that may be missing or null; both mean the default.
-fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -401,36 +403,13 @@ pub struct InfoReply {
     security_options: Vec<String>,
     #[serde(deserialize_with = "lenient")]
     warnings: Vec<String>,
+    #[serde(deserialize_with = "lenient")]
+    runtimes: BTreeMap<String, IgnoredAny>,
     /// Since API 1.50.
     #[serde(deserialize_with = "lenient")]
     discovered_devices: Vec<DeviceReply>,
     #[serde(flatten)]
     limits: LimitsReply,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct DeviceReply {
-    /// `cdi`.
-    #[serde(rename = "Source", deserialize_with = "lenient")]
-    source: String,
-    /// `nvidia.com/gpu=0`.
-    #[serde(rename = "ID", deserialize_with = "lenient")]
-    id: String,
-}
-
-/// Those with a number, for what else is there names the same ones again: by a long id, or `all`.
-fn numbered(found: Vec<DeviceReply>) -> Devices {
-    let mut devices: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-    for device in found.into_iter().filter(|device| device.source == "cdi") {
-        if let Some((kind, id)) = device.id.split_once('=')
-            && let Ok(number) = id.parse()
-        {
-            devices.entry(kind.to_owned()).or_default().insert(number);
-        }
-    }
-    let texts = |numbers: BTreeSet<u64>| numbers.iter().map(u64::to_string).collect();
-    devices.into_iter().map(|(kind, numbers)| (kind, texts(numbers))).collect()
 }
 
 /// `GET /version`.
@@ -488,6 +467,7 @@ pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
         rootless,
         app_armor,
         least_oom_score: 0,
+        runtimes: info.runtimes.into_keys().collect(),
         devices: numbered(info.discovered_devices),
         host_gateway: String::new(),
         instance: String::new(),

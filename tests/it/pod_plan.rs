@@ -35,7 +35,7 @@ impl Case {
     }
 
     /// Bound just now.
-    fn fresh(spec: &str) -> Self {
+    pub fn fresh(spec: &str) -> Self {
         let mut pod = pod(&format!("{{metadata: {{name: p, uid: uid}}, spec: {spec}}}"));
         let spec = pod.spec.as_mut().expect("a case has a spec");
         spec.node_name.get_or_insert_with(|| "node".to_owned());

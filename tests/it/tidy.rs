@@ -93,6 +93,7 @@ const IMPURE: &[&str] = &[
 /// PURE files of the runtime, the rest of which does I/O.
 const RUNTIME_PURE: &[&str] = &[
     "runtime/convert.rs",
+    "runtime/discovered.rs",
     "runtime/failure.rs",
     "runtime/fake/script.rs",
     "runtime/fake/shell.rs",

@@ -113,6 +113,7 @@ pub(super) fn seen(lives: u64) -> EngineSeen {
         rootless: false,
         app_armor: true,
         least_oom_score: -1000,
+        runtimes: ["fake".to_owned()].into(),
         devices: BTreeMap::new(),
         enforcement: Enforcement::default(),
         host_gateway: "172.17.0.1".to_owned(),
