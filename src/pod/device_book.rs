@@ -9,7 +9,7 @@ use super::core::{Core, Error};
 use super::devices::{self, Wanted};
 use crate::model::kind::Kind;
 use crate::model::phase;
-use crate::runtime::Devices;
+use crate::runtime::{ContainerSeen, Devices, Seen};
 use crate::store::{Query, Write};
 
 /// The fact beside a pod that holds its devices.
@@ -68,9 +68,10 @@ fn read(core: &Core) -> Result<BTreeMap<String, Devices>, Error> {
     Ok(held)
 }
 
-/// A pod that is not over, or of which a container is left.
+/// A pod that is not over, or of which a container runs on: it was deleted without waiting for that.
 fn holds(core: &Core, uid: &str) -> Result<bool, Error> {
-    if core.memories.known(uid, |memory| !memory.containers.is_empty()) == Some(true) {
+    let runs = |seen: &ContainerSeen| matches!(seen.state, Seen::Running { .. });
+    if core.memories.known(uid, |memory| memory.containers.values().any(runs)) == Some(true) {
         return Ok(true);
     }
     let Some(key) = core.store.by_uid(uid)? else { return Ok(false) };

@@ -60,6 +60,12 @@ pub fn offered(told: &Devices, found: &Devices) -> Devices {
     found.iter().chain(told).map(|(kind, ids)| (kind.clone(), ids.clone())).collect()
 }
 
+/// Whether a pod may have been given any, whatever the node offers by now.
+pub fn may_want(spec: &PodSpec) -> bool {
+    let limits = |container: &Container| container.resources.as_ref().and_then(|resources| resources.limits.clone());
+    restart::containers(spec).any(|(_, one)| limits(one).is_some_and(|all| all.keys().any(|name| name.contains('/'))))
+}
+
 /// What a pod needs, of the kinds that the node offers.
 pub fn wanted(spec: &PodSpec, node: &NodeFacts) -> Wanted {
     let count = |kind: &String| (kind.clone(), restart::at_once(spec, |container| i128::from(limit(container, kind))));

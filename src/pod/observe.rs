@@ -89,7 +89,7 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
         facts.logs_followed = memory.followed.clone();
         facts.hosts_head = memory.hosts.as_ref().map(|hosts| hosts.head.clone());
     });
-    if !devices::wanted(&spec, &facts.node).is_empty()
+    if devices::may_want(&spec)
         && let Some(own) = device_book::given(core, uid)?
     {
         facts.devices = DevicesFact::Assigned(own);

@@ -223,6 +223,7 @@ fn a_plain_container_has_its_names_and_labels() {
                 pid_container: None,
                 host_ipc: false,
                 host_pid: false,
+                runtime: None,
                 limits: Limits {
                     cpu_nanos: 0,
                     cpu_shares: 2,
