@@ -16,6 +16,7 @@ mod limits;
 mod pod_security;
 mod priority;
 mod quota;
+mod runtime_class;
 mod security;
 mod storage;
 mod tolerations;
@@ -108,7 +109,9 @@ impl<'a> Admission<'a> {
         }
         priority::assign(&mut pod, &self.classes).map_err(|why| forbidden(&pod, why))?;
         tolerations::add(&mut pod);
-        runtime_class(&pod).map_err(|why| forbidden(&pod, why))?;
+        let class = runtime_class::of(self.store, &pod)?;
+        let assigned = class.and_then(|class| runtime_class::assign(&mut pod, class.as_ref()));
+        assigned.map_err(|why| forbidden(&pod, why))?;
         Ok(Object::new(pod))
     }
 
@@ -133,17 +136,6 @@ impl<'a> Admission<'a> {
 /// After which time a controller looks again that would otherwise after `nap`: sooner where it was refused something.
 pub fn again(refused: bool, nap: Option<Duration>) -> Option<Duration> {
     if refused { Some(nap.map_or(REFUSED_PAUSE, |nap| nap.min(REFUSED_PAUSE))) } else { nap }
-}
-
-/// Refuses a pod that names a RuntimeClass: the kind is not served, so none exists. Isolation that was asked for must not
-/// be missing in silence.
-///
-/// Parity: the RuntimeClass plugin, for a name that it does not find.
-fn runtime_class(pod: &Pod) -> Result<(), String> {
-    match pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_ref()) {
-        Some(name) => Err(format!("pod rejected: RuntimeClass \"{name}\" not found")),
-        None => Ok(()),
-    }
 }
 
 /// The limits of a namespace.

@@ -30,8 +30,10 @@ use crate::model::object::Object;
 use crate::model::priority;
 use crate::pod::agent::Agent;
 use crate::pod::core::{Credentials, reach};
+pub use crate::pod::devices::parse as device;
 pub use crate::pod::image_gc::{OFF as IMAGE_GC_OFF, Policy as ImagePolicy};
 pub use crate::pod::pressure::{DEFAULT as DEFAULT_THRESHOLDS, Threshold, thresholds};
+pub use crate::runtime::Devices;
 use crate::runtime::docker::Docker;
 use crate::runtime::fake::Fake;
 pub use crate::store::logs::Limits as LogLimits;
@@ -81,6 +83,8 @@ pub struct Config {
     pub image_gc: ImagePolicy,
     /// The most processes that a container may have; none for no bound.
     pub pids_limit: Option<u64>,
+    /// Devices that pods may have, beside those that the engine finds by itself.
+    pub devices: Devices,
     /// How much container output is kept.
     pub logs: LogLimits,
 }
@@ -180,7 +184,9 @@ impl Daemon {
             let credentials = Credentials { signer: Some(signer.clone()), api: reach(&listeners.tcp_addresses()) };
             controllers.spawn(|stop| scheduler::run(store.clone(), node_name.clone(), stop));
             let (thresholds, image_gc, pids_limit) = (config.thresholds.clone(), config.image_gc, config.pids_limit);
-            let agent = Agent { store, runtime, data_dir, thresholds, image_gc, pids_limit, node_name, credentials };
+            let devices = config.devices.clone();
+            #[rustfmt::skip]
+            let agent = Agent { store, runtime, data_dir, thresholds, image_gc, pids_limit, devices, node_name, credentials };
             node.spawn(|stop| pod::agent::run(agent, stop));
         }
         let api = Part::new("API", &failures);

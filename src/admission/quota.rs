@@ -1,4 +1,4 @@
-//! Owns how new objects are charged to the quotas of their namespace: what they take is written in the commit that makes
+//! Owns how new objects, and those that grow, are charged to the quotas of their namespace: what they take is written in the commit that makes
 //! them, guarded by the quota's revision, so that two can never take the same room.
 //! Never says what an object takes: `model::quota` does; and never gives anything back: the quota controller does.
 
@@ -46,11 +46,20 @@ impl Reservation {
         Ok(Self { quotas: quotas(store, namespace)?, _turn: Some(turn) })
     }
 
-    /// Charges every quota, or refuses the object and charges none.
+    /// Charges every quota for a new object, or refuses it and charges none.
     pub fn charge(&mut self, object: &Object) -> Result<(), Error> {
+        self.charge_for(object, None)
+    }
+
+    /// Charges every quota for what an object takes more than it did, or refuses that and charges none.
+    pub fn charge_growth(&mut self, object: &Object, before: &Object) -> Result<(), Error> {
+        self.charge_for(object, Some(before))
+    }
+
+    fn charge_for(&mut self, object: &Object, before: Option<&Object>) -> Result<(), Error> {
         let mut next = self.quotas.clone();
         for charged in &mut next {
-            charged.is_changed |= quota::charge(&mut charged.quota, object)
+            charged.is_changed |= quota::charge(&mut charged.quota, object, before)
                 .map_err(|why| refused(object.kind().resource(), object.meta(), why))?;
         }
         self.quotas = next;

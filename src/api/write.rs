@@ -21,6 +21,7 @@ use crate::model::admit::{self, Admitted, Configuration, Identity, Measure, Opti
 use crate::model::apply::Writer;
 use crate::model::object::{Key, Object};
 use crate::model::patch::{self, PatchKind};
+use crate::model::quota;
 use crate::store::{self, Expected, Store, Write};
 
 /// How often a generated name is tried. Parity: upstream's eight.
@@ -121,6 +122,23 @@ async fn charged(state: &ApiState, object: Object) -> Result<(Reservation, Vec<W
     Ok((reservation, writes))
 }
 
+/// The change of an object that was admitted, likewise charged for what it takes more than before.
+async fn grown(
+    state: &ApiState,
+    object: Object,
+    old: &Object,
+    part: Part,
+) -> Result<(Reservation, Vec<Write>), Problem> {
+    let mut reservation = Reservation::none();
+    if quota::holds_changes_of(object.kind(), part) {
+        reservation = Reservation::of(&state.store, &object.key().namespace).await?;
+        reservation.charge_growth(&object, old).map_err(refusal)?;
+    }
+    let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
+    let writes = [write].into_iter().chain(reservation.writes()).collect();
+    Ok((reservation, writes))
+}
+
 /// Why an object is not admitted, as a refusal of its rules.
 fn refusal(error: admission::Error) -> Refusal {
     match error {
@@ -158,12 +176,12 @@ async fn apply(state: &ApiState, call: &Call, body: &[u8], part: Part) -> Result
         let (code, _turn, writes) = match &old {
             None => {
                 let (turn, writes) = charged(state, object).await?;
-                (StatusCode::CREATED, Some(turn), writes)
+                (StatusCode::CREATED, turn, writes)
             }
             Some(old) => {
                 warnings.extend(admission::update(&state.store, &object, old, part).map_err(refusal)?);
-                let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
-                (StatusCode::OK, None, vec![write])
+                let (turn, writes) = grown(state, object, old, part).await?;
+                (StatusCode::OK, turn, writes)
             }
         };
         match commit_all(&state.store, writes, options.dry_run).await {
@@ -206,9 +224,8 @@ async fn change(
         let old = old.ok_or_else(|| Problem::not_found(call.kind(), &call.target.name))?;
         let Admitted { object, mut warnings } = decide(&call.kind().show(&old))?;
         warnings.extend(admission::update(&state.store, &object, &old, part).map_err(refusal)?);
-        let object = call.kind().keep(&object);
-        let write = Write::Update { object, expected: Expected::Revision(old.revision()) };
-        match commit(&state.store, write, dry).await {
+        let (_turn, writes) = grown(state, call.kind().keep(&object), &old, part).await?;
+        match commit_all(&state.store, writes, dry).await {
             Ok(object) => return answer(&encoder, StatusCode::OK, &object, &warnings),
             Err(store::Error::Conflict { .. }) if tries < CONFLICT_TRIES => {}
             Err(error) => return Err(error.into()),

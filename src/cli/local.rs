@@ -7,7 +7,9 @@ use jiff::SignedDuration;
 
 use super::exit::Failure;
 use super::log::Format;
-use crate::daemon::{Config, DEFAULT_THRESHOLDS, ImagePolicy, Limits, LogLimits, Runtime, Threshold, thresholds};
+use crate::daemon::{
+    Config, DEFAULT_THRESHOLDS, ImagePolicy, Limits, LogLimits, Runtime, Threshold, device, thresholds,
+};
 use crate::model::quantity::Quantity;
 
 /// Where root's daemon keeps its data.
@@ -62,6 +64,11 @@ pub struct Local {
     #[arg(long, env = "JOBDOCK_POD_PIDS_LIMIT", value_name = "COUNT", default_value_t = 0, help_heading = DAEMON)]
     pub pod_pids_limit: u64,
 
+    /// Devices that pods may have by a resource of that name (limits of nvidia.com/gpu), each of one pod at a time, e.g.
+    /// nvidia.com/gpu=0,1; may be repeated. Those with numbers that the engine has found (CDI) are offered without it
+    #[arg(long, env = "JOBDOCK_DEVICES", value_name = "RESOURCE=ID,...", value_delimiter = ';', value_parser = device, help_heading = DAEMON)]
+    pub device: Vec<(String, Vec<String>)>,
+
     /// Daemon messages to show: error, warn, info, debug, trace, or a filter such as jobdock::pod=debug
     #[arg(long, env = "JOBDOCK_LOG_LEVEL", value_name = "LEVEL", help_heading = DAEMON)]
     pub log_level: Option<String>,
@@ -111,6 +118,7 @@ impl Local {
             thresholds: self.eviction_hard.0.clone(),
             image_gc: ImagePolicy::default(),
             pids_limit: Some(self.pod_pids_limit).filter(|most| *most > 0),
+            devices: self.device.iter().cloned().collect(),
             logs: LogLimits { pod: self.log_limit_per_pod, total: self.log_limit, ..LogLimits::default() },
         })
     }

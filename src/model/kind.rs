@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{
     PodTemplate, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::Value;
@@ -176,6 +177,7 @@ pub static KINDS: &[Kind] = &[
     row::<Lease>("leases", "lease"),
     row::<EndpointSlice>("endpointslices", "endpointslice"),
     Kind { short_names: &["ev"], face: Some(events::FACE), ..row::<events::Event>("events", "event") },
+    Kind { namespaced: false, ..row::<RuntimeClass>("runtimeclasses", "runtimeclass") },
     Kind { short_names: &["pc"], namespaced: false, ..row::<PriorityClass>("priorityclasses", "priorityclass") },
     Kind { short_names: &["sc"], namespaced: false, ..row::<StorageClass>("storageclasses", "storageclass") },
 ];

@@ -185,6 +185,14 @@ impl Quantity {
         Self { digits, exponent, format, text: None, small: false }
     }
 
+    /// This without that; nothing where that is more.
+    #[must_use]
+    pub fn less(&self, other: &Self) -> Self {
+        let exponent = self.exponent.min(other.exponent);
+        let digits = at_exponent(self, exponent).saturating_sub(at_exponent(other, exponent)).max(0);
+        Self { digits, exponent, format: self.format, text: None, small: false }
+    }
+
     fn scaled(&self, exponent: i32) -> i64 {
         let digits = if self.exponent < exponent {
             rounded(self.digits, exponent - self.exponent).0

@@ -7,18 +7,21 @@ mod weight;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Pod, ResourceQuota, ResourceQuotaStatus};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Service};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 pub use self::weight::{Amounts, Weight, is_counted};
+use super::admit::Part;
+use super::kind::Kind;
 use super::object::Object;
 use super::quantity::Quantity;
 
 /// Amounts as objects hold them.
 type Texts = BTreeMap<String, Text>;
 
-/// Charges a quota for a new object; whether it changed. The error is why the object may not be, in upstream's words.
-pub fn charge(quota: &mut ResourceQuota, object: &Object) -> Result<bool, String> {
+/// Charges a quota for a new object, or for what an object takes more than it did `before`; whether the quota changed. The
+/// error is why the object may not be so, in upstream's words.
+pub fn charge(quota: &mut ResourceQuota, object: &Object, before: Option<&Object>) -> Result<bool, String> {
     let Some(weight) = Weight::of(object) else { return Ok(false) };
     let name = quota.metadata.name.clone().unwrap_or_default();
     let status = quota.status.clone().unwrap_or_default();
@@ -36,7 +39,13 @@ pub fn charge(quota: &mut ResourceQuota, object: &Object) -> Result<bool, String
     if measured.iter().any(|resource| !used.contains_key(*resource)) {
         return Err(format!("status unknown for quota: {name}, resources: {}", measured.join(",")));
     }
-    let requested: Amounts = weight.amounts.into_iter().filter(|(name, _)| hard.contains_key(name)).collect();
+    let mut requested: Amounts = weight.amounts.into_iter().filter(|(name, _)| hard.contains_key(name)).collect();
+    if let Some(before) = before.and_then(Weight::of) {
+        requested = weight::growth(&requested, &before.amounts);
+    }
+    if requested.is_empty() {
+        return Ok(false);
+    }
     if let Some(negative) = requested.iter().find(|(_, amount)| amount.is_negative()) {
         return Err(format!("quota usage is negative for resource(s): {}", negative.0));
     }
@@ -57,6 +66,15 @@ pub fn charge(quota: &mut ResourceQuota, object: &Object) -> Result<bool, String
     let is_changed = after != used;
     quota.status = Some(ResourceQuotaStatus { hard: Some(hard), used: Some(after) });
     Ok(is_changed)
+}
+
+/// Whether quotas are asked again when an object of this kind changes. Parity: `Handles` of upstream's evaluators.
+pub fn holds_changes_of(kind: &Kind, part: Part) -> bool {
+    match part {
+        Part::Main => [Kind::of::<PersistentVolumeClaim>(), Kind::of::<Service>()].contains(&kind),
+        Part::Resize => true,
+        Part::Status | Part::Finalizers => false,
+    }
 }
 
 /// The status of a quota, given everything that stands in its namespace.

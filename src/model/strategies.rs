@@ -6,6 +6,7 @@ mod events;
 mod limits;
 mod network;
 mod priority;
+mod runtime;
 mod storage;
 mod template;
 

@@ -29,7 +29,7 @@ use super::pressure::Threshold;
 use super::{collect, hosts_files, measure, node, phase, squeeze, sweep, volumes_plan};
 use crate::model::kind::Kind;
 use crate::model::object::Object;
-use crate::runtime::{Hint, Runtime};
+use crate::runtime::{Devices, Hint, Runtime};
 use crate::store::{self, Change, Store};
 
 /// Pods worked on at once. The engine starts a handful at a time; the rest are waiting for its replies.
@@ -63,6 +63,8 @@ pub struct Agent {
     pub image_gc: Policy,
     /// The most processes that a container may have; none for no bound.
     pub pids_limit: Option<u64>,
+    /// Devices that pods may have, of kinds that the engine does not find by itself.
+    pub devices: Devices,
     /// Name of the Node; [`node::name`] knows it.
     pub node_name: String,
     /// What pods that call the API are given.
@@ -94,7 +96,7 @@ pub async fn run(agent: Agent, stop: CancellationToken) {
 
 /// Registers the node, as soon as the engine answers.
 async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
-    let Agent { store, runtime, data_dir, thresholds, image_gc, pids_limit, node_name, credentials } = agent;
+    let Agent { store, runtime, data_dir, thresholds, image_gc, pids_limit, devices, node_name, credentials } = agent;
     // Absolute, for the engine mounts from there.
     let pods_dir = std::path::absolute(data_dir.join(PODS_DIR)).unwrap_or_else(|_| data_dir.join(PODS_DIR));
     persist(stop, "the node's former name stays", || async { Ok(node::succeed(&store, &node_name).await?) }).await?;
@@ -106,7 +108,7 @@ async fn begin(agent: Agent, stop: &CancellationToken) -> Option<Arc<Core>> {
         }
     };
     let node = NodeFacts { name: node_name, ..NodeFacts::default() };
-    let ground = Ground { node, lives, thresholds, pids_limit, ..Ground::default() };
+    let ground = Ground { node, lives, thresholds, pids_limit, devices, ..Ground::default() };
     let core = Arc::new(Core::new(store, runtime, pods_dir, ground, image_gc, credentials, stop.clone()));
     // What the node has is told with its first registration.
     persist(stop, "the machine cannot be measured", || squeeze::look(&core)).await?;

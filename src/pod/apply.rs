@@ -5,21 +5,21 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Event, Pod, Secret};
+use k8s_openapi::api::core::v1::{Event, Pod};
 
 use super::core::{Core, Error};
 use super::draft::KUBELET;
 use super::facts::{Action, Attempt, Note, PodPlan, ResizeFailure, StartFailure, StartStep, VolumesFact};
 use super::observe::{Observed, RESTARTS};
 use super::volumes_plan::VolumeWork;
-use super::{collect, env_files, hooks, hosts_files, image_mounts, logs, names, prober, sub_paths, tokens, volumes};
+use super::{
+    collect, credentials, device_book, env_files, hooks, hosts_files, image_mounts, logs, names, prober, sub_paths,
+    tokens, volumes,
+};
 use crate::model::deletion::{self, Deletion, Propagation};
 use crate::model::event::{self, Severity};
-use crate::model::object::{Key, Object};
-use crate::runtime::endpoint::Surroundings;
-use crate::runtime::reference::Reference;
-use crate::runtime::registry_auth::{self, Keyring};
-use crate::runtime::{self, ContainerSpec, Limits, RegistryAuth};
+use crate::model::object::Object;
+use crate::runtime::{self, ContainerSpec, Limits};
 use crate::store::logs::{Gap, LogKey};
 use crate::store::{self, Expected, Write};
 
@@ -108,6 +108,7 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
     match action {
         Action::PrepareVolumes(work) => prepare_volumes(core, uid, seen, work).await,
         Action::RefreshFiles(work) => refresh_files(core, uid, seen, work).await,
+        Action::AssignDevices(wanted) => device_book::assign(core, uid, &wanted).await,
         Action::PrepareSandboxImage => match core.heard(core.engine.sandbox_image().await) {
             Ok(image) => {
                 core.with_ground(|ground| ground.sandbox_image = Some(image));
@@ -116,9 +117,9 @@ async fn one(core: &Arc<Core>, uid: &str, seen: &Observed, action: Action) -> Re
             Err(error) => sandbox_failed(core, uid, error),
         },
         Action::Pull { user, image } => {
-            let auth = credentials(core, seen, &image).await;
+            let auths = credentials::of_pod(core, &seen.facts.pod, &image).await;
             let audience = Arc::clone(core);
-            if let Some(pull) = core.images.pull(uid, &user, &image, auth, audience) {
+            if let Some(pull) = core.images.pull(uid, &user, &image, auths, audience) {
                 let core_of_task = Arc::clone(core);
                 core.tasks.spawn(async move {
                     if let Some(Some(brought)) = core_of_task.stop.run_until_cancelled(pull).await {
@@ -457,37 +458,6 @@ async fn image_signal(core: &Core, seen: &Observed, name: &str) -> String {
     });
     let signal = core.images.stop_signal(image.as_deref().unwrap_or_default()).await;
     signal.unwrap_or_else(|| SIGTERM.to_owned())
-}
-
-/// The credentials for a pull: of the pod's pull secrets, else of the user's docker configuration.
-async fn credentials(core: &Core, seen: &Observed, image: &str) -> Option<RegistryAuth> {
-    let reference = Reference::parse(image).ok()?;
-    let namespace = seen.facts.pod.metadata.namespace.as_deref().unwrap_or_default();
-    let named = seen.facts.pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten());
-    for name in named.map(|reference| &reference.name) {
-        let secret = core.store.get(&Key::of::<Secret>(namespace, name)).ok().flatten();
-        let Some(data) = secret.as_ref().and_then(|object| object.typed::<Secret>()?.data.as_ref()) else { continue };
-        let keyring = match (data.get(".dockerconfigjson"), data.get(".dockercfg")) {
-            (Some(text), _) => Keyring::from_config_json(&text.0),
-            (None, Some(text)) => Keyring::from_dockercfg(&text.0),
-            (None, None) => continue,
-        };
-        match keyring {
-            Ok(keyring) => {
-                if let Some(auth) = keyring.matching(&reference).into_iter().next() {
-                    return Some(auth);
-                }
-            }
-            Err(fault) => tracing::warn!(secret = %name, %fault, "a pull secret cannot be read"),
-        }
-    }
-    match registry_auth::of_docker_config(&Surroundings::of_process(), &reference).await {
-        Ok(auth) => auth,
-        Err(error) => {
-            tracing::warn!(%error, "the docker configuration gives no credentials");
-            None
-        }
-    }
 }
 
 /// Removes engine volumes first: the directory stands for the pod's data until all of it is gone.

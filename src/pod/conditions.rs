@@ -54,7 +54,7 @@ pub fn conditions(
         kind: DISRUPTION_TARGET,
         holds: true,
         reason: Some(TERMINATION_BY_KUBELET),
-        message: Some(outcome.evicted.clone().unwrap_or_else(|| SHUTDOWN_MESSAGE.to_owned())),
+        message: Some(SHUTDOWN_MESSAGE.to_owned()),
     };
     let containers_ready = containers_ready(tracks, statuses, phase);
     let said = [

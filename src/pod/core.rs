@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::device_book::Book;
+use super::devices;
 use super::facts::{NodeFacts, Note, Outage};
 use super::image_gc::Policy;
 use super::images::{Audience, Images};
@@ -24,7 +26,7 @@ use super::prober::Probers;
 use super::tokens::{Address, Reach};
 use crate::metrics::metrics;
 use crate::reconcile::Queue;
-use crate::runtime::{self, EngineSeen, Runtime};
+use crate::runtime::{self, Devices, EngineSeen, Runtime};
 use crate::store::{self, Store};
 use crate::token::Signer;
 
@@ -55,6 +57,8 @@ pub struct Ground {
     pub thresholds: Vec<Threshold>,
     /// The most processes that a container may have.
     pub pids_limit: Option<u64>,
+    /// Devices that the daemon was told of.
+    pub devices: Devices,
     /// What it is short of.
     pub pressure: Pressure,
     /// What was measured last.
@@ -118,6 +122,8 @@ pub struct Core {
     pub names_changed: Notify,
     /// Hosts files are written by one at a time, each from what the store says then.
     pub hosts_turn: tokio::sync::Mutex<()>,
+    /// Who holds which device.
+    pub device_book: Book,
     /// When images go.
     pub image_gc: Policy,
     /// What is remembered of pulled images is changed by one at a time.
@@ -157,6 +163,7 @@ impl Core {
             credentials,
             names_changed: Notify::new(),
             hosts_turn: tokio::sync::Mutex::default(),
+            device_book: Book::default(),
             image_gc,
             images_turn: tokio::sync::Mutex::default(),
             copies_turn: tokio::sync::Mutex::default(),
@@ -210,9 +217,13 @@ impl Core {
                 if ground.lives.as_ref().is_none_or(|before| before.life != lives.life) {
                     ground.sandbox_image = None;
                 }
-                ground.node = node::facts(&ground.node.name, seen, &self.pods_dir);
-                ground.node.api = self.credentials.api.clone();
-                ground.node.pids_limit = ground.pids_limit;
+                let mut facts = node::facts(&ground.node.name, seen, &self.pods_dir);
+                node::offer(&mut facts, seen, ground);
+                facts.api = self.credentials.api.clone();
+                facts.pids_limit = ground.pids_limit;
+                facts.devices = devices::offered(&ground.devices, &seen.devices);
+                facts.found_devices = seen.devices.clone();
+                ground.node = facts;
                 ground.lives = Some(lives);
                 ground.engine = Some(seen.clone());
                 ground.clone()

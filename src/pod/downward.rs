@@ -9,7 +9,11 @@ use std::fmt::Write;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
 
 use super::facts::NodeFacts;
+use super::limits::EPHEMERAL_STORAGE;
 use super::quantity;
+
+/// Parts of a unit.
+const NANO: i128 = 1_000_000_000;
 
 /// The value of a field of the pod, or why there is none. `pod_ip` is empty where it is not known yet.
 pub fn field(pod: &Pod, node: &NodeFacts, pod_ip: &str, path: &str) -> Result<String, String> {
@@ -73,7 +77,7 @@ fn go_quoted(text: &str) -> String {
     out
 }
 
-/// A container's limit or request in units of the divisor; a limit that is not set is what the node has.
+/// A container's limit or request in units of the divisor; a limit that is not set is the most that it could use.
 pub fn resource(
     pod: &Pod,
     own: Option<&Container>,
@@ -90,18 +94,26 @@ pub fn resource(
     let resources = container.resources.as_ref();
     let limit = quantity::find(resources.and_then(|all| all.limits.as_ref()), name);
     let request = quantity::find(resources.and_then(|all| all.requests.as_ref()), name);
-    let whole = match name {
-        "cpu" => node.cpu_nanos,
-        "memory" => node.memory_bytes * 1_000_000_000,
-        _other => 0,
-    };
     let value = match list {
-        "limits" => limit.filter(|value| *value > 0).unwrap_or(whole),
+        "limits" => limit.filter(|value| *value > 0).unwrap_or_else(|| most(pod, node, name)),
         "requests" => request.or(limit).unwrap_or(0),
         _other => return Err(format!("unsupported container resource : {}", selector.resource)),
     };
     let divisor = selector.divisor.as_ref().and_then(|divisor| quantity::nanos(&divisor.0)).filter(|value| *value > 0);
-    Ok(quantity::divided(value, divisor.unwrap_or(1_000_000_000)).to_string())
+    Ok(quantity::divided(value, divisor.unwrap_or(NANO)).to_string())
+}
+
+/// What a container without a limit may use, in billionths: all that the pod may, or else all that pods may on this
+/// node. Parity: `MergeContainerResourceLimits`.
+fn most(pod: &Pod, node: &NodeFacts, resource: &str) -> i128 {
+    let whole = match resource {
+        "cpu" => node.cpu_nanos,
+        "memory" => node.memory_bytes * NANO,
+        EPHEMERAL_STORAGE => return node.storage_bytes.unwrap_or(0) * NANO,
+        _other => return 0,
+    };
+    let pods = pod.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.limits.as_ref());
+    quantity::find(pods, resource).filter(|value| *value > 0).unwrap_or(whole)
 }
 
 fn find<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {

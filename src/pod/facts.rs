@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, PodStatus, Secret, Service};
 
 use super::backoff::Restarts;
+use super::devices::{self, DevicesFact};
 use super::env_file::{EnvFile, EnvRead};
 use super::hook;
 use super::mounts::SubPath;
@@ -17,7 +18,7 @@ use super::volumes_plan::VolumeWork;
 use crate::model::event::Severity;
 use crate::runtime::enforcement::Enforcement;
 use crate::runtime::progress::PullSeen;
-use crate::runtime::{ContainerSeen, ContainerSpec, ImageSeen, Limits};
+use crate::runtime::{ContainerSeen, ContainerSpec, Devices, ImageSeen, Limits};
 
 /// Everything that decides what becomes of one pod.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +75,8 @@ pub struct PodFacts {
     pub outage: Option<Outage>,
     /// Reference of the sandbox image, once this agent has made sure of it.
     pub sandbox_image: Option<String>,
+    /// Whether the pod has its devices.
+    pub devices: DevicesFact,
     /// What the pod's hosts file says of the pod itself, once it was written in this life of the agent.
     pub hosts_head: Option<String>,
     /// The machine's own hosts file, for a pod in its network.
@@ -141,16 +144,32 @@ pub struct NodeFacts {
     pub cpu_nanos: i128,
     /// Memory that pods may use, in bytes.
     pub memory_bytes: i128,
+    /// Disk that pods may use, in bytes; none where that is not known.
+    pub storage_bytes: Option<i128>,
+    /// All of the machine's memory, in bytes.
+    pub memory_capacity: i128,
     /// The most processes that a container may have; none for no bound.
     pub pids_limit: Option<u64>,
     /// Which limits the engine enforces.
     pub enforcement: Enforcement,
+    /// The least `oom_score_adj` that the engine can give.
+    pub least_oom_score: i64,
+    /// The engine can hold containers to AppArmor profiles.
+    pub app_armor: bool,
+    /// Devices that the node offers.
+    pub devices: Devices,
+    /// Those of them that the engine has found itself.
+    pub found_devices: Devices,
     /// The engine runs in a virtual machine of its own.
     pub virtual_machine: bool,
     /// Root in a container is another user on the machine.
     pub own_users: bool,
     /// The engine gives containers SELinux labels.
     pub selinux: bool,
+    /// The engine's runtimes.
+    pub runtimes: BTreeSet<String>,
+    /// What runs the pod's containers.
+    pub runtime: RuntimeFact,
     /// Directory of the pod's files on the engine's host.
     pub pod_dir: String,
     /// Where the API listens.
@@ -161,6 +180,18 @@ pub struct NodeFacts {
     pub gateway: String,
     /// The machine's resolver settings, for a pod that adds to them.
     pub resolv_conf: String,
+}
+
+/// What a pod's RuntimeClass has its containers run by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RuntimeFact {
+    /// It names none: whatever the engine takes.
+    #[default]
+    Default,
+    /// The class's handler, which is a runtime of the engine or should be.
+    Handler(String),
+    /// The class, which is not there any more.
+    NoClass(String),
 }
 
 /// What the pod names and the store has.
@@ -310,6 +341,8 @@ pub enum Action {
     /// Writes the files of volumes anew, where the objects that they are made from have changed or tokens are to be
     /// replaced.
     RefreshFiles(Vec<VolumeWork>),
+    /// Gives the pod devices of its own.
+    AssignDevices(devices::Wanted),
     /// Finds or makes the sandbox image.
     PrepareSandboxImage,
     /// Fetches an image.

@@ -25,7 +25,7 @@ use crate::model::event::Severity;
 use crate::model::go_text;
 use crate::runtime::progress::PullSeen;
 use crate::runtime::reference::Reference;
-use crate::runtime::{self, ImageSeen, RegistryAuth, Runtime};
+use crate::runtime::{self, Heard, ImageSeen, RegistryAuth, Runtime};
 
 /// Images fetched at once: more would only share one network and one disk.
 const PARALLEL_PULLS: usize = 4;
@@ -228,7 +228,7 @@ impl Images {
         uid: &str,
         user: &ImageUser,
         reference: &str,
-        auth: Option<RegistryAuth>,
+        auths: Vec<RegistryAuth>,
         audience: Arc<dyn Audience>,
     ) -> Option<impl Future<Output = Option<Brought>> + Send + 'static> {
         let image = normalized(reference).ok()?;
@@ -243,10 +243,10 @@ impl Images {
         state.pulling.insert(image.clone(), Fetch::new(waiter, reference));
         drop(state);
         let this = self.clone();
-        Some(async move { this.fetch(image, auth, audience).await })
+        Some(async move { this.fetch(image, auths, audience).await })
     }
 
-    async fn fetch(self, image: String, auth: Option<RegistryAuth>, audience: Arc<dyn Audience>) -> Option<Brought> {
+    async fn fetch(self, image: String, auths: Vec<RegistryAuth>, audience: Arc<dyn Audience>) -> Option<Brought> {
         let asked = Instant::now();
         // The semaphore is never closed; without a permit the pull would only be less bounded.
         let _permit = self.permits.acquire().await.ok();
@@ -258,7 +258,7 @@ impl Images {
             }
         };
         let outcome = tokio::select! {
-            outcome = self.engine.pull(&image, auth.as_ref(), &heard) => outcome,
+            outcome = self.attempts(&image, &auths, &heard) => outcome,
             never = self.tell(&image, audience.as_ref()) => match never {},
         };
         let (took, waited) = (begun.elapsed(), asked.elapsed());
@@ -285,6 +285,22 @@ impl Images {
         }
         let before = before.map(|images| images.into_iter().map(|image| image.id).collect());
         brought.map(|seen| Brought { id: seen.id, name: image, before })
+    }
+
+    /// Tries each of the credentials until one is let in. Parity: `PullImage` of `pkg/kubelet/kuberuntime`.
+    async fn attempts(&self, image: &str, auths: &[RegistryAuth], heard: Heard<'_>) -> Result<(), runtime::Error> {
+        let mut failures = Vec::new();
+        for auth in auths {
+            match self.engine.pull(image, Some(auth), heard).await {
+                Ok(()) => return Ok(()),
+                Err(error @ runtime::Error::Unreachable { .. }) => return Err(error),
+                Err(error) => failures.push(error),
+            }
+        }
+        match together(failures) {
+            Some(error) => Err(error),
+            None => self.engine.pull(image, None, heard).await,
+        }
     }
 
     /// Tells those who wait how far the pull is, now and then.
@@ -320,6 +336,18 @@ impl Images {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Several failures as one; what is said twice is told once. Parity: `NewAggregate`.
+fn together(failures: Vec<runtime::Error>) -> Option<runtime::Error> {
+    let mut words: Vec<String> = Vec::new();
+    for said in failures.iter().map(ToString::to_string) {
+        if !words.contains(&said) {
+            words.push(said);
+        }
+    }
+    let first = failures.into_iter().next()?;
+    Some(if words.len() == 1 { first } else { runtime::Error::Engine(format!("[{}]", words.join(", "))) })
 }
 
 /// The reference with `:latest` where it has neither tag nor digest, or the kubelet's words for what is wrong with it.

@@ -32,6 +32,8 @@ pub struct PodMemory {
     pub mountable: BTreeMap<String, bool>,
     /// It uses more storage than it may.
     pub exceeded: Option<String>,
+    /// There are too few devices for it: the words.
+    pub devices_short: Option<String>,
     /// When its tokens are to be replaced.
     pub tokens_due: Option<Timestamp>,
     /// Engine volumes that were made for it.

@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod anew;
+pub mod app_armor;
 pub mod apply;
 pub mod backoff;
 pub mod bounds;
@@ -18,6 +19,9 @@ pub mod cleanup;
 pub mod collect;
 pub mod conditions;
 pub mod core;
+pub mod credentials;
+pub mod device_book;
+pub mod devices;
 pub mod dns;
 pub mod downward;
 pub mod draft;
@@ -45,6 +49,7 @@ pub mod mounts;
 pub mod names;
 pub mod node;
 pub mod observe;
+pub mod oom;
 pub mod payload;
 pub mod persistent;
 pub mod phase;

@@ -27,9 +27,9 @@ use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
 use crate::model::time;
 use crate::model::validation::resources::HUGE_PAGES;
-use crate::runtime::EngineSeen;
 use crate::runtime::enforcement::{Bound, Enforcement};
 use crate::runtime::reply::is_virtual_machine;
+use crate::runtime::{Devices, EngineSeen};
 use crate::store::{Error, Expected, Query, Store, Write};
 
 /// Namespace of heartbeats.
@@ -44,6 +44,8 @@ const REPORT: SignedDuration = SignedDuration::from_secs(300);
 const KUBELET_VERSION: &str = concat!("v1.37.0+jobdock.", env!("CARGO_PKG_VERSION"));
 /// The disk of pods' files, as a resource.
 const EPHEMERAL: &str = "ephemeral-storage";
+/// Annotation of the node: which of its resources are devices.
+const DEVICES: &str = "jobdock.io/devices";
 const NO_SCHEDULE: &str = "NoSchedule";
 /// Taint of a node whose engine does not answer.
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
@@ -150,6 +152,10 @@ pub fn facts(name: &str, engine: &EngineSeen, pods_dir: &Path) -> NodeFacts {
         architecture: engine.architecture.clone(),
         cpu_nanos: i128::from(engine.cpus) * 1_000_000_000,
         memory_bytes: i128::from(engine.memory_bytes),
+        memory_capacity: i128::from(engine.memory_bytes),
+        app_armor: engine.app_armor,
+        runtimes: engine.runtimes.clone(),
+        least_oom_score: engine.least_oom_score,
         pod_dir: pods_dir.to_string_lossy().into_owned(),
         gateway: engine.host_gateway.clone(),
         enforcement: enforcement(engine),
@@ -158,6 +164,12 @@ pub fn facts(name: &str, engine: &EngineSeen, pods_dir: &Path) -> NodeFacts {
         selinux: engine.selinux,
         ..NodeFacts::default()
     }
+}
+
+/// What pods may use of the memory and the disk: less than there is, by what thresholds keep free.
+pub fn offer(facts: &mut NodeFacts, engine: &EngineSeen, ground: &Ground) {
+    facts.memory_bytes = i128::from(memory_left(engine, ground));
+    facts.storage_bytes = disk_left(ground).map(i128::from);
 }
 
 /// What the engine enforces. A machine without swap needs no bound on it.
@@ -270,8 +282,14 @@ fn node(mut node: Node, ground: &Ground, now: Timestamp) -> Node {
     ]);
     status.conditions = Some(conditions(status, ground, now));
     if let Some(engine) = &ground.engine {
-        status.capacity = Some(capacity(engine, ground.room.get(&Signal::Nodefs)));
-        status.allocatable = Some(allocatable(engine, ground));
+        let mut capacity = capacity(engine, ground.room.get(&Signal::Nodefs));
+        let mut allocatable = allocatable(engine, ground);
+        for (name, count) in extended(status.capacity.take(), &mut node.metadata, &facts.devices) {
+            capacity.insert(name.clone(), count.clone());
+            allocatable.insert(name, count);
+        }
+        status.capacity = Some(capacity);
+        status.allocatable = Some(allocatable);
         status.node_info = Some(info(engine));
         status.images = ground.images.clone().or(status.images.take());
         let labels = node.metadata.labels.get_or_insert_default();
@@ -290,6 +308,27 @@ fn node(mut node: Node, ground: &Ground, now: Timestamp) -> Node {
     node
 }
 
+/// Resources by names of their own. Parity: those that a client has written stay; of devices that are there no longer
+/// there are 0. Which were devices is noted in an annotation.
+fn extended(
+    before: Option<BTreeMap<String, Quantity>>,
+    meta: &mut ObjectMeta,
+    devices: &Devices,
+) -> BTreeMap<String, Quantity> {
+    let noted = meta.annotations.as_mut().and_then(|annotations| annotations.remove(DEVICES)).unwrap_or_default();
+    let mut all = before.unwrap_or_default();
+    all.retain(|name, _| name.contains('/'));
+    let gone = noted.split(',').filter(|name| !name.is_empty());
+    all.extend(gone.map(|name| (name.to_owned(), Quantity("0".to_owned()))));
+    all.extend(devices.iter().map(|(name, ids)| (name.clone(), Quantity(ids.len().to_string()))));
+    if !devices.is_empty() {
+        let names: Vec<&str> = devices.keys().map(String::as_str).collect();
+        meta.annotations.get_or_insert_default().insert(DEVICES.to_owned(), names.join(","));
+    }
+    meta.annotations.take_if(|annotations| annotations.is_empty());
+    all
+}
+
 fn capacity(engine: &EngineSeen, disk: Option<&Reading>) -> BTreeMap<String, Quantity> {
     let mut all = BTreeMap::from([
         ("cpu".to_owned(), Quantity(engine.cpus.to_string())),
@@ -306,19 +345,24 @@ fn capacity(engine: &EngineSeen, disk: Option<&Reading>) -> BTreeMap<String, Qua
 
 /// Parity: the capacity, less what hard thresholds keep free; the disk in bytes.
 fn allocatable(engine: &EngineSeen, ground: &Ground) -> BTreeMap<String, Quantity> {
-    let disk = ground.room.get(&Signal::Nodefs);
-    let mut all = capacity(engine, disk);
-    let kept = |signal: Signal, capacity: u64| {
-        let threshold = ground.thresholds.iter().find(|threshold| threshold.signal == signal);
-        threshold.map_or(0, |threshold| threshold.least.of(capacity))
-    };
-    let memory = engine.memory_bytes.saturating_sub(kept(Signal::Memory, engine.memory_bytes));
-    all.insert("memory".to_owned(), kibibytes(memory));
-    if let Some(disk) = disk {
-        let room = disk.capacity.saturating_sub(kept(Signal::Nodefs, disk.capacity));
-        all.insert(EPHEMERAL.to_owned(), Quantity(room.to_string()));
-    }
+    let mut all = capacity(engine, ground.room.get(&Signal::Nodefs));
+    all.insert("memory".to_owned(), kibibytes(memory_left(engine, ground)));
+    all.extend(disk_left(ground).map(|room| (EPHEMERAL.to_owned(), Quantity(room.to_string()))));
     all
+}
+
+fn memory_left(engine: &EngineSeen, ground: &Ground) -> u64 {
+    engine.memory_bytes.saturating_sub(kept_free(ground, Signal::Memory, engine.memory_bytes))
+}
+
+fn disk_left(ground: &Ground) -> Option<u64> {
+    let disk = ground.room.get(&Signal::Nodefs)?;
+    Some(disk.capacity.saturating_sub(kept_free(ground, Signal::Nodefs, disk.capacity)))
+}
+
+fn kept_free(ground: &Ground, signal: Signal, capacity: u64) -> u64 {
+    let threshold = ground.thresholds.iter().find(|threshold| threshold.signal == signal);
+    threshold.map_or(0, |threshold| threshold.least.of(capacity))
 }
 
 /// `2Mi`.

@@ -10,13 +10,15 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, ContainerStatus, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Secret, Service,
     ServiceAccount,
 };
+use k8s_openapi::api::node::v1::RuntimeClass;
 
 use super::backoff::Restarts;
 use super::core::{Core, Error};
-use super::facts::{Attempt, ImageFact, ImageUser, NodeFacts, PodFacts, Sources, VolumesFact};
+use super::devices::{self, DevicesFact};
+use super::facts::{Attempt, ImageFact, ImageUser, NodeFacts, PodFacts, RuntimeFact, Sources, VolumesFact};
 use super::restart::{self, Role};
 use super::tokens::{self, Wanted};
-use super::{environment, hosts_files, logs, mentions, names, phase, termination, volumes, volumes_plan};
+use super::{device_book, environment, hosts_files, logs, mentions, names, phase, termination, volumes, volumes_plan};
 use crate::model::claims;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
@@ -55,6 +57,7 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
     let node = NodeFacts {
         pod_dir: pod_dir.to_string_lossy().into_owned(),
         hosts_file: hosts_file.map(|()| hosts_files::path(&pod_dir).to_string_lossy().into_owned()),
+        runtime: runtime(core, &spec)?,
         resolv_conf: if spec.dns_config.is_some() { resolv_conf() } else { String::new() },
         ..ground.node
     };
@@ -74,6 +77,7 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
         facts.mountable = memory.mountable.clone();
         facts.exceeded = memory.exceeded.clone();
         facts.tokens_due = memory.tokens_due;
+        facts.devices = memory.devices_short.clone().map(DevicesFact::Short).unwrap_or_default();
         facts.failures = memory.failures.clone();
         facts.begun = memory.begun.clone();
         facts.hooks = memory.hooks.clone();
@@ -85,6 +89,11 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
         facts.logs_followed = memory.followed.clone();
         facts.hosts_head = memory.hosts.as_ref().map(|hosts| hosts.head.clone());
     });
+    if devices::may_want(&spec)
+        && let Some(own) = device_book::given(core, uid)?
+    {
+        facts.devices = DevicesFact::Assigned(own);
+    }
     facts.pod = pod;
     let ending = facts.pod.metadata.deletion_timestamp.is_some()
         || phase::terminal(facts.pod.status.as_ref().and_then(|status| status.phase.as_deref()));
@@ -108,6 +117,16 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
         }
     }
     Ok(Some(Observed { object, facts }))
+}
+
+/// What the pod's class has it run by.
+fn runtime(core: &Core, spec: &PodSpec) -> Result<RuntimeFact, Error> {
+    let Some(name) = spec.runtime_class_name.as_ref().filter(|name| !name.is_empty()) else {
+        return Ok(RuntimeFact::Default);
+    };
+    let object = core.store.get(&Key::of::<RuntimeClass>("", name))?;
+    let class = object.as_ref().and_then(|object| object.typed::<RuntimeClass>());
+    Ok(class.map_or_else(|| RuntimeFact::NoClass(name.clone()), |class| RuntimeFact::Handler(class.handler.clone())))
 }
 
 /// Whether the pod has a hosts file that is kept here: it has one already, or it has yet to begin and there are names

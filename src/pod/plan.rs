@@ -17,11 +17,12 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{PodCondition, PodSpec};
 
+use super::devices::DevicesFact;
 use super::draft::Draft;
-use super::facts::{PodFacts, PodPlan};
+use super::facts::{Action, PodFacts, PodPlan};
 use super::resize::Progress;
 use super::restart::Role;
-use super::{anew, cleanup, conditions, health, phase, start, stop, unenforced, unsupported};
+use super::{anew, app_armor, cleanup, conditions, devices, health, phase, spec, start, stop, unenforced, unsupported};
 use crate::model::condition::DISRUPTION_TARGET;
 use crate::model::event::Severity;
 use crate::model::resize;
@@ -91,14 +92,12 @@ pub fn plan(facts: &PodFacts, now: Timestamp) -> PodPlan {
     let granted = resize::granted(&facts.pod);
     let mut draft = Draft::new(facts, granted.as_ref().unwrap_or(spec), now);
     draft.outcome.unbound = !bound;
-    if bound && facts.pod.status.as_ref().is_none_or(|status| status.start_time.is_none()) {
+    let first = bound && facts.pod.status.as_ref().is_none_or(|status| status.start_time.is_none());
+    if first {
         warn(&mut draft);
     }
     match stage(&draft) {
-        Stage::Run => {
-            start::run(&mut draft);
-            resized(&mut draft);
-        }
+        Stage::Run => run(&mut draft, first),
         Stage::Anew => anew::begin_anew(&mut draft),
         Stage::Stop(why) => stop::stop(&mut draft, why),
         Stage::Over => cleanup::over(&mut draft),
@@ -115,9 +114,41 @@ fn resized(draft: &mut Draft<'_>) {
     }
 }
 
+/// What comes before the first container, then the containers.
+fn run(draft: &mut Draft<'_>, first: bool) {
+    if let Some(why) = app_armor::refused(draft.spec, &draft.facts.node).filter(|_| first) {
+        return reject(draft, app_armor::REASON, why);
+    }
+    let none_made = draft.facts.containers.is_empty();
+    if let Some(why) = spec::no_runtime(&draft.facts.node).filter(|_| none_made) {
+        return start::no_sandbox(draft, &why);
+    }
+    match &draft.facts.devices {
+        DevicesFact::Short(why) => return reject(draft, devices::REASON, why),
+        // One that runs without has begun before there were any.
+        DevicesFact::Unassigned if none_made => {
+            let wanted = devices::wanted(draft.spec, &draft.facts.node);
+            if !wanted.is_empty() {
+                return draft.act(Action::AssignDevices(wanted));
+            }
+        }
+        DevicesFact::Unassigned | DevicesFact::Assigned(_) => {}
+    }
+    start::run(draft);
+    resized(draft);
+}
+
+/// The pod may not run here. Parity: `rejectPod`.
+fn reject(draft: &mut Draft<'_>, reason: &'static str, message: &str) {
+    draft.outcome.ending = true;
+    draft.outcome.phase = Some("Failed");
+    draft.outcome.reason = Some((reason, format!("Pod was rejected: {message}")));
+    draft.note(Severity::Warning, reason, message.to_owned(), None);
+}
+
 /// The first look at a pod says which of its fields it runs without.
 fn warn(draft: &mut Draft<'_>) {
-    for field in unsupported::ignored(draft.spec) {
+    for field in unsupported::ignored(draft.spec, &draft.facts.node) {
         let text = format!("{field} is not honoured by jobdock yet: the pod runs without it");
         draft.note(Severity::Warning, "FieldNotHonoured", text, None);
     }

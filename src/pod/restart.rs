@@ -25,6 +25,23 @@ pub fn containers(spec: &PodSpec) -> impl Iterator<Item = (Role, &Container)> {
     init.chain(spec.containers.iter().map(|container| (Role::Main, container)))
 }
 
+/// The most that containers which run at the same time come to. Parity: `AggregateContainerRequests`.
+pub fn at_once(spec: &PodSpec, amount: impl Fn(&Container) -> i128) -> i128 {
+    let (mut beside, mut init, mut sidecars) = (0, 0, 0);
+    for (role, container) in containers(spec) {
+        let amount = amount(container);
+        match role {
+            Role::Init => init = (sidecars + amount).max(init),
+            Role::Sidecar => {
+                sidecars += amount;
+                beside += amount;
+            }
+            Role::Main => beside += amount,
+        }
+    }
+    beside.max(init)
+}
+
 /// Action of a rule: the container is started again.
 const RESTART: &str = "Restart";
 /// Action of a rule: the pod begins anew, from its first init container.

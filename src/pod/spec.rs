@@ -6,14 +6,12 @@
 use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, SELinuxOptions, SecurityContext};
 
 use super::environment::{Context, Environment};
-use super::facts::{Attempt, NodeFacts};
+use super::facts::{Attempt, NodeFacts, RuntimeFact};
 use super::mounts::{self, SubPath};
 use super::restart::{self, Role};
-use super::{bounds, dns, environment, hosts, names, quantity, termination, volumes_plan};
+use super::{bounds, dns, environment, hosts, names, oom, termination, volumes_plan};
 use crate::runtime::{ContainerSpec, ImageSeen, LABEL_IMAGE, Mount, MountSource, Network, PortSpec};
 
-/// The resource that the engine's own GPU support hands out.
-pub const GPU: &str = "nvidia.com/gpu";
 /// The longest host name that Linux takes.
 const MAX_HOSTNAME: usize = 63;
 /// Lets containers reach services of the machine, as Docker Desktop does by itself.
@@ -56,6 +54,9 @@ pub fn sandbox(pod: &Pod, spec: &PodSpec, node: &NodeFacts, image: &str) -> Cont
         no_new_privileges: true,
         host_ipc: spec.host_ipc == Some(true),
         host_pid: spec.host_pid == Some(true),
+        limits: bounds::sandbox_limits(node),
+        runtime: runtime(node),
+        oom_score_adj: oom::sandbox_score(node),
         ..ContainerSpec::default()
     };
     out.mounts = volumes_plan::held_in_memory(spec)
@@ -163,7 +164,8 @@ pub fn container(
         ..ContainerSpec::default()
     };
     out.limits = bounds::limits(spec, container, context.node);
-    out.gpus = gpus(container);
+    out.oom_score_adj = oom::score(spec, container, context.node);
+    out.runtime = runtime(context.node);
     security(&mut out, spec, container, image);
     check_groups(spec, container, out.user.as_deref(), image)?;
     if sandboxed(spec, context.node) {
@@ -175,6 +177,25 @@ pub fn container(
         own_network(&mut out, context.pod, spec, context.node);
     }
     Ok((out, parts))
+}
+
+fn runtime(node: &NodeFacts) -> Option<String> {
+    match &node.runtime {
+        RuntimeFact::Handler(name) => Some(name.clone()),
+        RuntimeFact::Default | RuntimeFact::NoClass(_) => None,
+    }
+}
+
+/// Why nothing can run the pod; none where something can. Parity: `LookupRuntimeHandler`, and containerd's words for a
+/// handler that it does not have.
+pub fn no_runtime(node: &NodeFacts) -> Option<String> {
+    match &node.runtime {
+        RuntimeFact::NoClass(name) => Some(format!("runtimeclass.node.k8s.io \"{name}\" not found")),
+        RuntimeFact::Handler(name) if !node.runtimes.contains(name) => {
+            Some(format!("no runtime for \"{name}\" is configured"))
+        }
+        RuntimeFact::Handler(_) | RuntimeFact::Default => None,
+    }
 }
 
 /// The label that tells which images must stay mountable while the container is there, however often the agent begins
@@ -208,11 +229,6 @@ pub fn message_file(pod_dir: &str, run: &Attempt) -> String {
 fn message_path(container: &Container) -> String {
     let path = container.termination_message_path.as_deref().filter(|path| !path.is_empty());
     path.unwrap_or(termination::DEFAULT_PATH).to_owned()
-}
-
-fn gpus(container: &Container) -> u64 {
-    let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
-    quantity::find(limits, GPU).map_or(0, |nanos| bounds::unsigned(quantity::units(nanos)))
 }
 
 fn security(out: &mut ContainerSpec, spec: &PodSpec, container: &Container, image: &ImageSeen) {

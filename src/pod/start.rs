@@ -13,16 +13,17 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::devices::DevicesFact;
 use super::draft::{Draft, Novelty};
 use super::environment::environment;
 use super::facts::{Action, Attempt, StartStep, VolumesFact};
 use super::mounts::Root;
 use super::restart::Role;
 use super::tracks::State;
-use super::{backoff, env_file, health, hosts, plan, pulls, resize, spec, status, tokens, volumes_plan};
+use super::{backoff, devices, env_file, health, hosts, plan, pulls, resize, spec, status, tokens, volumes_plan};
 use crate::model::event::Severity;
 use crate::model::go_text;
-use crate::runtime::{ContainerSpec, Seen};
+use crate::runtime::{ContainerSpec, DeviceSpec, Seen};
 
 /// How often something that nobody announces is looked for: an image that is never pulled, a mended configuration.
 pub const RETRY: SignedDuration = SignedDuration::from_secs(10);
@@ -52,6 +53,18 @@ pub fn run(draft: &mut Draft<'_>) {
             return;
         }
     }
+}
+
+/// The pod's sandbox cannot be made, and may be later: nobody announces that.
+pub fn no_sandbox(draft: &mut Draft<'_>, why: &str) {
+    let text = format!("Failed to create pod sandbox: {why}");
+    let ordinary = status::ordinary_wait(draft.spec);
+    let news: Vec<Novelty> =
+        (0..draft.tracks.len()).map(|index| draft.wait(index, ordinary, Some(text.clone()))).collect();
+    if news.iter().any(|novelty| *novelty != Novelty::Same) {
+        draft.note(Severity::Warning, "FailedCreatePodSandBox", text, None);
+    }
+    draft.wake(draft.now + RETRY);
 }
 
 /// What running containers see of ConfigMaps, Secrets and the pod's own fields follows these; tokens are replaced before
@@ -171,7 +184,8 @@ fn begin(draft: &mut Draft<'_>, index: usize, attempt: u32) {
     let Some(present) = volumes else { return };
     let context = draft.context(&ip);
     match spec::container(context, draft.spec, draft.tracks[index].spec, &run, &env, &image) {
-        Ok((create, parts)) => {
+        Ok((mut create, parts)) => {
+            create.devices = given(draft, index);
             pulls::tell_platform(draft, index, &image);
             present.into_iter().for_each(|image| draft.note(Severity::Normal, "Pulled", pulls::present(&image), None));
             let volumes = parts.iter().filter_map(|part| in_engine(&part.root)).collect();
@@ -202,6 +216,16 @@ fn env_files_stand(draft: &mut Draft<'_>, index: usize, run: &Attempt) -> bool {
     let holder = holder(draft, volumes).map(Box::new);
     draft.act(Action::ReadEnvFiles { attempt: run.clone(), files, holder });
     false
+}
+
+/// What a container has of the pod's devices.
+fn given(draft: &Draft<'_>, index: usize) -> Vec<DeviceSpec> {
+    match &draft.facts.devices {
+        DevicesFact::Assigned(own) => {
+            devices::of_container(draft.spec, draft.tracks[index].spec, own, &draft.facts.node)
+        }
+        DevicesFact::Unassigned | DevicesFact::Short(_) => Vec::new(),
+    }
 }
 
 /// An earlier try failed and it is not time yet.

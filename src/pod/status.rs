@@ -48,8 +48,6 @@ pub struct Outcome {
     pub disrupted: bool,
     /// How far a resize of the pod is.
     pub resize: Progress,
-    /// What the kubelet says of a pod that it evicts.
-    pub evicted: Option<String>,
     /// No node ever had it.
     pub unbound: bool,
 }

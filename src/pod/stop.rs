@@ -5,8 +5,8 @@
 //!  sidecars: their preStop at once, the signal to the last one first, to each only once those after it have ended
 //! ```
 //!
-//! Parity: `killPod`, `killContainer`, `TerminatePod` of `pkg/kubelet/status/status_manager.go`; the phase of a pod that is stopped for a
-//! cause of its own (deadline, disruption) is Failed whatever its containers say.
+//! Parity: `killPod`, `killContainer`, `SyncTerminatingPod` of `pkg/kubelet`: a pod whose containers end well while it is
+//! stopped has succeeded, whoever stopped it (deletion, eviction, shutdown); past its deadline it has failed all the same.
 
 use std::time::Duration;
 
@@ -37,8 +37,7 @@ const SHUTDOWN_REASON: &str = "Terminated";
 /// Stops what runs; once nothing does, gives the pod its last phase.
 pub fn stop(draft: &mut Draft<'_>, why: Stopping) {
     draft.outcome.ending = true;
-    draft.outcome.disrupted = matches!(why, Stopping::Disrupted { .. } | Stopping::Evicted { .. });
-    draft.outcome.evicted = if matches!(why, Stopping::Evicted { .. }) { plan::evicted(draft) } else { None };
+    draft.outcome.disrupted = matches!(why, Stopping::Disrupted { .. });
     announce(draft, why);
     for index in 0..draft.tracks.len() {
         if let State::Created(seen) = &draft.tracks[index].state {
@@ -71,12 +70,24 @@ fn kill_at(why: Stopping) -> Timestamp {
 }
 
 fn announce(draft: &mut Draft<'_>, why: Stopping) {
-    if let Some(message) = draft.outcome.evicted.clone().filter(|_| !plan::already_disrupted(draft)) {
-        draft.note(Severity::Warning, EVICTED_REASON, message, None);
+    if !draft.facts.asked_to_stop.is_empty() {
+        return;
     }
-    let none_asked = draft.facts.asked_to_stop.is_empty();
-    if matches!(why, Stopping::Deadline { .. }) && none_asked && !draft.running().is_empty() {
-        draft.note(Severity::Normal, DEADLINE_REASON, DEADLINE_MESSAGE.to_owned(), None);
+    match why {
+        Stopping::Deadline { .. } if !draft.running().is_empty() => {
+            draft.note(Severity::Normal, DEADLINE_REASON, DEADLINE_MESSAGE.to_owned(), None);
+        }
+        // Of one that the node is short because of, it was told with the condition.
+        Stopping::Evicted { .. } if !plan::already_disrupted(draft) => {
+            let message = plan::evicted(draft).unwrap_or_default();
+            draft.note(Severity::Warning, EVICTED_REASON, message, None);
+        }
+        Stopping::Deadline { .. }
+        | Stopping::Evicted { .. }
+        | Stopping::Deleted { .. }
+        | Stopping::Disrupted { .. }
+        | Stopping::InitFailed { .. }
+        | Stopping::Done { .. } => {}
     }
 }
 
@@ -167,33 +178,36 @@ fn pre_stop(draft: &mut Draft<'_>, index: usize, name: &str, kill_at: Timestamp)
     }
 }
 
-/// The pod failed with its node.
-fn went_down(draft: &mut Draft<'_>) {
-    draft.outcome.phase = Some("Failed");
-    draft.outcome.reason = Some((SHUTDOWN_REASON, SHUTDOWN_MESSAGE.to_owned()));
-}
-
 /// The phase of a pod of which nothing runs any more.
 fn verdict(draft: &mut Draft<'_>, why: Stopping) {
     match why {
-        Stopping::Deadline { .. } => {
-            draft.outcome.phase = Some("Failed");
-            draft.outcome.reason = Some((DEADLINE_REASON, DEADLINE_MESSAGE.to_owned()));
-        }
-        Stopping::Evicted { .. } => {
-            draft.outcome.phase = Some("Failed");
-            draft.outcome.reason = Some((EVICTED_REASON, draft.outcome.evicted.clone().unwrap_or_default()));
-        }
-        Stopping::Disrupted { .. } => went_down(draft),
-        // A container that ends well when its node goes down has not done its work.
-        Stopping::Deleted { .. } if plan::already_disrupted(draft) => went_down(draft),
-        // Parity: what the containers say, and Failed where they do not say enough. A pod that never ran keeps its
-        // waiting containers: an exit code that nobody saw is not made up.
-        Stopping::Deleted { .. } | Stopping::InitFailed { .. } | Stopping::Done { .. } => {
-            let status = super::status::status(draft.facts, draft.spec, &draft.tracks, &draft.outcome, draft.now);
-            if !phase::terminal(status.phase.as_deref()) {
-                draft.outcome.phase = Some("Failed");
+        Stopping::Deadline { .. } => fail(draft, Some((DEADLINE_REASON, DEADLINE_MESSAGE.to_owned()))),
+        // What its containers say cannot be trusted.
+        Stopping::Disrupted { .. } => fail(draft, Some((SHUTDOWN_REASON, SHUTDOWN_MESSAGE.to_owned()))),
+        Stopping::Evicted { .. } | Stopping::Deleted { .. } | Stopping::InitFailed { .. } | Stopping::Done { .. } => {
+            let status = status::status(draft.facts, draft.spec, &draft.tracks, &draft.outcome, draft.now);
+            if status.phase.as_deref() == Some("Succeeded") {
+                return;
+            }
+            let reason = taken_down(draft);
+            // Parity: Failed where they do not say enough. A pod that never ran keeps its waiting containers: an exit
+            // code that nobody saw is not made up.
+            if reason.is_some() || !phase::terminal(status.phase.as_deref()) {
+                fail(draft, reason);
             }
         }
+    }
+}
+
+fn fail(draft: &mut Draft<'_>, reason: Option<(&'static str, String)>) {
+    draft.outcome.phase = Some("Failed");
+    draft.outcome.reason = reason;
+}
+
+/// What the node says of a pod that it has taken down.
+fn taken_down(draft: &Draft<'_>) -> Option<(&'static str, String)> {
+    match plan::evicted(draft) {
+        Some(message) => Some((EVICTED_REASON, message)),
+        None => plan::already_disrupted(draft).then(|| (SHUTDOWN_REASON, SHUTDOWN_MESSAGE.to_owned())),
     }
 }

@@ -4,10 +4,10 @@
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 use super::facts::NodeFacts;
-use super::restart::{self, Role};
+use super::restart;
 use super::{bounds, quantity};
 use crate::model::validation::resources::HUGE_PAGES;
-use crate::runtime::enforcement::{Bound, Cause};
+use crate::runtime::enforcement::Bound;
 
 /// A field that is set and not, or not wholly, honoured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,10 +77,11 @@ fn of_container(out: &mut Vec<Unenforced>, container: &Container, path: &str, no
 /// The engine has no control group for a pod: each container is held to the pod's limit by itself.
 fn of_pod(out: &mut Vec<Unenforced>, spec: &PodSpec, node: &NodeFacts) {
     let limits = spec.resources.iter().flat_map(|resources| resources.limits.iter().flatten());
+    let together = |name: &str| restart::at_once(spec, |container| bounds::limit(spec, container, name).unwrap_or(0));
     for (name, limit) in limits {
         let why = if let Some(why) = missing("limits", name, node) {
             why
-        } else if quantity::nanos(&limit.0).is_some_and(|most| together(spec, name) > most) {
+        } else if quantity::nanos(&limit.0).is_some_and(|most| together(name) > most) {
             "each container is held to it by itself, but not all of them together: the engine has no cgroup for a pod"
                 .to_owned()
         } else {
@@ -88,24 +89,6 @@ fn of_pod(out: &mut Vec<Unenforced>, spec: &PodSpec, node: &NodeFacts) {
         };
         out.push(Unenforced { field: format!("spec.resources.limits[{name}]"), why });
     }
-}
-
-/// The most that containers which run at the same time may take, in billionths.
-fn together(spec: &PodSpec, resource: &str) -> i128 {
-    let (mut beside, mut init) = (0, 0);
-    let mut sidecars = 0;
-    for (role, container) in restart::containers(spec) {
-        let amount = bounds::limit(spec, container, resource).unwrap_or(0);
-        match role {
-            Role::Init => init = (sidecars + amount).max(init),
-            Role::Sidecar => {
-                sidecars += amount;
-                beside += amount;
-            }
-            Role::Main => beside += amount,
-        }
-    }
-    beside.max(init)
 }
 
 /// What the pod asks of its users and files as a whole.
@@ -137,8 +120,7 @@ fn label(path: &str) -> Unenforced {
 
 /// A network that is called the host's and is another's.
 fn host_network(spec: &PodSpec, node: &NodeFacts) -> Option<Unenforced> {
-    let rootless = matches!(node.enforcement.cause, Cause::Delegated | Cause::Undelegated);
-    let why = match (rootless, node.virtual_machine) {
+    let why = match (node.enforcement.cause.is_rootless(), node.virtual_machine) {
         (true, _) => "the network is that of the rootless engine, not the machine's",
         (false, true) => "the network is that of the engine's virtual machine, not this machine's",
         (false, false) => return None,

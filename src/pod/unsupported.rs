@@ -5,17 +5,17 @@
 use k8s_openapi::api::core::v1::{Container, GRPCAction, HTTPGetAction, PodSpec};
 use serde_json::Value;
 
+use super::facts::NodeFacts;
 use super::volumes_plan::is_files;
 use crate::model::validation::resources::HUGE_PAGES;
 
 /// Resources whose limits are enforced.
-const ENFORCED: [&str; 4] = ["cpu", "memory", super::limits::EPHEMERAL_STORAGE, super::spec::GPU];
+const ENFORCED: [&str; 3] = ["cpu", "memory", super::limits::EPHEMERAL_STORAGE];
 
 /// Paths of the fields that are set and have no effect, each with a word on why where it is not just not done yet.
-pub fn ignored(spec: &PodSpec) -> Vec<String> {
+pub fn ignored(spec: &PodSpec, node: &NodeFacts) -> Vec<String> {
     let security = spec.security_context.as_ref();
     let whole = [
-        (spec.runtime_class_name.is_some(), "spec.runtimeClassName"),
         (some(&spec.resource_claims), "spec.resourceClaims"),
         (spec.scheduling_group.is_some(), "spec.schedulingGroup"),
         (some(&spec.ephemeral_containers), "spec.ephemeralContainers"),
@@ -31,7 +31,7 @@ pub fn ignored(spec: &PodSpec) -> Vec<String> {
     {
         for (index, container) in containers.iter().enumerate() {
             let path = format!("spec.{list}[{index}]");
-            of_container(container, &path, &mut out);
+            of_container(container, &path, node, &mut out);
             speech(container, &path, &mut out);
         }
     }
@@ -79,7 +79,7 @@ fn some<T>(list: &Option<Vec<T>>) -> bool {
     list.as_ref().is_some_and(|list| !list.is_empty())
 }
 
-fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
+fn of_container(container: &Container, path: &str, node: &NodeFacts, out: &mut Vec<String>) {
     let mut flag = |set: bool, field: &str| {
         if set {
             out.push(format!("{path}.{field}"));
@@ -87,7 +87,8 @@ fn of_container(container: &Container, path: &str, out: &mut Vec<String>) {
     };
     let limits = container.resources.iter().flat_map(|resources| resources.limits.iter().flatten());
     // Huge pages are counted for scheduling; `unenforced` says that their limits are not held.
-    let enforced = |name: &str| ENFORCED.contains(&name) || name.starts_with(HUGE_PAGES);
+    let enforced =
+        |name: &str| ENFORCED.contains(&name) || name.starts_with(HUGE_PAGES) || node.devices.contains_key(name);
     for (name, _) in limits.filter(|(name, _)| !enforced(name)) {
         flag(true, &format!("resources.limits[{name}]"));
     }

@@ -14,8 +14,8 @@ use serde_json::json;
 
 use super::sandbox::SANDBOX_IMAGE;
 use super::{
-    ContainerSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Limits, MemoryDisk, Mount, MountSource,
-    Network, PortSpec, Propagation, RegistryAuth, VolumeSpec,
+    ContainerSpec, DeviceSpec, LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_POD_UID, LABEL_STORE, Limits, MemoryDisk, Mount,
+    MountSource, Network, PortSpec, Propagation, RegistryAuth, VolumeSpec,
 };
 
 /// D21: Docker's default never rotates, so one container could fill the disk; another driver could not be read. The
@@ -89,7 +89,9 @@ fn host_config(spec: &ContainerSpec, joined: bool) -> HostConfig {
         // Memory and swap together: the same number, so no swap, as a node has it.
         memory_swap: memory,
         pids_limit: number(spec.limits.pids),
-        device_requests: (spec.gpus > 0).then(|| vec![gpus(spec.gpus)]),
+        oom_score_adj: spec.oom_score_adj,
+        runtime: spec.runtime.clone(),
+        device_requests: some_list(spec.devices.iter().map(device_request).collect()),
         privileged: some_if(spec.privileged),
         readonly_rootfs: some_if(spec.read_only_root),
         security_opt: some_list(security_options(spec)),
@@ -130,9 +132,15 @@ fn cpu_period(limits: &Limits) -> Option<i64> {
     (limits.cpu_nanos > 0).then(|| number(CPU_PERIOD)).flatten()
 }
 
-/// As `docker run --gpus COUNT` asks for them.
-fn gpus(count: u64) -> DeviceRequest {
-    DeviceRequest { count: number(count), capabilities: Some(vec![vec!["gpu".to_owned()]]), ..DeviceRequest::default() }
+/// As `docker run --device KIND=ID` asks for one, or `docker run --gpus device=ID`.
+fn device_request(device: &DeviceSpec) -> DeviceRequest {
+    if device.cdi {
+        let names = device.ids.iter().map(|id| format!("{}={id}", device.kind));
+        let (driver, device_ids) = (Some("cdi".to_owned()), Some(names.collect()));
+        return DeviceRequest { driver, device_ids, ..DeviceRequest::default() };
+    }
+    let capabilities = Some(vec![vec!["gpu".to_owned()]]);
+    DeviceRequest { device_ids: Some(device.ids.clone()), capabilities, ..DeviceRequest::default() }
 }
 
 /// `80/tcp`.

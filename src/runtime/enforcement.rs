@@ -60,6 +60,14 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// The engine runs without root.
+    pub fn is_rootless(self) -> bool {
+        match self {
+            Self::Delegated | Self::Undelegated => true,
+            Self::CgroupV1 | Self::CgroupV2 => false,
+        }
+    }
+
     /// For people: why something is missing.
     pub fn words(self) -> &'static str {
         match self {

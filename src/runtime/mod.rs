@@ -7,6 +7,7 @@
 
 pub mod convert;
 pub mod directories;
+pub mod discovered;
 pub mod docker;
 pub mod endpoint;
 pub mod enforcement;
@@ -206,6 +207,14 @@ pub struct EngineSeen {
     pub own_users: bool,
     /// It gives containers SELinux labels.
     pub selinux: bool,
+    /// It can hold containers to AppArmor profiles.
+    pub app_armor: bool,
+    /// The least `oom_score_adj` that it can give a container.
+    pub least_oom_score: i64,
+    /// Its runtimes: `runc`, `runsc`.
+    pub runtimes: BTreeSet<String>,
+    /// Numbered devices that it has found and can hand out.
+    pub devices: Devices,
     /// Which limits it enforces.
     pub enforcement: Enforcement,
     /// Address at which containers reach the engine's host; empty where the engine resolves its name by itself, or has
@@ -258,10 +267,14 @@ pub struct ContainerSpec {
     pub host_ipc: bool,
     /// The engine host's PID namespace.
     pub host_pid: bool,
+    /// The engine's runtime that runs it; its default one where absent.
+    pub runtime: Option<String>,
     /// What it is held to.
     pub limits: Limits,
-    /// GPUs that it gets, whichever are free; 0 is none.
-    pub gpus: u64,
+    /// How early the kernel kills it when the machine's memory runs out, of -1000 to 1000; the engine's choice where absent.
+    pub oom_score_adj: Option<i64>,
+    /// Devices that it gets.
+    pub devices: Vec<DeviceSpec>,
     /// Signal of a graceful stop, replacing the image's.
     pub stop_signal: Option<String>,
     /// A terminal on its output.
@@ -289,6 +302,20 @@ pub struct ContainerSpec {
     pub unmasked: bool,
     /// Kernel parameters of its namespaces.
     pub sysctls: BTreeMap<String, String>,
+}
+
+/// Ids of devices by their kind: `nvidia.com/gpu` has `0` and `1`.
+pub type Devices = BTreeMap<String, Vec<String>>;
+
+/// Devices of one kind that a container gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceSpec {
+    /// `nvidia.com/gpu`.
+    pub kind: String,
+    /// `0`, `1`.
+    pub ids: Vec<String>,
+    /// By the Container Device Interface, which knows them by kind and id; else as `docker run --gpus` asks for them.
+    pub cdi: bool,
 }
 
 /// What a container is held to; 0 is no limit.

@@ -82,8 +82,13 @@ impl Keyring {
     }
 
     fn of(auths: BTreeMap<String, Entry>) -> Keyring {
-        let mut entries: Vec<(Pattern, RegistryAuth)> =
-            auths.into_iter().filter_map(|(key, entry)| Some((Pattern::of(&key), credentials(&key, entry)?))).collect();
+        let known = |(key, entry): (String, Entry)| Some((Pattern::of(&key), credentials(&key, entry)?));
+        Keyring::together([Keyring { entries: auths.into_iter().filter_map(known).collect() }])
+    }
+
+    /// Several as one; what they have under the same key is tried in their order.
+    pub fn together(all: impl IntoIterator<Item = Keyring>) -> Keyring {
+        let mut entries: Vec<(Pattern, RegistryAuth)> = all.into_iter().flat_map(|keyring| keyring.entries).collect();
         // Parity: the kubelet tries keys in reverse order, which puts a longer path before its shorter one.
         entries.sort_by(|(a, _), (b, _)| b.key.cmp(&a.key));
         Keyring { entries }
@@ -166,14 +171,14 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// The credentials that the docker command line would send for this image: from the helper of its registry, the
-/// general helper, or `auths`, in this order. None where there are none, or there is no `config.json`.
+/// The credentials that the docker command line would send for this image: from the helper of its registry or the
+/// general one, else all of `auths` that fit. None where there are none, or there is no `config.json`.
 ///
 /// # Errors
 /// [`Error::Refused`] where the file cannot be read, or a helper cannot be run or fails.
-pub async fn of_docker_config(around: &Surroundings, image: &Reference) -> Result<Option<RegistryAuth>, Error> {
-    let Some(path) = around.docker_dir().map(|dir| dir.join("config.json")) else { return Ok(None) };
-    let Ok(text) = tokio::fs::read(&path).await else { return Ok(None) };
+pub async fn of_docker_config(around: &Surroundings, image: &Reference) -> Result<Vec<RegistryAuth>, Error> {
+    let Some(path) = around.docker_dir().map(|dir| dir.join("config.json")) else { return Ok(Vec::new()) };
+    let Ok(text) = tokio::fs::read(&path).await else { return Ok(Vec::new()) };
     let config: ConfigFile = serde_json::from_slice(&text)
         .map_err(|error| Error::Refused(format!("{}: {}", path.display(), blunt(&error))))?;
     let names: Vec<&str> = match image.domain.as_str() {
@@ -185,9 +190,9 @@ pub async fn of_docker_config(around: &Surroundings, image: &Reference) -> Resul
     if let Some(helper) = helper
         && let Some(auth) = ask_helper(around, &helper, names[0]).await?
     {
-        return Ok(Some(auth));
+        return Ok(vec![auth]);
     }
-    Ok(Keyring::of(config.auths).matching(image).into_iter().next())
+    Ok(Keyring::of(config.auths).matching(image))
 }
 
 /// A helper's answer.

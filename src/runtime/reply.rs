@@ -17,7 +17,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use super::discovered::{DeviceReply, numbered};
 use super::enforcement::{LimitsReply, enforcement};
 use super::{
     ContainerSeen, EngineSeen, EntryKind, EntrySeen, Hint, ImageLine, ImageSeen, LABEL_POD_UID, Limits, Seen,
@@ -25,7 +27,7 @@ use super::{
 };
 
 /// A field that may be missing or null; both mean the default.
-fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -403,6 +405,11 @@ pub struct InfoReply {
     security_options: Vec<String>,
     #[serde(deserialize_with = "lenient")]
     warnings: Vec<String>,
+    #[serde(deserialize_with = "lenient")]
+    runtimes: BTreeMap<String, IgnoredAny>,
+    /// Since API 1.50.
+    #[serde(deserialize_with = "lenient")]
+    discovered_devices: Vec<DeviceReply>,
     #[serde(flatten)]
     limits: LimitsReply,
 }
@@ -446,8 +453,8 @@ pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
     let architecture = if version.arch.is_empty() { &info.architecture } else { &version.arch };
     // 20.10 and later tell; one that does not is older than version 2.
     let cgroup_version = if info.cgroup_version == "2" { 2 } else { 1 };
-    let has = |sign: &str| info.security_options.iter().any(|option| option.contains(sign));
-    let rootless = has("rootless");
+    let secured = |sign: &str| info.security_options.iter().any(|option| option.contains(sign));
+    let (rootless, app_armor) = (secured("rootless"), secured("apparmor"));
     EngineSeen {
         runtime_version: format!("{}://{number}", if podman { "podman" } else { "docker" }),
         enforcement: enforcement(&info.limits, &info.warnings, cgroup_version, rootless),
@@ -460,8 +467,12 @@ pub fn engine_seen(info: InfoReply, version: &VersionReply) -> EngineSeen {
         memory_bytes: u64::try_from(info.mem_total).unwrap_or(0),
         cgroup_version,
         rootless,
-        own_users: rootless || has("name=userns"),
-        selinux: has("name=selinux"),
+        own_users: rootless || secured("name=userns"),
+        selinux: secured("name=selinux"),
+        app_armor,
+        least_oom_score: 0,
+        runtimes: info.runtimes.into_keys().collect(),
+        devices: numbered(info.discovered_devices),
         host_gateway: String::new(),
         instance: String::new(),
         ahead: SignedDuration::ZERO,

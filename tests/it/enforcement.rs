@@ -123,6 +123,12 @@ fn isolation_that_the_engine_was_not_set_up_for_is_named() {
 }
 
 #[test]
+fn an_engine_says_whether_it_has_app_armor() {
+    assert!(!engine(json!({})).app_armor);
+    assert!(engine(json!({"SecurityOptions": ["name=apparmor", "name=seccomp,profile=default"]})).app_armor);
+}
+
+#[test]
 fn the_engine_is_not_asked_for_what_it_lacks() {
     let spec = spec(GREEDY);
     let on = |changes: Value| NodeFacts { pids_limit: Some(100), ..on(&engine(changes)) };
@@ -182,7 +188,7 @@ fn huge_pages_are_counted_and_not_bounded() {
     let told = unenforced(&spec, &on(&engine(json!({}))));
     let told: Vec<String> = told.iter().map(|one| format!("{}: {}", one.field, one.why)).collect();
     assert_eq!(told, ["spec.containers[0].resources.limits[hugepages-2Mi]: the engine cannot bound huge pages"]);
-    assert!(unsupported::ignored(&spec).is_empty(), "told once");
+    assert!(unsupported::ignored(&spec, &NodeFacts::default()).is_empty(), "told once");
 }
 
 #[tokio::test]

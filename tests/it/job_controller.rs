@@ -393,7 +393,7 @@ async fn pods_have_the_priority_of_the_class_that_the_template_names_once_it_is_
 }
 
 #[tokio::test]
-async fn pods_that_name_a_runtime_class_are_refused_because_there_is_none() {
+async fn pods_that_name_a_runtime_class_that_is_not_there_are_refused() {
     let house = House::open();
     house.create("j", json!({"template": template("runtimeClassName", json!("gvisor"))})).await;
     let refused =

@@ -635,6 +635,8 @@ fn the_first_matching_rule_of_the_failure_policy_decides() {
         ),
         ("{action: Ignore, onPodConditions: [{type: DisruptionTarget, status: 'True'}]}", "a F137 hit", "+1 ~a a1"),
         ("{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}", "a F137 hit", "+1 ~a a1"),
+        // One that ended well while it was taken down has done its work.
+        ("{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}", "a S hit", "+1 ~a a1 s1"),
         ("{action: Ignore, onPodConditions: [{type: DisruptionTarget, status: 'False'}]}", "a F137 hit", "+1 ~a a1 f1"),
         ("{action: Ignore, onPodConditions: [{type: Other}, {type: DisruptionTarget}]}", "a F137 hit", "+1 ~a a1"),
         (

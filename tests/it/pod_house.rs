@@ -13,7 +13,7 @@ use jobdock::pod::core::Credentials;
 use jobdock::pod::image_gc::Policy;
 use jobdock::pod::pressure::{self, Threshold};
 use jobdock::pod::{Agent, node, run};
-use jobdock::runtime::Runtime;
+use jobdock::runtime::{Devices, Runtime};
 use jobdock::store::logs::{LogKey, LogQuery};
 use jobdock::store::{Expected, Owner, Query, Store, Write};
 use jobdock::token::Signer;
@@ -36,6 +36,7 @@ pub struct House {
     thresholds: Vec<Threshold>,
     image_gc: Policy,
     signer: Option<Signer>,
+    devices: Devices,
     /// What the machine calls itself.
     machine: String,
 }
@@ -44,9 +45,9 @@ impl House {
     /// With an agent at work.
     pub fn open(store: Store, engine: Arc<dyn Runtime>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let (thresholds, image_gc) = Default::default();
+        let (thresholds, image_gc, devices) = Default::default();
         let machine = NODE.to_owned();
-        let mut house = Self { store, engine, dir, agent: None, thresholds, image_gc, signer: None, machine };
+        let mut house = Self { store, engine, dir, agent: None, thresholds, image_gc, signer: None, devices, machine };
         house.begin();
         house
     }
@@ -72,6 +73,14 @@ impl House {
         self.begin();
     }
 
+    /// A new agent that offers these devices.
+    pub async fn offer(&mut self, devices: &[(&str, &[&str])]) {
+        self.end().await;
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        self.devices = devices.iter().map(|(kind, all)| ((*kind).to_owned(), ids(all))).collect();
+        self.begin();
+    }
+
     /// A new agent that gives pods tokens of this signer.
     pub async fn sign(&mut self, signer: Signer) {
         self.end().await;
@@ -94,6 +103,7 @@ impl House {
             thresholds: self.thresholds.clone(),
             image_gc: self.image_gc,
             pids_limit: None,
+            devices: self.devices.clone(),
             node_name: node_name.clone(),
             credentials: Credentials { signer: self.signer.clone(), ..Credentials::default() },
         };

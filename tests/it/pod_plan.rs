@@ -22,6 +22,7 @@ pub fn at(seconds: i64) -> Timestamp {
 }
 
 /// Facts of a pod on the node `node`, with uid `uid`, whose images are all there and whose volumes stand.
+#[derive(Clone)]
 pub struct Case {
     pub facts: PodFacts,
     pub now: Timestamp,
@@ -34,7 +35,7 @@ impl Case {
     }
 
     /// Bound just now.
-    fn fresh(spec: &str) -> Self {
+    pub fn fresh(spec: &str) -> Self {
         let mut pod = pod(&format!("{{metadata: {{name: p, uid: uid}}, spec: {spec}}}"));
         let spec = pod.spec.as_mut().expect("a case has a spec");
         spec.node_name.get_or_insert_with(|| "node".to_owned());
@@ -187,6 +188,7 @@ fn act(action: &Action) -> String {
     match action {
         Action::PrepareVolumes(work) => format!("prepare {} volumes", work.len()),
         Action::RefreshFiles(work) => format!("refresh {} volumes", work.len()),
+        Action::AssignDevices(wanted) => format!("assign {wanted:?}"),
         Action::PrepareSandboxImage => "prepare sandbox image".to_owned(),
         Action::Pull { user: ImageUser::Container(run), image } => format!("pull {image} for {}", run.container),
         Action::Pull { user: ImageUser::Volume(volume), image } => format!("pull {image} for volume {volume}"),
@@ -244,6 +246,30 @@ fn a_new_pod_is_started_in_one_go() {
         main #0: waiting ContainerCreating, last -
         event Pulled Container image "a" already present on machine
         create and start main-0"#]]);
+}
+
+#[test]
+fn a_pod_that_must_be_confined_does_not_run_where_nothing_confines_it() {
+    let confined = |profile: &str| {
+        format!(
+            "{{restartPolicy: Never, containers: [{{name: main, image: a, securityContext: {{appArmorProfile: {{type: \
+             {profile}}}}}}}]}}"
+        )
+    };
+    let local = confined("Localhost, localhostProfile: own");
+    Case::fresh(&local).check(expect![[r#"
+        Failed AppArmor Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host
+        main #0: waiting ContainerCreating, last -
+        event AppArmor Cannot enforce AppArmor: AppArmor is not enabled on the host"#]]);
+    assert!(Case::fresh(&confined("RuntimeDefault")).decide().starts_with("Failed AppArmor"));
+    assert!(Case::fresh(&confined("Unconfined")).decide().starts_with("Pending"));
+    let shared = ONE.replace("{restart", "{securityContext: {appArmorProfile: {type: RuntimeDefault}}, restart");
+    assert!(Case::fresh(&shared).decide().starts_with("Failed AppArmor"));
+    let able = Case::fresh(&local).with(|facts| facts.node.app_armor = true);
+    assert!(able.decide().starts_with("Pending"), "{}", able.decide());
+    // One that was let in stays, whatever becomes of the engine.
+    let running = able.told().running("main", 0).with(|facts| facts.node.app_armor = false);
+    assert!(running.decide().starts_with("Running"));
 }
 
 #[test]
@@ -663,6 +689,63 @@ fn a_deadline_fails_the_pod_whatever_its_containers_say() {
     late.told().ended("main", 0, 0, 61).now(61).copied("main", 0).check(expect![[r#"
         Failed DeadlineExceeded Pod was active on the node longer than the specified deadline
         main #0: Completed 0, last -"#]]);
+}
+
+/// The node takes the pod down, and says why.
+fn taken_down(case: Case, message: &str) -> Case {
+    case.pod(|pod| {
+        let at = Timestamp::from_second(1_700_000_001).expect("a time");
+        jobdock::model::condition::disrupt(pod, "TerminationByKubelet", message, at);
+    })
+}
+
+#[test]
+fn a_program_that_ends_well_while_it_is_stopped_has_succeeded_whoever_stopped_it() {
+    const SHUTDOWN: &str = "Pod was terminated in response to imminent node shutdown.";
+    let running = || Case::new(ONE).running("main", 0).followed("main", 0).told();
+    let drained = |case: Case| {
+        case.pod(|pod| {
+            let at = Timestamp::from_second(1_700_000_001).expect("a time");
+            jobdock::model::condition::disrupt(pod, "EvictionByEvictionAPI", "Eviction API: evicting", at);
+        })
+    };
+    let exceeding = running().with(|facts| facts.exceeded = Some("Usage exceeds the limit".to_owned()));
+    for (what, case, failed) in [
+        ("deleted", running().deleted(40, 30), "Failed - -"),
+        ("drained or preempted", drained(running()).deleted(40, 30), "Failed - -"),
+        ("shut down", taken_down(running(), SHUTDOWN).deleted(40, 30), &*format!("Failed Terminated {SHUTDOWN}")),
+        ("evicted", taken_down(running(), "The node was low"), "Failed Evicted The node was low"),
+        (
+            "evicted and deleted",
+            taken_down(running(), "The node was low").deleted(40, 30),
+            "Failed Evicted The node was low",
+        ),
+        ("exceeding a limit", exceeding, "Failed Evicted Usage exceeds the limit"),
+    ] {
+        let stopped = case.asked("main").told();
+        let phase = |code: i32| {
+            let ended = stopped.clone().ended("main", 0, code, 12).copied("main", 0).now(13).decide();
+            ended.lines().next().unwrap_or_default().to_owned()
+        };
+        assert_eq!((phase(0).as_str(), phase(143).as_str()), ("Succeeded - -", failed), "{what}");
+    }
+}
+
+#[test]
+fn a_pod_that_exceeds_its_own_limits_is_evicted_and_is_no_disruption() {
+    let running = Case::new(ONE).running("main", 0).followed("main", 0).told();
+    let exceeding = running.with(|facts| facts.exceeded = Some("Usage exceeds the limit".to_owned()));
+    exceeding.check(expect![[r#"
+        Running - -
+        main #0 ready started: running, last -
+        event Evicted Usage exceeds the limit
+        event Killing Stopping container main
+        stop main-0
+        wake +2"#]]);
+    exceeding.asked("main").told().check(expect![[r#"
+        Running - -
+        main #0 ready started: running, last -
+        wake +2"#]]);
 }
 
 #[test]

@@ -19,6 +19,8 @@ fn node() -> NodeFacts {
         ip: "192.0.2.9".to_owned(),
         cpu_nanos: 4_000_000_000,
         memory_bytes: 1 << 30,
+        storage_bytes: Some(5 << 30),
+        memory_capacity: 4 << 30,
         pod_dir: "/pods/uid".to_owned(),
         ..NodeFacts::default()
     }
@@ -126,7 +128,9 @@ fn resources_are_told_in_units_of_the_divisor_rounded_up() {
         (limits, "requests.memory", ", divisor: 1Mi", "A=64"),
         ("", "limits.cpu", "", "A=4"),
         ("", "limits.memory", ", divisor: 1Gi", "A=1"),
+        ("", "limits.ephemeral-storage", ", divisor: 1Gi", "A=5"),
         ("", "requests.cpu", "", "A=0"),
+        ("", "requests.ephemeral-storage", "", "A=0"),
         ("", "limits.gold", "", "A=0"),
         ("", "gold", "", "error: unsupported container resource : gold"),
     ] {
@@ -240,13 +244,17 @@ fn a_plain_container_has_its_names_and_labels() {
                 pid_container: None,
                 host_ipc: false,
                 host_pid: false,
+                runtime: None,
                 limits: Limits {
                     cpu_nanos: 0,
-                    cpu_shares: 0,
+                    cpu_shares: 2,
                     memory_bytes: 0,
                     pids: 0,
                 },
-                gpus: 0,
+                oom_score_adj: Some(
+                    1000,
+                ),
+                devices: [],
                 stop_signal: None,
                 tty: false,
                 stdin: false,
@@ -287,10 +295,20 @@ fn limits_become_the_engines_numbers() {
         let limits = spec.limits;
         format!("{} {} {}", limits.cpu_nanos, limits.cpu_shares, limits.memory_bytes)
     };
-    check("", "", tell, expect!["0 0 0"]);
+    check("", "", tell, expect!["0 2 0"]);
     check(", resources: {limits: {cpu: 500m, memory: 64Mi}}", "", tell, expect!["500000000 512 67108864"]);
     check(", resources: {requests: {cpu: 2, memory: 1Gi}}", "", tell, expect!["0 2048 0"]);
+    check(", resources: {requests: {cpu: 1000}}", "", tell, expect!["0 262144 0"]);
     check(", resources: {requests: {cpu: 1m}, limits: {cpu: 1}}", "", tell, expect!["1000000000 2 0"]);
+}
+
+#[test]
+fn a_pods_own_limit_is_the_most_that_its_containers_are_told_of() {
+    let mut pod = one(", env: [{name: A, valueFrom: {resourceFieldRef: {resource: limits.memory}}}]", "");
+    let limits = from_yaml("{limits: {memory: 64Mi, cpu: 1}}");
+    pod.spec.as_mut().expect("it has a spec").resources = Some(limits);
+    let made = made(&pod, &ImageSeen::default()).expect("it can be made");
+    assert_eq!(made.env, ["A=67108864"]);
 }
 
 #[test]
@@ -431,8 +449,6 @@ fn identity_and_rights_are_handed_on() {
     let label = ", securityContext: {seLinuxOptions: {level: 's0:c1', type: t}, procMount: Unmasked}";
     let options = |spec: &ContainerSpec| format!("{} {:?}", spec.unmasked, spec.security_opts);
     check(label, "", options, expect![[r#"true ["label=type:t", "label=level:s0:c1"]"#]]);
-    let gpus = ", resources: {limits: {nvidia.com/gpu: 2}}";
-    check(gpus, "", |spec| spec.gpus.to_string(), expect!["2"]);
     check(
         "",
         ", securityContext: {runAsGroup: 2}",
@@ -581,6 +597,7 @@ fn the_sandbox_holds_what_the_pod_shares() {
     let sandbox = spec::sandbox(&pod, pod.spec.as_ref().expect("it has a spec"), &node(), "pause");
     assert_eq!((sandbox.network.clone(), sandbox.image.as_str()), (Network::Host, "pause"));
     assert_eq!(mounts(&sandbox), "/volumes/m <- volume jobdock-uid-m");
+    assert_eq!((sandbox.limits.cpu_shares, sandbox.oom_score_adj), (2, None));
 }
 
 #[test]
@@ -598,7 +615,9 @@ fn volumes(volumes: &str) -> String {
     let (node, sources) = (node(), sources());
     let context = Context { pod: &pod, node: &node, pod_ip: "", sources: &sources };
     let lines = work(context, "pause").into_iter().map(|item| match item {
-        VolumeWork::Engine { spec, .. } => format!("engine {} {:?}", spec.name, spec.memory.as_ref().map(|disk| disk.bytes)),
+        VolumeWork::Engine { spec, .. } => {
+            format!("engine {} {:?}", spec.name, spec.memory.as_ref().map(|disk| disk.bytes))
+        }
         VolumeWork::Files { dir, files, .. } => {
             let files: Vec<String> = files
                 .iter()
@@ -746,6 +765,8 @@ fn fields_without_effect_are_named() {
          resourceClaims: [{name: c}], evictionResponders: [{name: r}], schedulingGroup: {}, \
          securityContext: {windowsOptions: {}}",
     );
+    let mut offering = node();
+    offering.devices.insert("nvidia.com/gpu".to_owned(), vec!["0".to_owned()]);
     expect![[r#"
         spec.resourceClaims
         spec.schedulingGroup
@@ -759,7 +780,7 @@ fn fields_without_effect_are_named() {
         spec.containers[0].securityContext.windowsOptions
         spec.containers[0].readinessProbe.grpc.mode
         spec.containers[0].lifecycle.preStop.httpGet.protocol"#]]
-    .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec")).join("\n"));
+    .assert_eq(&unsupported::ignored(pod.spec.as_ref().expect("it has a spec"), &offering).join("\n"));
     let plain = one("", "");
-    assert!(unsupported::ignored(plain.spec.as_ref().expect("it has a spec")).is_empty());
+    assert!(unsupported::ignored(plain.spec.as_ref().expect("it has a spec"), &offering).is_empty());
 }

@@ -252,6 +252,38 @@ pub async fn forget(images: &[String]) {
     }
 }
 
+/// A pull Secret for the user `ann`.
+fn pull_secret(name: &str, registry: &Registry, password: &str) -> Secret {
+    let config = serde_json::json!({"auths": {registry.host(): {"username": "ann", "password": password}}});
+    from_yaml(&format!(
+        "metadata: {{name: {name}, namespace: default}}\ntype: kubernetes.io/dockerconfigjson\ndata:\n  \
+         .dockerconfigjson: {}",
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, config.to_string())
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_of_a_pods_secrets_is_tried_until_one_is_let_in() {
+    let registry = Registry::start().await.expect("a registry of the test's own");
+    registry.0.locked.store(true, Ordering::Relaxed);
+    let (image, refused) = (registry.image("private/busybox:several"), registry.image("private/busybox:none"));
+    let images = [image.clone(), refused.clone()];
+    with_house(|house, _| async move {
+        let house = house.lock().await;
+        house.create(pull_secret("stale", &registry, "of last year")).await;
+        house.create(pull_secret("fresh", &registry, "secret")).await;
+        house.pod(&pod("stale", &refused, "Always", "  imagePullSecrets: [{name: stale}, {name: absent}]\n")).await;
+        until_waiting(&house, "stale", "ErrImagePull").await;
+        house.pod(&pod("both", &image, "Always", "  imagePullSecrets: [{name: stale}, {name: fresh}]\n")).await;
+        let done = house.until_over("both").await;
+        assert!(tell(Some(&done)).starts_with("Succeeded"), "{}", tell(Some(&done)));
+        let events = house.events("both").join("\n");
+        assert!(!events.contains("Failed"), "one pull, told once: {events}");
+    })
+    .await;
+    forget(&images).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_private_image_is_pulled_with_the_pods_secret_and_refused_without() {
     let registry = Registry::start().await.expect("a registry of the test's own");
@@ -270,13 +302,7 @@ async fn a_private_image_is_pulled_with_the_pods_secret_and_refused_without() {
                 "{message}"
             );
             until_waiting(&house, "anonymous", "ImagePullBackOff").await;
-            let config = serde_json::json!({"auths": {registry.host(): {"username": "ann", "password": "secret"}}});
-            let secret: Secret = from_yaml(&format!(
-                "metadata: {{name: registry, namespace: default}}\ntype: kubernetes.io/dockerconfigjson\ndata:\n  \
-                 .dockerconfigjson: {}",
-                base64::Engine::encode(&base64::engine::general_purpose::STANDARD, config.to_string())
-            ));
-            house.create(secret).await;
+            house.create(pull_secret("registry", &registry, "secret")).await;
             house.delete("anonymous", Some(0)).await;
             house.until_gone("anonymous").await;
             // A pull that failed for somebody is not tried again before its time, for anybody.

@@ -68,6 +68,8 @@ const IMPURE: &[&str] = &[
     "pod/collect.rs",
     "pod/core.rs",
     "pod/env_files.rs",
+    "pod/credentials.rs",
+    "pod/device_book.rs",
     "pod/hooks.rs",
     "pod/hosts_files.rs",
     "pod/image_mounts.rs",
@@ -92,6 +94,7 @@ const IMPURE: &[&str] = &[
 /// PURE files of the runtime, the rest of which does I/O.
 const RUNTIME_PURE: &[&str] = &[
     "runtime/convert.rs",
+    "runtime/discovered.rs",
     "runtime/failure.rs",
     "runtime/fake/script.rs",
     "runtime/fake/shell.rs",

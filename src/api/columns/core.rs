@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Secret};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::{Value, json};
@@ -81,6 +82,10 @@ pub(super) fn namespace(namespace: &Namespace, row: Row<'_>) -> Vec<Value> {
 pub(super) fn lease(lease: &Lease, row: Row<'_>) -> Vec<Value> {
     let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
     vec![json!(row.name), json!(holder.unwrap_or_default()), json!(row.age)]
+}
+
+pub(super) fn runtime_class(class: &RuntimeClass, row: Row<'_>) -> Vec<Value> {
+    vec![json!(row.name), json!(class.handler), json!(row.age)]
 }
 
 pub(super) fn priority_class(class: &PriorityClass, row: Row<'_>) -> Vec<Value> {

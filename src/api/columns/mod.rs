@@ -187,6 +187,12 @@ const PRINTERS: &[Printer] = &[
         cells: |object, now| typed(object, now, storage::claim),
     },
     Printer {
+        group: "node.k8s.io",
+        kind: "RuntimeClass",
+        columns: &[NAME, text("Handler", Text::Field("io.k8s.api.node.v1.RuntimeClass", "handler")), AGE],
+        cells: |object, now| typed(object, now, core::runtime_class),
+    },
+    Printer {
         group: "storage.k8s.io",
         kind: "StorageClass",
         columns: storage::CLASS_COLUMNS,

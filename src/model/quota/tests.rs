@@ -73,8 +73,10 @@ fn a_quota_lets_in_what_it_has_room_for_and_says_why_not() {
         ),
     ] {
         let mut quota = quota(hard.clone(), json!({}));
-        let told =
-            pods.iter().map(|resources| charge(&mut quota, &pod(resources.clone(), json!({})))).find_map(Result::err);
+        let told = pods
+            .iter()
+            .map(|resources| charge(&mut quota, &pod(resources.clone(), json!({})), None))
+            .find_map(Result::err);
         assert_eq!(told.unwrap_or_default(), why, "{hard}");
     }
 }
@@ -102,7 +104,7 @@ fn a_quota_measures_only_pods_in_its_scopes() {
         (class("DoesNotExist", Value::Null), json!({}), json!({"priorityClassName": "b"}), false),
     ] {
         let mut quota = quota(json!({"pods": "5"}), scope.clone());
-        assert_eq!(charge(&mut quota, &pod(resources, spec.clone())), Ok(counts), "{scope} {spec}");
+        assert_eq!(charge(&mut quota, &pod(resources, spec.clone()), None), Ok(counts), "{scope} {spec}");
         assert_eq!(used(&quota), json!({"pods": if counts { "1" } else { "0" }}), "{scope} {spec}");
     }
 }
@@ -131,7 +133,7 @@ fn a_quota_measures_only_claims_in_its_class_of_attributes() {
         let mut claim = claim("1Gi", "fast", status.clone()).to_value();
         claim["spec"]["volumeAttributesClassName"] = json!(class);
         let claim = Object::new(serde_json::from_value::<PersistentVolumeClaim>(claim).expect("a claim"));
-        assert_eq!(charge(&mut quota, &claim), Ok(counts), "{scope} {class} {status}");
+        assert_eq!(charge(&mut quota, &claim, None), Ok(counts), "{scope} {class} {status}");
     }
 }
 
@@ -189,21 +191,42 @@ fn a_quota_that_is_not_counted_yet_says_so() {
     if let Some(status) = &mut quota.status {
         status.used = None;
     }
-    let told = charge(&mut quota, &pod(json!({}), json!({})));
+    let told = charge(&mut quota, &pod(json!({}), json!({})), None);
     assert_eq!(told, Err("status unknown for quota: q, resources: pods".to_owned()));
     quota.status = None;
-    assert_eq!(charge(&mut quota, &pod(json!({}), json!({}))), Ok(false));
+    assert_eq!(charge(&mut quota, &pod(json!({}), json!({})), None), Ok(false));
 }
 
 #[test]
 fn claims_are_charged_by_size_and_class() {
     let fast = "fast.storageclass.storage.k8s.io/requests.storage";
     let mut quota = quota(json!({"requests.storage": "3Gi", fast: "1Gi"}), json!({}));
-    assert_eq!(charge(&mut quota, &claim("2Gi", "slow", json!({}))), Ok(true));
+    assert_eq!(charge(&mut quota, &claim("2Gi", "slow", json!({})), None), Ok(true));
     let why = format!(
         "exceeded quota: q, requested: {fast}=2Gi,requests.storage=2Gi, used: {fast}=0,requests.storage=2Gi, limited: {fast}=1Gi,requests.storage=3Gi"
     );
-    assert_eq!(charge(&mut quota, &claim("2Gi", "fast", json!({}))), Err(why));
-    assert_eq!(charge(&mut quota, &claim("1Gi", "fast", json!({}))), Ok(true));
+    assert_eq!(charge(&mut quota, &claim("2Gi", "fast", json!({})), None), Err(why));
+    assert_eq!(charge(&mut quota, &claim("1Gi", "fast", json!({})), None), Ok(true));
     assert_eq!(used(&quota), json!({"requests.storage": "3Gi", fast: "1Gi"}));
+}
+
+#[test]
+fn what_grows_is_charged_for_the_difference() {
+    let of = |cpu: &str| pod(json!({"requests": {"cpu": cpu, "memory": "1Gi"}}), json!({}));
+    let mut full = quota(json!({"requests.cpu": "2", "pods": "1", "count/pods": "1"}), json!({}));
+    assert_eq!(charge(&mut full, &of("1"), None), Ok(true));
+    assert_eq!(charge(&mut full, &of("1500m"), Some(&of("1"))), Ok(true));
+    assert_eq!(used(&full), json!({"requests.cpu": "1500m", "pods": "1", "count/pods": "1"}));
+    let why = "exceeded quota: q, requested: requests.cpu=1, used: requests.cpu=1500m, limited: requests.cpu=2";
+    assert_eq!(charge(&mut full, &of("2500m"), Some(&of("1500m"))), Err(why.to_owned()));
+    // What shrinks is given back by whoever counts, and what stays the same is not refused by a quota that is exceeded.
+    assert_eq!(charge(&mut full, &of("1"), Some(&of("1500m"))), Ok(false));
+    full.status.as_mut().unwrap().hard = Some(serde_json::from_value(json!({"requests.cpu": "1"})).unwrap());
+    assert_eq!(charge(&mut full, &of("1500m"), Some(&of("1500m"))), Ok(false));
+    let mut stored = quota(json!({"requests.storage": "3Gi"}), json!({}));
+    let size = |size: &str| claim(size, "slow", json!({}));
+    assert_eq!(charge(&mut stored, &size("1Gi"), None), Ok(true));
+    let why =
+        "exceeded quota: q, requested: requests.storage=3Gi, used: requests.storage=1Gi, limited: requests.storage=3Gi";
+    assert_eq!(charge(&mut stored, &size("4Gi"), Some(&size("1Gi"))), Err(why.to_owned()));
 }

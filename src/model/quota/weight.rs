@@ -320,6 +320,15 @@ pub(super) fn add(all: &mut Amounts, other: &Amounts) {
     }
 }
 
+/// What is more than before.
+pub(super) fn growth(now: &Amounts, before: &Amounts) -> Amounts {
+    let more = |(name, amount): (&String, &Quantity)| {
+        let more = before.get(name).map_or_else(|| amount.clone(), |before| amount.less(before));
+        (!more.is_zero()).then(|| (name.clone(), more))
+    };
+    now.iter().filter_map(more).collect()
+}
+
 /// At least the other's amounts.
 fn raise(all: &mut Amounts, other: &Amounts) {
     for (name, amount) in other {

@@ -39,6 +39,7 @@ mod probe;
 mod profiles;
 pub mod resource_quota;
 pub(crate) mod resources;
+pub mod runtime_class;
 mod scheduling;
 mod security;
 pub mod service;

@@ -43,8 +43,8 @@ use crate::runtime::lag::{Lag, Repeats};
 use crate::runtime::session::{Session, Streams};
 use crate::runtime::{ContainerSeen, Error, LogChunk, Seen, convert, podman};
 
-/// Time without a byte after which reading a log that is not followed has failed: the engine hangs (D3). A followed
-/// log may be silent for as long as its container is, and podman holds even the headers back until the first line.
+/// Time without a byte after which opening a log, or reading one that is not followed, has failed: the engine hangs (D3).
+/// A followed log may be silent for as long as its container is.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// Time without a byte after which it is looked whether the container of a followed log still runs (D3, D18).
 const DOUBT: Duration = Duration::from_secs(30);
@@ -100,9 +100,9 @@ async fn open(docker: &Docker, name: &str, since: Option<Timestamp>, follow: boo
     let since = since.map(|at| format!("&since={}", from(at))).unwrap_or_default();
     let follow = follow && !docker.inner.version.is_podman();
     let path = format!("/containers/{name}/logs?stdout=true&stderr=true&timestamps=true&follow={follow}{since}");
-    let call = docker.wire().open(Ask::get(Act::Logs, name, path));
-    let reply = if follow { call.await } else { docker.wire().within(SILENCE_LIMIT, call).await };
-    Ok(reply?.map(http::Response::into_body))
+    // Headers come at once, before the first line, of a followed log too.
+    let reply = docker.wire().within(SILENCE_LIMIT, docker.wire().open(Ask::get(Act::Logs, name, path))).await?;
+    Ok(reply.map(http::Response::into_body))
 }
 
 struct Reading {

@@ -20,6 +20,7 @@ mod files;
 mod image_mounts;
 mod images;
 mod logs;
+mod privilege;
 mod sessions;
 mod tls;
 mod volumes;
@@ -119,7 +120,8 @@ impl Runtime for Docker {
         };
         let seen = reply::engine_seen(info, &self.inner.version);
         let host_gateway = reply::host_gateway(&bridge, &seen.os_image);
-        Ok(EngineSeen { instance: bridge.id, host_gateway, ahead, ..seen })
+        let least_oom_score = privilege::least_oom_score(self.endpoint()).await;
+        Ok(EngineSeen { instance: bridge.id, host_gateway, ahead, least_oom_score, ..seen })
     }
 
     async fn containers(&self) -> Result<Vec<ContainerSeen>, Error> {

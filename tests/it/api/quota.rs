@@ -100,3 +100,37 @@ async fn claims_are_held_to_what_a_namespace_may_store() {
     face.post(claims, claim("two", "3Gi")).await.fails(403, "Forbidden", why);
     until_used(&face, "requests.storage", "1Gi").await;
 }
+
+#[tokio::test]
+async fn a_pod_that_is_resized_and_a_claim_that_grows_are_held_to_their_quotas() {
+    let (face, _stop) = counted(json!({"requests.cpu": "2", "requests.storage": "3Gi"})).await;
+    until_used(&face, "requests.cpu", "0").await;
+    let of = |cpu: &str| json!({"name": "a", "image": "i", "resources": {"requests": {"cpu": cpu}}});
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"restartPolicy": "Never", "containers": [of("1")]}});
+    face.post("/api/v1/namespaces/default/pods", pod).await.is(201);
+    let resize = "/api/v1/namespaces/default/pods/p/resize";
+    let grown = |cpu: &str| json!({"spec": {"containers": [of(cpu)]}});
+    face.patch(resize, "strategic-merge-patch", grown("1500m")).await.is(200);
+    assert_eq!(face.get(QUOTA).await.json()["status"]["used"]["requests.cpu"], "1500m", "it is charged at once");
+    let why = "pods \"p\" is forbidden: exceeded quota: q, requested: requests.cpu=1, used: requests.cpu=1500m, limited: \
+               requests.cpu=2";
+    face.patch(resize, "strategic-merge-patch", grown("2500m")).await.fails(403, "Forbidden", why);
+    face.patch(resize, "strategic-merge-patch", grown("500m")).await.is(200);
+    until_used(&face, "requests.cpu", "500m").await;
+
+    let class = json!({"metadata": {"name": "fast"}, "provisioner": "x.io/y", "allowVolumeExpansion": true});
+    face.post("/apis/storage.k8s.io/v1/storageclasses", class).await.is(201);
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let of = |size: &str| json!({"resources": {"requests": {"storage": size}}});
+    let mut claim = json!({"metadata": {"name": "c"}, "spec": of("1Gi")});
+    claim["spec"]["storageClassName"] = json!("fast");
+    claim["spec"]["accessModes"] = json!(["ReadWriteOnce"]);
+    face.post(claims, claim).await.is(201);
+    let claim = format!("{claims}/c");
+    let bound = json!({"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}});
+    face.patch(&format!("{claim}/status"), "merge-patch", bound).await.is(200);
+    face.patch(&claim, "merge-patch", json!({"spec": of("2Gi")})).await.is(200);
+    let why = "persistentvolumeclaims \"c\" is forbidden: exceeded quota: q, requested: requests.storage=2Gi, used: \
+               requests.storage=2Gi, limited: requests.storage=3Gi";
+    face.patch(&claim, "merge-patch", json!({"spec": of("4Gi")})).await.fails(403, "Forbidden", why);
+}

@@ -320,6 +320,8 @@ fn what_a_namespace_is_measured_by() {
         cells("scheduling.k8s.io", "PriorityClass", class),
         "Value=7 Global-Default=true PreemptionPolicy=Never"
     );
+    let class = json!({"metadata": {}, "handler": "runsc"});
+    assert_eq!(cells("node.k8s.io", "RuntimeClass", class), "Handler=runsc");
     let spec = json!({"containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "j"}]});
     let template = |labels: Value| json!({"metadata": {}, "template": {"metadata": {"labels": labels}, "spec": spec}});
     let shown = "Containers=a,b Images=i,j Pod Labels=";
