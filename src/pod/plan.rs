@@ -140,8 +140,7 @@ fn run(draft: &mut Draft<'_>, first: bool) {
 
 /// The pod may not run here. Parity: `rejectPod`.
 fn reject(draft: &mut Draft<'_>, reason: &'static str, message: &str) {
-    draft.outcome.ending = true;
-    draft.outcome.phase = Some("Failed");
+    draft.outcome.rejected = true;
     draft.outcome.reason = Some((reason, format!("Pod was rejected: {message}")));
     draft.note(Severity::Warning, reason, message.to_owned(), None);
 }
@@ -220,6 +219,12 @@ fn disruption<'a>(draft: &Draft<'a>) -> Option<&'a PodCondition> {
             && condition.status == "True"
             && condition.reason.as_deref() == Some(conditions::TERMINATION_BY_KUBELET)
     })
+}
+
+/// Somebody marked the pod as one that has to make way.
+pub fn disruption_target(draft: &Draft<'_>) -> bool {
+    let mut conditions = draft.pod().status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == DISRUPTION_TARGET && condition.status == "True")
 }
 
 /// When the pod has been active for as long as it may be.

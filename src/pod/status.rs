@@ -50,11 +50,20 @@ pub struct Outcome {
     pub resize: Progress,
     /// No node ever had it.
     pub unbound: bool,
+    /// The node does not take it.
+    pub rejected: bool,
 }
 
 /// The pod's status.
 pub fn status(facts: &PodFacts, spec: &PodSpec, tracks: &[Track<'_>], outcome: &Outcome, now: Timestamp) -> PodStatus {
     let mut status = facts.pod.status.clone().unwrap_or_default();
+    if let (true, Some((reason, message))) = (outcome.rejected, &outcome.reason) {
+        return rejected(spec, reason, message.clone());
+    }
+    // It was turned away at the door: there is no more to tell of it.
+    if phase::terminal(status.phase.as_deref()) && status.start_time.is_none() && facts.containers.is_empty() {
+        return status;
+    }
     let (init, main): (Vec<_>, Vec<_>) = tracks
         .iter()
         .map(|track| (track.role, container_status(facts, spec, track, outcome)))
@@ -91,6 +100,17 @@ pub fn status(facts: &PodFacts, spec: &PodSpec, tracks: &[Track<'_>], outcome: &
         addresses(&mut status, facts, spec);
     }
     status
+}
+
+/// Of a pod that its node does not take nothing else is told, so that clients show the reason. Parity: `rejectPod`.
+fn rejected(spec: &PodSpec, reason: &str, message: String) -> PodStatus {
+    PodStatus {
+        phase: Some("Failed".to_owned()),
+        reason: Some(reason.to_owned()),
+        message: Some(message),
+        qos_class: Some(qos::class(spec).to_owned()),
+        ..PodStatus::default()
+    }
 }
 
 fn addresses(status: &mut PodStatus, facts: &PodFacts, spec: &PodSpec) {

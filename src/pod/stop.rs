@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Parity: `killPod`, `killContainer`, `SyncTerminatingPod` of `pkg/kubelet`: a pod whose containers end well while it is
-//! stopped has succeeded, whoever stopped it (deletion, eviction, shutdown); past its deadline it has failed all the same.
+//! deleted has succeeded, past its deadline it has failed all the same. Differs: it has failed, too, if it was disrupted.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::hook::{self, Hook, Progress};
 use super::plan::{self, Stopping};
 use super::probe::Target;
 use super::restart::Role;
-use super::tracks::State;
+use super::tracks::{State, Track};
 use super::{phase, status};
 use crate::model::event::Severity;
 
@@ -181,22 +181,38 @@ fn pre_stop(draft: &mut Draft<'_>, index: usize, name: &str, kill_at: Timestamp)
 /// The phase of a pod of which nothing runs any more.
 fn verdict(draft: &mut Draft<'_>, why: Stopping) {
     match why {
-        Stopping::Deadline { .. } => fail(draft, Some((DEADLINE_REASON, DEADLINE_MESSAGE.to_owned()))),
+        Stopping::Deadline { .. } => {
+            if draft.facts.asked_to_stop.is_empty() {
+                draft.note(Severity::Normal, DEADLINE_REASON, DEADLINE_MESSAGE.to_owned(), None);
+            }
+            fail(draft, Some((DEADLINE_REASON, DEADLINE_MESSAGE.to_owned())));
+        }
         // What its containers say cannot be trusted.
         Stopping::Disrupted { .. } => fail(draft, Some((SHUTDOWN_REASON, SHUTDOWN_MESSAGE.to_owned()))),
         Stopping::Evicted { .. } | Stopping::Deleted { .. } | Stopping::InitFailed { .. } | Stopping::Done { .. } => {
             let status = status::status(draft.facts, draft.spec, &draft.tracks, &draft.outcome, draft.now);
-            if status.phase.as_deref() == Some("Succeeded") {
+            let early = interrupted(draft);
+            if status.phase.as_deref() == Some("Succeeded") && !early {
                 return;
             }
             let reason = taken_down(draft);
             // Parity: Failed where they do not say enough. A pod that never ran keeps its waiting containers: an exit
             // code that nobody saw is not made up.
-            if reason.is_some() || !phase::terminal(status.phase.as_deref()) {
+            if early || reason.is_some() || !phase::terminal(status.phase.as_deref()) {
                 fail(draft, reason);
             }
         }
     }
+}
+
+/// A program was asked to end before its time, and not because somebody wanted the pod gone.
+///
+/// Differs: upstream believes whatever such a program exits with, so that one that ends well on SIGTERM counts as done with
+/// work that nobody has done (kubernetes/kubernetes#118310). A pod that is merely deleted is believed here, too.
+fn interrupted(draft: &Draft<'_>) -> bool {
+    let asked = |track: &Track<'_>| track.seen().is_some_and(|seen| draft.facts.asked_to_stop.contains_key(&seen.name));
+    let early = draft.tracks.iter().filter(|track| track.role == Role::Main).any(asked);
+    early && (plan::evicted(draft).is_some() || plan::disruption_target(draft))
 }
 
 fn fail(draft: &mut Draft<'_>, reason: Option<(&'static str, String)>) {

@@ -259,7 +259,6 @@ fn a_pod_that_must_be_confined_does_not_run_where_nothing_confines_it() {
     let local = confined("Localhost, localhostProfile: own");
     Case::fresh(&local).check(expect![[r#"
         Failed AppArmor Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host
-        main #0: waiting ContainerCreating, last -
         event AppArmor Cannot enforce AppArmor: AppArmor is not enabled on the host"#]]);
     assert!(Case::fresh(&confined("RuntimeDefault")).decide().starts_with("Failed AppArmor"));
     assert!(Case::fresh(&confined("Unconfined")).decide().starts_with("Pending"));
@@ -688,7 +687,8 @@ fn a_deadline_fails_the_pod_whatever_its_containers_say() {
         wake +65"#]]);
     late.told().ended("main", 0, 0, 61).now(61).copied("main", 0).check(expect![[r#"
         Failed DeadlineExceeded Pod was active on the node longer than the specified deadline
-        main #0: Completed 0, last -"#]]);
+        main #0: Completed 0, last -
+        event DeadlineExceeded Pod was active on the node longer than the specified deadline"#]]);
 }
 
 /// The node takes the pod down, and says why.
@@ -700,7 +700,12 @@ fn taken_down(case: Case, message: &str) -> Case {
 }
 
 #[test]
-fn a_program_that_ends_well_while_it_is_stopped_has_succeeded_whoever_stopped_it() {
+fn a_program_that_ends_well_because_it_was_disrupted_has_not_succeeded() {
+    // The phase, reason and message of the pod once its program has exited with this code.
+    let first = |case: &Case, code: i32| {
+        let ended = case.clone().ended("main", 0, code, 12).copied("main", 0).now(13).decide();
+        ended.lines().next().unwrap_or_default().to_owned()
+    };
     const SHUTDOWN: &str = "Pod was terminated in response to imminent node shutdown.";
     let running = || Case::new(ONE).running("main", 0).followed("main", 0).told();
     let drained = |case: Case| {
@@ -710,8 +715,10 @@ fn a_program_that_ends_well_while_it_is_stopped_has_succeeded_whoever_stopped_it
         })
     };
     let exceeding = running().with(|facts| facts.exceeded = Some("Usage exceeds the limit".to_owned()));
+    assert_eq!(first(&running().deleted(40, 30).asked("main").told(), 0), "Succeeded - -", "merely deleted");
+    // What had ended before anybody asked is believed.
+    assert_eq!(first(&taken_down(running(), "The node was low"), 0), "Succeeded - -");
     for (what, case, failed) in [
-        ("deleted", running().deleted(40, 30), "Failed - -"),
         ("drained or preempted", drained(running()).deleted(40, 30), "Failed - -"),
         ("shut down", taken_down(running(), SHUTDOWN).deleted(40, 30), &*format!("Failed Terminated {SHUTDOWN}")),
         ("evicted", taken_down(running(), "The node was low"), "Failed Evicted The node was low"),
@@ -723,11 +730,7 @@ fn a_program_that_ends_well_while_it_is_stopped_has_succeeded_whoever_stopped_it
         ("exceeding a limit", exceeding, "Failed Evicted Usage exceeds the limit"),
     ] {
         let stopped = case.asked("main").told();
-        let phase = |code: i32| {
-            let ended = stopped.clone().ended("main", 0, code, 12).copied("main", 0).now(13).decide();
-            ended.lines().next().unwrap_or_default().to_owned()
-        };
-        assert_eq!((phase(0).as_str(), phase(143).as_str()), ("Succeeded - -", failed), "{what}");
+        assert_eq!((first(&stopped, 0).as_str(), first(&stopped, 143).as_str()), (failed, failed), "{what}");
     }
 }
 
