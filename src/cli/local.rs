@@ -97,6 +97,7 @@ impl Local {
     pub fn config(&self) -> Result<Config, Failure> {
         Ok(Config {
             data_dir: self.data.directory()?,
+            passing: true,
             listen: None,
             also_listen: Vec::new(),
             host: self.host.clone(),

@@ -35,8 +35,13 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, every Job complete; 1 a Job failed; 2 a manifest or the command line is wrong, nothing was started;
-3 no container engine; 124 --timeout has passed; 130 interrupted.";
+Exit codes:
+  0    done, every Job complete
+  1    a Job failed, or can never start
+  2    a manifest or the command line is wrong, nothing was started
+  3    no container engine, or the cluster does not answer
+  124  --timeout has passed
+  130  interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -64,7 +69,7 @@ pub fn main() -> ExitCode {
             Command::Run(args) => run::run(args).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Plan(args) => plan::run(&args),
-            Command::Kubeconfig(args) => kubeconfig::run(&args),
+            Command::Kubeconfig(args) => kubeconfig::run(&args).await,
         }
     });
     runtime.shutdown_timeout(LAST_TASKS);

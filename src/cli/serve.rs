@@ -77,6 +77,7 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let config = Config {
+        passing: false,
         listen: Some(args.listen),
         also_listen: args.also_listen.clone(),
         node: args.node == Node::Local,
@@ -98,7 +99,7 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
     };
     let _no_supervisor = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tokio::select! {
-        stopped = daemon.shutdown() => stopped?,
+        left = daemon.shutdown() => part(left, args.local.log_format),
         // Whoever asks twice does not want to wait; what is under way is found again at the next start.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -107,6 +108,24 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
         None => Ok(exit::OK),
         Some(error) => Err(error.into()),
     }
+}
+
+/// Tells what runs on.
+#[expect(clippy::print_stderr, reason = "standard output is not for messages")]
+fn part(pods: usize, format: Format) {
+    match format {
+        Format::Json => tracing::info!(pods, "stopped"),
+        Format::Text => eprintln!("{}", parting_words(pods)),
+    }
+}
+
+fn parting_words(pods: usize) -> String {
+    let (count, run, them) = match pods {
+        0 => return "stopped".to_owned(),
+        1 => ("1 pod".to_owned(), "runs", "it"),
+        more => (format!("{more} pods"), "run", "them"),
+    };
+    format!("stopped; {count} {run} on (the next jobdock adopts {them}; --stop-pods-on-exit ends {them})")
 }
 
 /// Tells where it listens, and what to type next.
@@ -126,4 +145,22 @@ fn greet(daemon: &Daemon, args: &Args) {
     }
     eprintln!("  jobdock kubeconfig{data} > jobdock.kubeconfig");
     eprintln!("  kubectl --kubeconfig jobdock.kubeconfig get jobs,pods");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parting_words;
+
+    #[test]
+    fn who_stops_a_daemon_is_told_what_runs_on() {
+        assert_eq!(parting_words(0), "stopped");
+        assert_eq!(
+            parting_words(1),
+            "stopped; 1 pod runs on (the next jobdock adopts it; --stop-pods-on-exit ends it)"
+        );
+        assert_eq!(
+            parting_words(2),
+            "stopped; 2 pods run on (the next jobdock adopts them; --stop-pods-on-exit ends them)"
+        );
+    }
 }

@@ -47,7 +47,7 @@ use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
 
 /// The database's file in the data directory.
-const DATABASE: &str = "jobdock.db";
+pub const DATABASE: &str = "jobdock.db";
 /// The directory of container logs in the data directory.
 const LOGS: &str = "pods";
 /// Of directories that the store makes: logs and Secrets are nobody else's business.

@@ -30,7 +30,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -127,7 +127,11 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
     let mut manifests = manifests::read(&sources::read(&args.files)?, args.namespace.as_deref())?;
     check_exit_code_from(&args, &manifests)?;
     let target = args.target()?;
-    let client = connect::connect(&target).await?;
+    let client = tokio::select! {
+        client = connect::connect(&target) => client?,
+        // A cluster that cannot be reached is tried for long.
+        () = interruption(&interrupts) => return Err(Failure::Interrupted),
+    };
     manifests::place(&mut manifests, client.default_namespace());
     let look = Look::of(args.output == Format::Json, args.no_progress || args.quiet || args.detach);
     let (screen, curtain) = Screen::start(look)?;
@@ -141,9 +145,17 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
         Err(failure) => Err(failure),
     };
     if let Target::Local(home) = &target {
-        home.leave().await?;
+        home.leave().await;
     }
     code
+}
+
+/// Waits for the first interrupt.
+async fn interruption(interrupts: &watch::Receiver<u32>) {
+    let mut interrupts = interrupts.clone();
+    if interrupts.wait_for(|count| *count > 0).await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// Tells of Jobs that stay unfinished because the daemon ends with this run: left by a run that was killed, perhaps.
@@ -194,13 +206,12 @@ async fn carry_out(
         }
     }
     let (jobs, needs): (Vec<&Manifest>, Vec<&Manifest>) = manifests.iter().partition(|manifest| manifest.is_job());
-    let existing = if args.replace { Existing::Replace } else { Existing::Refuse };
-    let mut interrupted = interrupts.clone();
-    tokio::select! {
-        cleared = submit::clear_way(&client, &jobs, existing, &screen) => cleared?,
+    let existing = existing(args, target).await;
+    let unfinished = tokio::select! {
+        cleared = submit::clear_way(&client, &jobs, &existing, &screen, args.quiet) => cleared?,
         // The pods of a Job that is being replaced may take their time.
-        Ok(_) = interrupted.wait_for(|count| *count > 0) => return Err(Failure::Interrupted),
-    }
+        () = interruption(&interrupts) => return Err(Failure::Interrupted),
+    };
     if matches!(target, Target::Local(_)) {
         for namespace in manifests::namespaces(manifests) {
             submit::make_namespace(&client, namespace).await?;
@@ -216,24 +227,17 @@ async fn carry_out(
         quiet: args.quiet,
     };
     let mut session = Session::new(client.clone(), screen.clone(), wishes, interrupts);
-    let mut created: Vec<Job> = Vec::new();
-    for manifest in jobs {
-        match submit::create(&client, manifest).await {
-            Ok(job) => {
-                session.add(job.clone());
-                created.push(job);
-            }
-            Err(failure) => {
-                // Nothing may run where not all could be started.
-                for job in created {
-                    stop::gracefully(client.clone(), job).await;
-                }
-                return Err(failure);
-            }
-        }
+    let is_new = |manifest: &&Manifest| !unfinished.iter().any(|job| manifest.is_named_as(job));
+    let created = create_all(&client, jobs.into_iter().filter(is_new)).await?;
+    for job in &created {
+        session.add(job.clone(), Timestamp::now());
     }
     if args.detach {
         return Ok(Ended::Detached(created));
+    }
+    for job in unfinished {
+        let since = job.metadata.creation_timestamp.as_ref().map_or_else(Timestamp::now, |at| at.0);
+        session.add(job, since);
     }
     let outcome = session.finish().await;
     if let Target::Local(home) = target
@@ -242,6 +246,35 @@ async fn carry_out(
         tell_of_others(&client, home, &outcome.run, &screen).await;
     }
     Ok(Ended::Followed(Box::new(outcome)))
+}
+
+/// What is to be done about Jobs of the same names.
+async fn existing(args: &Args, target: &Target) -> Existing {
+    let Target::Local(home) = target else { return if args.replace { Existing::Replace } else { Existing::Refuse } };
+    if args.replace {
+        Existing::Replace
+    } else if home.is_here().await {
+        Existing::TakeOver
+    } else {
+        home.holder().filter(|holder| holder.passing).map_or(Existing::Refuse, |run| Existing::OfRun(run.process))
+    }
+}
+
+/// Creates Jobs, all of them or none.
+async fn create_all(client: &Client, manifests: impl Iterator<Item = &Manifest>) -> Result<Vec<Job>, Failure> {
+    let mut created = Vec::new();
+    for manifest in manifests {
+        match submit::create(client, manifest).await {
+            Ok(job) => created.push(job),
+            Err(failure) => {
+                for job in created {
+                    stop::gracefully(client.clone(), job).await;
+                }
+                return Err(failure);
+            }
+        }
+    }
+    Ok(created)
 }
 
 /// Prints what came of the Jobs, and works out the exit code.

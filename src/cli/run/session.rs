@@ -85,9 +85,9 @@ impl Session {
         }
     }
 
-    /// Takes in a Job that was just created.
-    pub fn add(&mut self, job: Job) {
-        self.run.add(job, Timestamp::now());
+    /// Takes in a Job that was created, or taken over, and that has run since then.
+    pub fn add(&mut self, job: Job, since: Timestamp) {
+        self.run.add(job, since);
     }
 
     /// Follows the Jobs until all have ended and all output is shown.

@@ -40,6 +40,8 @@ struct JobState {
     began: Timestamp,
     finished: Option<(Timestamp, Verdict, Ending)>,
     ending: Option<(Verdict, String)>,
+    /// Succeeded and failed pods when its deletion began: what its pods count as after that is chance.
+    counted: Option<(i32, i32)>,
     failed_pods: VecDeque<FailedPod>,
     failed_pods_omitted: usize,
     exit_codes: BTreeMap<String, i32>,
@@ -98,6 +100,7 @@ impl Run {
             began: now,
             finished: None,
             ending: None,
+            counted: None,
             failed_pods: VecDeque::new(),
             failed_pods_omitted: 0,
             exit_codes: BTreeMap::new(),
@@ -120,6 +123,9 @@ impl Run {
             && (state.ending.is_none() || (verdict == Verdict::Complete && !marked))
         {
             state.finished = Some((now, verdict, ending));
+        }
+        if marked && state.finished.is_none() {
+            state.freeze();
         }
         state.job = job;
     }
@@ -168,7 +174,8 @@ impl Run {
             for container in &mut containers {
                 container.last = true;
             }
-            failed = pods::failure(pod, deleted);
+            // What ends once the Job is being deleted ends because of that.
+            failed = pods::failure(pod, deleted).filter(|_| job.counted.is_none());
             job.failed_pods.extend(failed.clone());
             if job.failed_pods.len() > FAILED_PODS {
                 job.failed_pods.pop_front();
@@ -279,6 +286,7 @@ impl Run {
             return false;
         }
         job.ending = Some((verdict, why.to_owned()));
+        job.freeze();
         true
     }
 
@@ -315,7 +323,8 @@ impl Run {
 
     fn line(&self, uid: &str, namespace: &str, now: Timestamp) -> JobLine {
         let state = &self.jobs[uid];
-        let status = state.job.status.clone().unwrap_or_default();
+        let active = state.job.status.as_ref().and_then(|status| status.active);
+        let (succeeded, failed) = state.counts();
         let meta = &state.job.metadata;
         let name = meta.name.clone().unwrap_or_default();
         let its_namespace = meta.namespace.as_deref().unwrap_or_default();
@@ -329,10 +338,10 @@ impl Run {
         };
         JobLine {
             name: if its_namespace == namespace { name } else { format!("{its_namespace}/{name}") },
-            succeeded: status.succeeded.unwrap_or(0),
+            succeeded,
             completions: state.job.spec.as_ref().and_then(|spec| spec.completions),
-            active: status.active.unwrap_or(0),
-            failed: status.failed.unwrap_or(0),
+            active: active.unwrap_or(0),
+            failed,
             elapsed: until.duration_since(state.began),
             verdict: state.finished.as_ref().map(|(_, verdict, _)| *verdict),
             note: note.filter(|_| state.finished.is_none()),
@@ -351,12 +360,29 @@ impl JobState {
         self.finished.is_none() && self.ending.is_none()
     }
 
+    /// Holds the counts as they are, once.
+    fn freeze(&mut self) {
+        let counts = self.counts();
+        self.counted.get_or_insert(counts);
+    }
+
+    /// Succeeded and failed pods: those of the Job's own end, or those until its deletion.
+    fn counts(&self) -> (i32, i32) {
+        let status = self.job.status.as_ref();
+        let now = || {
+            let (succeeded, failed) = (status.and_then(|it| it.succeeded), status.and_then(|it| it.failed));
+            (succeeded.unwrap_or(0), failed.unwrap_or(0))
+        };
+        let by_itself = matches!(&self.finished, Some((_, Verdict::Complete | Verdict::Failed, _)));
+        self.counted.filter(|_| !by_itself).unwrap_or_else(now)
+    }
+
     fn report(&self, uid: &str, now: Timestamp, tail: &dyn Fn(&str, &str) -> Vec<String>) -> JobReport {
         let (at, result, condition) = self.finished.clone().unwrap_or_else(|| {
             let (verdict, message) = self.ending.clone().unwrap_or((Verdict::Interrupted, String::new()));
             (now, verdict, Ending { message, ..Ending::default() })
         });
-        let status = self.job.status.clone().unwrap_or_default();
+        let (succeeded, failed) = self.counts();
         let with_tail = |pod: &FailedPod| FailedPod {
             last_lines: pod.container.as_deref().map(|container| tail(&pod.uid, container)).unwrap_or_default(),
             ..pod.clone()
@@ -369,8 +395,8 @@ impl JobState {
             failure_policy_rule: report::rule(&condition),
             condition,
             completions: self.job.spec.as_ref().and_then(|spec| spec.completions),
-            succeeded: status.succeeded.unwrap_or(0),
-            failed: status.failed.unwrap_or(0),
+            succeeded,
+            failed,
             duration: at.duration_since(self.began),
             failed_pods: self.failed_pods.iter().map(with_tail).collect(),
             failed_pods_omitted: self.failed_pods_omitted,
