@@ -117,6 +117,9 @@ pub enum Error {
         /// Why.
         source: store::Error,
     },
+    /// There is no room left: make some.
+    #[error("the disk of {0} is full")]
+    Full(String),
     /// There is no engine to run pods on: start one, or say where it is.
     #[error("{0}")]
     NoEngine(String),
@@ -153,7 +156,10 @@ impl Daemon {
     pub async fn start(config: Config) -> Result<Self, Error> {
         let directory = lock(&config)?;
         raise_file_limit();
-        let told = |source: store::Error| Error::Store { directory: config.data_dir.display().to_string(), source };
+        let told = |source: store::Error| {
+            let directory = config.data_dir.display().to_string();
+            if source.is_full() { Error::Full(directory) } else { Error::Store { directory, source } }
+        };
         let store = Store::open(&config.data_dir).map_err(told)?;
         store.logs().limit(config.logs);
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };

@@ -99,7 +99,11 @@ async fn answering(client: Client, place: &str) -> Result<Client, Failure> {
 
 /// What an error comes down to; what lies around it are the layers of the client library.
 fn first_cause(error: &(dyn Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
+    let mut first = error;
+    while let Some(cause) = first.source() {
+        first = cause;
+    }
+    first.to_string()
 }
 
 /// What a missing daemon or engine means for a command.

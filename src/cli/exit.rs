@@ -41,6 +41,22 @@ impl Failure {
         }
     }
 
+    /// Each problem, as one text.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = Vec::new();
+        let is_list = matches!(self, Self::Usage(_));
+        for line in self.to_string().lines() {
+            match problems.last_mut() {
+                Some(last) if !is_list || line.starts_with(' ') => {
+                    last.push('\n');
+                    last.push_str(line);
+                }
+                Some(_) | None => problems.push(line.to_owned()),
+            }
+        }
+        problems
+    }
+
     /// [`Failure::code`] as `main` returns it.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
@@ -68,7 +84,7 @@ fn with_causes(error: &anyhow::Error) -> String {
         };
         let words = status.map_or_else(|| cause.to_string(), |status| status.message.clone());
         // Some causes quote their own cause.
-        if !text.ends_with(&words) {
+        if !text.contains(&words) {
             let separator = if text.is_empty() { "" } else { ": " };
             text.push_str(separator);
             text.push_str(&words);

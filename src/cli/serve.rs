@@ -9,7 +9,7 @@ use super::connect;
 use super::exit::{self, Failure};
 use super::images;
 use super::limits;
-use super::local::Local;
+use super::local::{self, Local};
 use super::log::{self, Format};
 use crate::daemon::{Config, Daemon};
 use crate::model::validation::names;
@@ -21,11 +21,11 @@ const LEVEL: &str = "info";
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Address of the HTTPS API; every request needs the token or certificate of `jobdock kubeconfig`
-    #[arg(long, env = "JOBDOCK_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7443")]
+    #[arg(long, env = "JOBDOCK_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7443", value_parser = local::address)]
     listen: SocketAddr,
 
     /// Another address of the HTTPS API, for pods that call it: the bridge's, such as 172.17.0.1:7443; may be repeated
-    #[arg(long, env = "JOBDOCK_ALSO_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    #[arg(long, env = "JOBDOCK_ALSO_LISTEN", value_name = "ADDRESS", value_delimiter = ',', value_parser = local::address)]
     also_listen: Vec<SocketAddr>,
 
     /// `none` serves the API and the controllers only: pods stay Pending until a client writes their status

@@ -100,10 +100,10 @@ impl Directory {
             }
             Err(fs::TryLockError::Error(error)) => return Err(error.into()),
         }
-        lock.set_len(0)?;
         lock.rewind()?;
         let kind = if passing { PASSING } else { "" };
-        writeln!(lock, "{} {kind}", std::process::id())?;
+        // Always as long, in one write: who reads it just then finds the old holder or the new one.
+        lock.write_all(format!("{:<10} {kind:<3}\n", std::process::id()).as_bytes())?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 

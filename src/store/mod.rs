@@ -233,6 +233,18 @@ pub enum Error {
     Damaged(String, #[source] serde_json::Error),
 }
 
+impl Error {
+    /// Whether the disk has no room left.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Database(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Io(error) => error.kind() == std::io::ErrorKind::StorageFull,
+            Self::Conflict { .. } | Self::NotFound(_) | Self::AlreadyExists(_) | Self::Compacted(..) => false,
+            Self::Closed | Self::Unreadable { .. } | Self::Damaged(..) => false,
+        }
+    }
+}
+
 /// What only the store may give a new object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {

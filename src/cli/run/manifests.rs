@@ -136,7 +136,7 @@ fn repeated(manifests: &[Manifest]) -> Vec<String> {
         let key = (manifest.kind.kind, manifest.namespace.as_str(), manifest.name.as_str());
         match seen.get(&key) {
             Some(first) => problems.push(format!(
-                "{}: {} {} stands a second time, first in {}",
+                "{}: {} {} is defined twice, first in {}",
                 manifest.origin,
                 manifest.kind.kind,
                 manifest.title(),

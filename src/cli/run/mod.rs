@@ -73,7 +73,7 @@ pub struct Args {
     detach: bool,
 
     /// Delete what has not finished after this time, and exit with 124
-    #[arg(long, value_name = "DURATION", value_parser = local::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = local::limit)]
     timeout: Option<SignedDuration>,
 
     /// Wait even for pods that can never start (no such image, a missing ConfigMap), as a cluster does
@@ -106,6 +106,10 @@ pub struct Args {
 
     #[command(flatten)]
     local: Local,
+
+    /// The flags of a daemon among those that were given, on the command line or by the environment
+    #[arg(skip)]
+    pub(super) given: Vec<String>,
 }
 
 /// Heading of these flags in `--help`.
@@ -120,8 +124,18 @@ enum Format {
     Json,
 }
 
-/// Runs the Jobs and returns the exit code.
+/// Runs the Jobs and returns the exit code; what keeps them from being run stands in the JSON, too.
 pub async fn run(args: Args) -> Result<u8, Failure> {
+    let format = args.output;
+    let ended = run_jobs(args).await;
+    if let (Format::Json, Err(failure)) = (format, &ended) {
+        let told = serde_json::json!({"exitCode": failure.code(), "errors": failure.problems()});
+        writeln!(std::io::stdout(), "{told:#}")?;
+    }
+    ended
+}
+
+async fn run_jobs(args: Args) -> Result<u8, Failure> {
     log::start(args.local.log_level.as_deref().unwrap_or(LEVEL), args.local.log_format)?;
     let interrupts = signals::listen()?;
     let mut manifests = manifests::read(&sources::read(&args.files)?, args.namespace.as_deref())?;
@@ -139,10 +153,14 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
         ended = carry_out(&args, client, &target, &manifests, screen.clone(), interrupts) => ended,
         why = broken(&target) => Err(anyhow::anyhow!(why).into()),
     };
-    curtain.fall().await;
+    let lost = curtain.fall().await;
     let code = match ended {
         Ok(ended) => print(&args, look, ended),
         Err(failure) => Err(failure),
+    };
+    let code = match lost {
+        Some(error) => code.and(Err(anyhow::Error::new(error).context("output is lost: it cannot be written").into())),
+        None => code,
     };
     if let Target::Local(home) = &target {
         home.leave().await;
@@ -201,6 +219,9 @@ async fn carry_out(
     interrupts: watch::Receiver<u32>,
 ) -> Result<Ended, Failure> {
     if !args.quiet {
+        if let Some(warning) = without_effect(&args.given, target).await {
+            screen.note(format!("warning: {warning}")).await;
+        }
         for warning in manifests.iter().flat_map(|manifest| &manifest.warnings) {
             screen.note(format!("warning: {warning}")).await;
         }
@@ -246,6 +267,21 @@ async fn carry_out(
         tell_of_others(&client, home, &outcome.run, &screen).await;
     }
     Ok(Ended::Followed(Box::new(outcome)))
+}
+
+/// What is told where flags of a daemon were given, and another one or a cluster runs the Jobs.
+async fn without_effect(given: &[String], target: &Target) -> Option<String> {
+    let who = match target {
+        Target::Local(home) if home.is_here().await => return None,
+        Target::Local(home) => format!("the daemon (process {})", home.holder()?.process),
+        Target::Cluster { .. } => "the cluster".to_owned(),
+    };
+    let have = match given {
+        [] => return None,
+        [_] => "has",
+        [_, ..] => "have",
+    };
+    Some(format!("{} {have} no effect: {who} decides", given.join(", ")))
 }
 
 /// What is to be done about Jobs of the same names.

@@ -54,6 +54,7 @@ struct LivePod {
     job: String,
     namespace: String,
     start: Start,
+    pending: bool,
     since: Timestamp,
     unplaced: Option<Warning>,
     asked: Option<Timestamp>,
@@ -79,8 +80,10 @@ pub struct JobLine {
     pub succeeded: i32,
     /// Pods wanted; absent for a work queue.
     pub completions: Option<i32>,
-    /// Pods that run or wait to run.
+    /// Pods that run.
     pub active: i32,
+    /// Pods that wait to run.
+    pub pending: i32,
     /// Pods that failed.
     pub failed: i32,
     /// Since the Job was created.
@@ -188,6 +191,7 @@ impl Run {
                 job: job_uid.to_owned(),
                 namespace: pod.metadata.namespace.clone().unwrap_or_default(),
                 start: Start::default(),
+                pending: true,
                 since: now,
                 unplaced: None,
                 asked: None,
@@ -195,6 +199,7 @@ impl Run {
                 pulls: BTreeMap::new(),
             });
             live.start.observe(pod, now);
+            live.pending = pods::phase(pod) != "Running";
             live.unplaced = pods::unplaced(pod).map(|(reason, message)| Warning {
                 kind: "Pod".to_owned(),
                 name: pod.metadata.name.clone().unwrap_or_default(),
@@ -323,7 +328,9 @@ impl Run {
 
     fn line(&self, uid: &str, namespace: &str, now: Timestamp) -> JobLine {
         let state = &self.jobs[uid];
-        let active = state.job.status.as_ref().and_then(|status| status.active);
+        let active = state.job.status.as_ref().and_then(|status| status.active).unwrap_or(0);
+        let known = self.live.values().filter(|pod| pod.job == uid && pod.pending).count();
+        let pending = i32::try_from(known).unwrap_or(i32::MAX).min(active);
         let (succeeded, failed) = state.counts();
         let meta = &state.job.metadata;
         let name = meta.name.clone().unwrap_or_default();
@@ -334,13 +341,17 @@ impl Run {
         let note = match (&state.ending, suspended) {
             (Some(_), true | false) => Some("stopping".to_owned()),
             (None, true) => Some("suspended".to_owned()),
-            (None, false) => waiting(),
+            (None, false) => waiting().or_else(|| {
+                let delayed = active == 0 && failed > 0;
+                delayed.then(|| "waiting to try again".to_owned())
+            }),
         };
         JobLine {
             name: if its_namespace == namespace { name } else { format!("{its_namespace}/{name}") },
             succeeded,
             completions: state.job.spec.as_ref().and_then(|spec| spec.completions),
-            active: active.unwrap_or(0),
+            active: active - pending,
+            pending,
             failed,
             elapsed: until.duration_since(state.began),
             verdict: state.finished.as_ref().map(|(_, verdict, _)| *verdict),
