@@ -96,7 +96,10 @@ fn given(matches: &ArgMatches) -> Vec<String> {
     let daemons = flags.filter(|flag| flag.get_help_heading() == Some(local::DAEMON));
     let deciding = daemons.filter(|flag| !matches!(flag.get_id().as_str(), "data_dir" | "log_level" | "log_format"));
     let is_given = |flag: &&Arg| {
-        matches!(matches.value_source(flag.get_id().as_str()), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+        matches!(
+            matches.value_source(flag.get_id().as_str()),
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+        )
     };
     deciding.filter(is_given).filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect()
 }

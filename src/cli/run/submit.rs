@@ -45,7 +45,7 @@ enum Fate {
     Refused(String),
     Followed(Job),
     /// With what is told of it.
-    Deleted(&'static str),
+    Deleted(String),
 }
 
 /// Refuses (or deletes) Jobs that stand where the manifests' Jobs are to be, and returns those that are taken over.
@@ -75,11 +75,11 @@ pub async fn clear_way(
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
         screen.note(format!("jobdock: Job {namespace}/{name} has not finished yet: going on with it")).await;
     }
-    for (Manifest { namespace, name, .. }, told, api) in deleted {
+    for (manifest, told, api) in deleted {
         if !quiet {
-            screen.note(format!("jobdock: {told} Job {namespace}/{name}")).await;
+            screen.note(format!("jobdock: {told}")).await;
         }
-        replace(&api, name).await?;
+        replace(&api, &manifest.name).await?;
     }
     Ok(followed)
 }
@@ -89,7 +89,7 @@ fn fate(manifest: &Manifest, job: Job, existing: &Existing) -> Fate {
     let refused = |why: String| Fate::Refused(format!("{origin}: Job {namespace}/{name} {why}"));
     let finished = report::ending(&job).and_then(|(_, ending)| ending.condition);
     match (existing, finished) {
-        (Existing::Replace, _) => Fate::Deleted("to replace it, deleting"),
+        (Existing::Replace, _) => Fate::Deleted(format!("deleting Job {namespace}/{name} to replace it")),
         (Existing::Refuse | Existing::OfRun(_) | Existing::TakeOver, Some(condition)) => refused(format!(
             "has run already and is {condition}: run it again with --replace, or give it another name or generateName"
         )),
@@ -102,7 +102,7 @@ fn fate(manifest: &Manifest, job: Job, existing: &Existing) -> Fate {
              run it again with --replace"
         )),
         (Existing::TakeOver, None) if job.metadata.deletion_timestamp.is_some() => {
-            Fate::Deleted("waiting for the end of the deleted")
+            Fate::Deleted(format!("Job {namespace}/{name} is being deleted: waiting until it is gone"))
         }
         (Existing::TakeOver, None) if manifest.makes(&job) => Fate::Followed(job),
         (Existing::TakeOver, None) => refused(
