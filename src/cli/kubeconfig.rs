@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::connect;
 use super::exit::{self, Failure};
 use super::local::Data;
 use crate::daemon;
@@ -31,6 +32,11 @@ pub struct Args {
 /// Prints the kubeconfig on standard output, once a daemon that is starting has one.
 pub async fn run(args: &Args) -> Result<u8, Failure> {
     let directory = args.data.directory()?;
+    if let Err(error) = std::fs::read_dir(&directory)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(connect::failure(daemon::unusable(&directory, error).into()));
+    }
     let begun = Instant::now();
     loop {
         if let Some(text) = daemon::kubeconfig(&directory, args.client_certificate)? {

@@ -178,6 +178,8 @@ fn a_data_directory_that_is_none_is_told_as_that() {
     let ended = place.jobdock(&["run", "--data-dir", "/dev/null", "job.yaml"]);
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(ended.stderr.starts_with("error: data directory /dev/null: Not a directory"), "{ended:?}");
+    let kubeconfig = place.jobdock(&["kubeconfig", "--data-dir", "/dev/null"]);
+    assert_eq!((kubeconfig.code, kubeconfig.stderr), (2, ended.stderr));
 }
 
 #[test]

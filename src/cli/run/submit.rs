@@ -43,7 +43,7 @@ pub enum Existing {
 /// What one such Job comes to.
 enum Fate {
     Refused(String),
-    Followed(Job),
+    Followed(Box<Job>),
     /// With what is told of it.
     Deleted(String),
 }
@@ -62,7 +62,7 @@ pub async fn clear_way(
         if let Some(job) = api.get_opt(&manifest.name).await.context("cannot ask for Jobs of the same name")? {
             match fate(manifest, job, existing) {
                 Fate::Refused(why) => refused.push(why),
-                Fate::Followed(job) => followed.push(job),
+                Fate::Followed(job) => followed.push(*job),
                 Fate::Deleted(told) => deleted.push((manifest, told, api)),
             }
         }
@@ -104,7 +104,7 @@ fn fate(manifest: &Manifest, job: Job, existing: &Existing) -> Fate {
         (Existing::TakeOver, None) if job.metadata.deletion_timestamp.is_some() => {
             Fate::Deleted(format!("Job {namespace}/{name} is being deleted: waiting until it is gone"))
         }
-        (Existing::TakeOver, None) if manifest.makes(&job) => Fate::Followed(job),
+        (Existing::TakeOver, None) if manifest.makes(&job) => Fate::Followed(Box::new(job)),
         (Existing::TakeOver, None) => refused(
             "has not finished, and is not what this manifest says: `jobdock serve` lets it go on, and --replace ends it \
              and runs this one"
