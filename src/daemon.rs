@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use self::directory::connect;
 use self::directory::{Directory, Refusal, Socket};
+pub use self::directory::{Holder, connect, holder};
 use self::part::{Failures, Part};
 pub use crate::api::Limits;
 use crate::api::accounts::Accounts;
@@ -55,6 +55,8 @@ pub enum Runtime {
 pub struct Config {
     /// Where everything is kept.
     pub data_dir: PathBuf,
+    /// Whether it ends with the command that starts it, so that nothing may be left to it.
+    pub passing: bool,
     /// Address of the HTTPS API; without one only the unix socket answers.
     pub listen: Option<SocketAddr>,
     /// Further addresses of it, for containers to reach.
@@ -101,13 +103,16 @@ pub enum Error {
         holder: String,
     },
     /// The data directory cannot be used: make it writable, or use another.
-    #[error("the data directory {directory} cannot be used: {source}")]
+    #[error("data directory {directory}: {source}; give another with --data-dir")]
     Directory {
         /// The data directory.
         directory: String,
         /// Why.
         source: std::io::Error,
     },
+    /// The data directory is somebody's: give one that is empty, or that is not there yet.
+    #[error("{0} is not empty and no jobdock data directory: give another with --data-dir")]
+    Foreign(String),
     /// The database cannot be used.
     #[error("the database in {directory} cannot be used")]
     Store {
@@ -116,6 +121,9 @@ pub enum Error {
         /// Why.
         source: store::Error,
     },
+    /// There is no room left: make some.
+    #[error("the disk of {0} is full")]
+    Full(String),
     /// There is no engine to run pods on: start one, or say where it is.
     #[error("{0}")]
     NoEngine(String),
@@ -150,9 +158,12 @@ pub struct Daemon {
 impl Daemon {
     /// Starts everything; returns when requests are answered.
     pub async fn start(config: Config) -> Result<Self, Error> {
-        let directory = lock(&config.data_dir)?;
+        let directory = lock(&config)?;
         raise_file_limit();
-        let told = |source: store::Error| Error::Store { directory: config.data_dir.display().to_string(), source };
+        let told = |source: store::Error| {
+            let directory = config.data_dir.display().to_string();
+            if source.is_full() { Error::Full(directory) } else { Error::Store { directory, source } }
+        };
         let store = Store::open(&config.data_dir).map_err(told)?;
         store.logs().limit(config.logs);
         let engine = if config.node { Some(engine(&config, store.id()).await?) } else { None };
@@ -227,8 +238,8 @@ impl Daemon {
     }
 
     /// Stops everything in order. Containers run on, for the next daemon to adopt, unless the daemon was started to
-    /// stop them.
-    pub async fn shutdown(self) -> Result<(), Error> {
+    /// stop them; the answer is how many pods have them.
+    pub async fn shutdown(self) -> usize {
         let Self { api, controllers, node, engine, store, directory, .. } = self;
         api.stop().await;
         controllers.stop().await;
@@ -238,9 +249,11 @@ impl Daemon {
             tracing::error!(error = &error as &dyn std::error::Error, "pods could not be ended and run on");
         }
         node.stop().await;
+        // Who cannot be asked any more is not counted: it is only told.
+        let left = if engine.is_some() { farewell::running(&store).map_or(0, |pods| pods.len()) } else { 0 };
         drop(store);
         drop(directory);
-        Ok(())
+        left
     }
 }
 
@@ -273,14 +286,17 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn lock(path: &Path) -> Result<Directory, Error> {
-    Directory::lock(path).map_err(|refusal| match refusal {
+fn lock(config: &Config) -> Result<Directory, Error> {
+    let path = &config.data_dir;
+    Directory::lock(path, config.passing).map_err(|refusal| match refusal {
+        Refusal::Foreign => Error::Foreign(path.display().to_string()),
         Refusal::Held { holder } => Error::Held { directory: path.display().to_string(), holder },
         Refusal::Io(source) => unusable(path, source),
     })
 }
 
-fn unusable(path: &Path, source: std::io::Error) -> Error {
+/// What it means that the data directory cannot be used.
+pub fn unusable(path: &Path, source: std::io::Error) -> Error {
     Error::Directory { directory: path.display().to_string(), source }
 }
 

@@ -485,6 +485,7 @@ impl From<store::Error> for Problem {
             store::Error::AlreadyExists(key) => Self::already_exists(key.kind, &key.name),
             store::Error::Compacted(asked, oldest) => Self::too_old(asked, oldest),
             store::Error::Closed => Self::stopping(),
+            full if full.is_full() => Self::internal("the disk of the data directory is full"),
             store::Error::Database(_)
             | store::Error::Io(_)
             | store::Error::Damaged(..)

@@ -1,6 +1,7 @@
-//! Owns how a command reaches the API server it works with. All commands are Kubernetes clients: which server it is
-//! makes no difference after this.
+//! Owns how a command reaches the API server it works with, and what is told where it cannot. All commands are
+//! Kubernetes clients: which server it is makes no difference after this.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use hyper_util::client::legacy;
@@ -15,6 +16,10 @@ use crate::daemon;
 
 /// The namespace of objects that name none, on the local daemon.
 const DEFAULT_NAMESPACE: &str = "default";
+/// What a cluster is asked for first.
+const JOBS: &str = "batch/v1";
+/// The HTTP code for credentials that are not known.
+const UNAUTHORIZED: u16 = 401;
 
 /// An API server.
 #[derive(Clone)]
@@ -64,29 +69,53 @@ fn local(home: Home) -> Client {
 }
 
 async fn cluster(kubeconfig: Option<&PathBuf>, context: Option<String>) -> Result<Client, Failure> {
-    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    let config = match kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path).map_err(|error| usage(&format!("{}: {error}", path.display())))?;
-            Config::from_custom_kubeconfig(file, &options).await
-        }
-        None => Config::from_kubeconfig(&options).await,
+    let named = kubeconfig.map_or_else(|| "the kubeconfig".to_owned(), |path| path.display().to_string());
+    let unusable = |error: &dyn Error| Failure::Usage(format!("no cluster to connect to: {named}: {error}"));
+    let file = match kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
     };
-    let config = config.map_err(|error| usage(&error.to_string()))?;
-    Ok(Client::try_from(config)?)
+    let file = file.map_err(|error| unusable(&error))?;
+    let shown = context.clone().or_else(|| file.current_context.clone()).unwrap_or_default();
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    let config = Config::from_custom_kubeconfig(file, &options).await.map_err(|error| unusable(&error))?;
+    let place = format!("cluster {} (context {shown})", config.cluster_url.to_string().trim_end_matches('/'));
+    let client = Client::try_from(config).map_err(|error| unusable(&error))?;
+    answering(client, &place).await
 }
 
-fn usage(what: &str) -> Failure {
-    Failure::Usage(format!("no cluster to connect to: {what}"))
+/// The client, once the cluster has answered and taken its credentials: that it does not is told before anything else.
+async fn answering(client: Client, place: &str) -> Result<Client, Failure> {
+    match client.list_api_group_resources(JOBS).await {
+        Err(kube::Error::Api(status)) if status.code == UNAUTHORIZED => {
+            Err(Failure::NoEngine(format!("{place} does not take the credentials: {}", status.message)))
+        }
+        Err(kube::Error::Auth(error)) => Err(Failure::NoEngine(format!("{place}: no credentials: {error}"))),
+        // What else it refuses is told by what is asked for in earnest.
+        Ok(_) | Err(kube::Error::Api(_)) => Ok(client),
+        Err(error) => Err(Failure::NoEngine(format!("{place} does not answer: {}", first_cause(&error)))),
+    }
+}
+
+/// What an error comes down to; what lies around it are the layers of the client library.
+fn first_cause(error: &(dyn Error + 'static)) -> String {
+    let mut first = error;
+    while let Some(cause) = first.source() {
+        first = cause;
+    }
+    first.to_string()
 }
 
 /// What a missing daemon or engine means for a command.
 pub fn failure(error: home::Error) -> Failure {
     match error {
-        home::Error::NoDaemon(_) => {
+        home::Error::NoDaemon(_) | home::Error::Passing { .. } => {
             Failure::Usage(format!("{error}: start one with `jobdock serve`, or leave out --detach"))
         }
         home::Error::Start(daemon::Error::NoEngine(_)) => Failure::NoEngine(error.to_string()),
+        home::Error::Start(daemon::Error::Directory { .. } | daemon::Error::Foreign(_)) => {
+            Failure::Usage(error.to_string())
+        }
         home::Error::Start(_) | home::Error::Silent { .. } | home::Error::Socket(_) => Failure::Broken(error.into()),
     }
 }

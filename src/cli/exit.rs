@@ -10,7 +10,7 @@ pub const OK: u8 = 0;
 pub const FAILED: u8 = 1;
 /// A manifest or the command line is wrong: nothing was started.
 pub const USAGE: u8 = 2;
-/// There is no container engine to run pods on.
+/// There is no container engine to run pods on, or the cluster that was asked for does not answer.
 pub const NO_ENGINE: u8 = 3;
 /// `--timeout` passed; the code that coreutils' `timeout` uses.
 pub const TIMED_OUT: u8 = 124;
@@ -22,7 +22,7 @@ pub const INTERRUPTED: u8 = 130;
 pub enum Failure {
     /// The caller must change a manifest or the command line. Each line that is not indented is a problem of its own.
     Usage(String),
-    /// The caller must start a container engine, or say where it is.
+    /// The caller must start a container engine or the cluster, or say where it is.
     NoEngine(String),
     /// The user interrupted the command before it had started anything.
     Interrupted,
@@ -39,6 +39,22 @@ impl Failure {
             Self::Interrupted => INTERRUPTED,
             Self::Broken(_) => FAILED,
         }
+    }
+
+    /// Each problem, as one text.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = Vec::new();
+        let is_list = matches!(self, Self::Usage(_));
+        for line in self.to_string().lines() {
+            match problems.last_mut() {
+                Some(last) if !is_list || line.starts_with(' ') => {
+                    last.push('\n');
+                    last.push_str(line);
+                }
+                Some(_) | None => problems.push(line.to_owned()),
+            }
+        }
+        problems
     }
 
     /// [`Failure::code`] as `main` returns it.
@@ -68,7 +84,7 @@ fn with_causes(error: &anyhow::Error) -> String {
         };
         let words = status.map_or_else(|| cause.to_string(), |status| status.message.clone());
         // Some causes quote their own cause.
-        if !text.ends_with(&words) {
+        if !text.contains(&words) {
             let separator = if text.is_empty() { "" } else { ": " };
             text.push_str(separator);
             text.push_str(&words);

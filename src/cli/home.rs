@@ -20,7 +20,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use crate::daemon::{self, Config, Daemon};
+use crate::daemon::{self, Config, Daemon, Holder};
 
 /// How long another process may take to start or to stop on the same data directory.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,6 +33,8 @@ pub struct Home(Arc<Inner>);
 
 struct Inner {
     config: Config,
+    /// Whether a daemon that ends with another command will not do.
+    lasting: bool,
     inside: Mutex<Inside>,
     /// Why the daemon in this process has ended by itself, if it has.
     broken: watch::Sender<Option<String>>,
@@ -61,6 +63,14 @@ pub enum Error {
     /// No daemon runs, and this command does not start one.
     #[error("no jobdock daemon runs on {0}")]
     NoDaemon(String),
+    /// A daemon runs, but one that ends with the command that started it.
+    #[error("no daemon runs on {directory}, only a `jobdock run` (process {process}), which ends with its own Jobs")]
+    Passing {
+        /// The data directory.
+        directory: String,
+        /// The command's process id.
+        process: String,
+    },
     /// Another process holds the data directory but does not answer.
     #[error("another jobdock (process {holder}) holds {directory} but its socket does not answer")]
     Silent {
@@ -80,16 +90,16 @@ pub enum Error {
 impl Home {
     /// The daemon of `config`'s data directory, started in this process when it is needed and none runs.
     pub fn found_or_started(config: Config) -> Self {
-        Self::new(config, Inside::Outside)
+        Self::new(config, false, Inside::Outside)
     }
 
-    /// The daemon of `config`'s data directory, which must run already.
+    /// The daemon of `config`'s data directory, which must run already and stay.
     pub fn found(config: Config) -> Self {
-        Self::new(config, Inside::Never)
+        Self::new(config, true, Inside::Never)
     }
 
-    fn new(config: Config, inside: Inside) -> Self {
-        Self(Arc::new(Inner { config, inside: Mutex::new(inside), broken: watch::Sender::new(None) }))
+    fn new(config: Config, lasting: bool, inside: Inside) -> Self {
+        Self(Arc::new(Inner { config, lasting, inside: Mutex::new(inside), broken: watch::Sender::new(None) }))
     }
 
     /// A connection to the daemon.
@@ -97,8 +107,9 @@ impl Home {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match daemon::connect(self.directory()).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => return self.lasts().map(|()| stream),
                 Err(error) if is_nobody(&error) => {}
+                Err(error) if is_barred(&error) => return Err(daemon::unusable(self.directory(), error).into()),
                 Err(error) => return Err(error.into()),
             }
             let holder = match self.become_it().await {
@@ -118,7 +129,13 @@ impl Home {
         let mut inside = self.0.inside.lock().await;
         match &*inside {
             Inside::Here(_) => Ok(Became::Already),
-            Inside::Never => Err(Error::NoDaemon(self.directory().display().to_string())),
+            Inside::Never => Err(match self.holder() {
+                // It is about to serve.
+                Some(Holder { process: holder, .. }) if holder != std::process::id().to_string() => {
+                    daemon::Error::Held { directory: self.directory().display().to_string(), holder }.into()
+                }
+                Some(_) | None => Error::NoDaemon(self.directory().display().to_string()),
+            }),
             Inside::Outside => {
                 let daemon = Daemon::start(self.0.config.clone()).await?;
                 tokio::spawn(report(daemon.failed(), self.0.broken.clone()));
@@ -143,11 +160,27 @@ impl Home {
         matches!(&*self.0.inside.lock().await, Inside::Here(_))
     }
 
+    /// The process that has the data directory, where one has.
+    pub fn holder(&self) -> Option<Holder> {
+        daemon::holder(self.directory())
+    }
+
     /// Ends the daemon if it runs in this process.
-    pub async fn leave(&self) -> Result<(), daemon::Error> {
+    pub async fn leave(&self) {
         match std::mem::replace(&mut *self.0.inside.lock().await, Inside::Never) {
-            Inside::Here(daemon) => daemon.shutdown().await,
-            Inside::Outside | Inside::Never => Ok(()),
+            // What runs on was told of where it is somebody's.
+            Inside::Here(daemon) => drop(daemon.shutdown().await),
+            Inside::Outside | Inside::Never => {}
+        }
+    }
+
+    /// Whether the daemon that answers is one that this command can do with.
+    fn lasts(&self) -> Result<(), Error> {
+        match self.holder().filter(|holder| self.0.lasting && holder.passing) {
+            Some(Holder { process, .. }) => {
+                Err(Error::Passing { directory: self.directory().display().to_string(), process })
+            }
+            None => Ok(()),
         }
     }
 
@@ -164,4 +197,9 @@ async fn report(failed: impl Future<Output = daemon::Error>, broken: watch::Send
 /// Nobody listens there: the socket is missing, or left over.
 fn is_nobody(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// The directory is none, or not for this user.
+fn is_barred(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied)
 }

@@ -1,5 +1,6 @@
 //! Owns the flags about the daemon of this machine that several commands share, and the place of its data.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -79,7 +80,7 @@ pub struct Local {
 }
 
 /// Heading of these flags in `--help`.
-const DAEMON: &str = "Daemon";
+pub const DAEMON: &str = "Daemon";
 
 /// What runs pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -104,6 +105,7 @@ impl Local {
     pub fn config(&self) -> Result<Config, Failure> {
         Ok(Config {
             data_dir: self.data.directory()?,
+            passing: true,
             listen: None,
             also_listen: Vec::new(),
             host: self.host.clone(),
@@ -160,6 +162,18 @@ pub fn duration(text: &str) -> Result<SignedDuration, String> {
     if parsed.is_negative() { Err("a duration cannot be negative".to_owned()) } else { Ok(parsed) }
 }
 
+/// Reads `127.0.0.1:7443`, `[::1]:7443` or `localhost:7443`.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let local = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    local.as_deref().unwrap_or(text).parse().map_err(|_| "give IP:PORT, as 127.0.0.1:7443".to_owned())
+}
+
+/// Reads a time that something may take: none at all is a mistake.
+pub fn limit(text: &str) -> Result<SignedDuration, String> {
+    let limit = duration(text)?;
+    if limit.is_zero() { Err("give a time longer than 0".to_owned()) } else { Ok(limit) }
+}
+
 /// Thresholds in a type of their own: clap takes a list for a flag that is given several times.
 #[derive(Clone, Debug)]
 pub struct Thresholds(Vec<Threshold>);
@@ -203,6 +217,24 @@ mod tests {
         assert_eq!(bytes("0"), Ok(0));
         assert!(bytes("much").is_err());
         assert!(bytes("-1").is_err());
+    }
+
+    #[test]
+    fn addresses_are_read_with_their_port_and_may_be_local() {
+        let local = "127.0.0.1:7443".parse().unwrap();
+        assert_eq!(address("localhost:7443"), Ok(local));
+        assert_eq!(address("127.0.0.1:7443"), Ok(local));
+        assert!(address("[::1]:7443").is_ok());
+        for text in ["7443", "localhost", "example.com:7443", ":7443"] {
+            assert_eq!(address(text), Err("give IP:PORT, as 127.0.0.1:7443".to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_no_time_is_refused() {
+        assert_eq!(limit("2s"), Ok(SignedDuration::from_secs(2)));
+        assert!(limit("0").is_err());
+        assert!(limit("0ms").is_err());
     }
 
     #[test]

@@ -7,8 +7,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::exit::Failure;
 
-/// Other crates' messages that are shown beside ours.
-const OTHERS: &str = "warn";
+/// Other crates' messages that are shown beside ours. The client's errors reach us as values, and are told once.
+const OTHERS: &str = "warn,kube_client=off";
 
 /// How messages look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -17,7 +17,9 @@ mod serve;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::exit::Failure;
 
@@ -34,13 +36,22 @@ struct Cli {
     command: Command,
 }
 
+/// Name of the subcommand.
+const RUN: &str = "run";
+
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, every Job complete; 1 a Job failed; 2 a manifest or the command line is wrong, nothing was started;
-3 no container engine; 124 --timeout has passed; 130 interrupted.";
+Exit codes:
+  0    done, every Job complete
+  1    a Job failed, or can never start
+  2    a manifest or the command line is wrong, nothing was started
+  3    no container engine, or the cluster does not answer
+  124  --timeout has passed
+  130  interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run Jobs to completion: stream their output, show progress, explain failures, exit with the result
+    #[command(after_help = EXIT_CODES)]
     Run(run::Args),
     /// Serve the Kubernetes API and run Jobs until stopped
     Serve(serve::Args),
@@ -53,7 +64,11 @@ enum Command {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     // Parity with every clap program: usage errors exit with 2, --help and --version with 0.
-    let cli = Cli::parse();
+    let matches = Cli::command().try_get_matches().unwrap_or_else(|error| misused(&error));
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let (Command::Run(args), Some(matches)) = (&mut cli.command, matches.subcommand_matches(RUN)) {
+        args.given = given(matches);
+    }
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(UMASK));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -64,7 +79,7 @@ pub fn main() -> ExitCode {
             Command::Run(args) => run::run(args).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Plan(args) => plan::run(&args),
-            Command::Kubeconfig(args) => kubeconfig::run(&args),
+            Command::Kubeconfig(args) => kubeconfig::run(&args).await,
         }
     });
     runtime.shutdown_timeout(LAST_TASKS);
@@ -74,13 +89,38 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The flags about the daemon that were given to `run`. Where its data and its messages go is this process's own matter.
+fn given(matches: &ArgMatches) -> Vec<String> {
+    let command = Cli::command();
+    let flags = command.find_subcommand(RUN).into_iter().flat_map(clap::Command::get_arguments);
+    let daemons = flags.filter(|flag| flag.get_help_heading() == Some(local::DAEMON));
+    let deciding = daemons.filter(|flag| !matches!(flag.get_id().as_str(), "data_dir" | "log_level" | "log_format"));
+    let is_given = |flag: &&Arg| {
+        matches!(
+            matches.value_source(flag.get_id().as_str()),
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+        )
+    };
+    deciding.filter(is_given).filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect()
+}
+
+/// Tells of a wrong command line, and where a value comes from that does not stand in it.
+#[expect(clippy::print_stderr, reason = "this is where the program speaks to the user last")]
+fn misused(error: &clap::Error) -> ! {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+        && !std::env::args().any(|argument| argument.ends_with(value.as_str()))
+        && let Some((name, _)) = std::env::vars().find(|(name, held)| name.starts_with("JOBDOCK_") && held == value)
+    {
+        eprintln!("the variable {name} is set:");
+    }
+    error.exit()
+}
+
 /// Prints why the command failed; of a list of problems each has its own mark.
 #[expect(clippy::print_stderr, reason = "this is where the program speaks to the user last")]
 fn told(failure: &Failure) -> ExitCode {
-    let is_list = matches!(failure, Failure::Usage(_));
-    for (number, line) in failure.to_string().lines().enumerate() {
-        let begins = number == 0 || (is_list && !line.starts_with(' '));
-        eprintln!("{}{line}", if begins { "error: " } else { "" });
+    for problem in failure.problems() {
+        eprintln!("error: {problem}");
     }
     failure.exit_code()
 }

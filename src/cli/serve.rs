@@ -9,7 +9,7 @@ use super::connect;
 use super::exit::{self, Failure};
 use super::images;
 use super::limits;
-use super::local::Local;
+use super::local::{self, Local};
 use super::log::{self, Format};
 use crate::daemon::{Config, Daemon};
 use crate::model::validation::names;
@@ -21,11 +21,11 @@ const LEVEL: &str = "info";
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Address of the HTTPS API; every request needs the token or certificate of `jobdock kubeconfig`
-    #[arg(long, env = "JOBDOCK_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7443")]
+    #[arg(long, env = "JOBDOCK_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7443", value_parser = local::address)]
     listen: SocketAddr,
 
     /// Another address of the HTTPS API, for pods that call it: the bridge's, such as 172.17.0.1:7443; may be repeated
-    #[arg(long, env = "JOBDOCK_ALSO_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    #[arg(long, env = "JOBDOCK_ALSO_LISTEN", value_name = "ADDRESS", value_delimiter = ',', value_parser = local::address)]
     also_listen: Vec<SocketAddr>,
 
     /// `none` serves the API and the controllers only: pods stay Pending until a client writes their status
@@ -77,6 +77,7 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let config = Config {
+        passing: false,
         listen: Some(args.listen),
         also_listen: args.also_listen.clone(),
         node: args.node == Node::Local,
@@ -98,7 +99,7 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
     };
     let _no_supervisor = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tokio::select! {
-        stopped = daemon.shutdown() => stopped?,
+        left = daemon.shutdown() => part(left, args.local.log_format),
         // Whoever asks twice does not want to wait; what is under way is found again at the next start.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -107,6 +108,24 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
         None => Ok(exit::OK),
         Some(error) => Err(error.into()),
     }
+}
+
+/// Tells what runs on.
+#[expect(clippy::print_stderr, reason = "standard output is not for messages")]
+fn part(pods: usize, format: Format) {
+    match format {
+        Format::Json => tracing::info!(pods, "stopped"),
+        Format::Text => eprintln!("{}", parting_words(pods)),
+    }
+}
+
+fn parting_words(pods: usize) -> String {
+    let (count, run, them) = match pods {
+        0 => return "stopped".to_owned(),
+        1 => ("1 pod".to_owned(), "runs", "it"),
+        more => (format!("{more} pods"), "run", "them"),
+    };
+    format!("stopped; {count} {run} on (the next jobdock adopts {them}; --stop-pods-on-exit ends {them})")
 }
 
 /// Tells where it listens, and what to type next.
@@ -126,4 +145,22 @@ fn greet(daemon: &Daemon, args: &Args) {
     }
     eprintln!("  jobdock kubeconfig{data} > jobdock.kubeconfig");
     eprintln!("  kubectl --kubeconfig jobdock.kubeconfig get jobs,pods");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parting_words;
+
+    #[test]
+    fn who_stops_a_daemon_is_told_what_runs_on() {
+        assert_eq!(parting_words(0), "stopped");
+        assert_eq!(
+            parting_words(1),
+            "stopped; 1 pod runs on (the next jobdock adopts it; --stop-pods-on-exit ends it)"
+        );
+        assert_eq!(
+            parting_words(2),
+            "stopped; 2 pods run on (the next jobdock adopts them; --stop-pods-on-exit ends them)"
+        );
+    }
 }

@@ -61,7 +61,7 @@ pub async fn end_pods(store: &Store, engine: Option<&dyn Runtime>) -> Result<(),
 }
 
 /// Pods of this node that have not ended.
-fn running(store: &Store) -> Result<Vec<Object>, Error> {
+pub fn running(store: &Store) -> Result<Vec<Object>, Error> {
     let query = Query::all(Kind::of::<Pod>());
     let runs = |object: &Object| {
         let Some(pod) = object.typed::<Pod>() else { return false };

@@ -257,8 +257,11 @@ fn from_context(name: &str, around: &Surroundings) -> Result<Candidate, Error> {
     let dir = around.docker_dir().ok_or_else(|| refuse("there is no home directory to look in".to_owned()))?;
     let id: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let meta = dir.join("contexts/meta").join(&id).join("meta.json");
-    let text = std::fs::read(&meta).map_err(|error| {
-        refuse(format!("{} cannot be read ({error}); `docker context ls` shows what there is", meta.display()))
+    let text = std::fs::read(&meta).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::Refused(format!("docker context {name:?} does not exist; `docker context ls` shows what there is"))
+        }
+        _ => refuse(format!("{} cannot be read ({error})", meta.display())),
     })?;
     let parsed: ContextMeta = serde_json::from_slice(&text).map_err(|error| refuse(error.to_string()))?;
     let endpoint =

@@ -47,7 +47,7 @@ use crate::model::kind::Kind;
 use crate::model::object::{Key, Object};
 
 /// The database's file in the data directory.
-const DATABASE: &str = "jobdock.db";
+pub const DATABASE: &str = "jobdock.db";
 /// The directory of container logs in the data directory.
 const LOGS: &str = "pods";
 /// Of directories that the store makes: logs and Secrets are nobody else's business.
@@ -232,6 +232,18 @@ pub enum Error {
     /// A stored object does not decode: the file was damaged or written by something else.
     #[error("stored object {0} is damaged")]
     Damaged(String, #[source] serde_json::Error),
+}
+
+impl Error {
+    /// Whether the disk has no room left.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Database(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Io(error) => error.kind() == std::io::ErrorKind::StorageFull,
+            Self::Conflict { .. } | Self::NotFound(_) | Self::AlreadyExists(_) | Self::Compacted(..) => false,
+            Self::Closed | Self::Unreadable { .. } | Self::Damaged(..) => false,
+        }
+    }
 }
 
 /// What only the store may give a new object.

@@ -118,7 +118,13 @@ impl Writer {
                 }
             }
             Err(error) => {
-                tracing::error!(?error, commits = answers.len(), "the store's transaction failed; nothing was written");
+                let commits = answers.len();
+                if error.is_full() {
+                    // Who asked for the commits is told, too.
+                    tracing::warn!(commits, "the disk of the data directory is full; nothing was written");
+                } else {
+                    tracing::error!(?error, commits, "the store's transaction failed; nothing was written");
+                }
                 for (answer, _permit) in answers {
                     let _ = answer.send(Err(copy(&error)));
                 }

@@ -31,3 +31,30 @@ fn a_context_that_is_not_there_is_a_usage_error() {
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(ended.stderr.starts_with("error: no cluster to connect to: "), "{ended:?}");
 }
+
+#[test]
+fn a_cluster_that_does_not_answer_is_told_with_its_address_and_context() {
+    let place = Place::fake();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: \"https://ADDRESS\"}}]\n\
+                users: [{name: u, user: {token: t}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\n\
+                current-context: x\n";
+    place.file("k", &text.replace("ADDRESS", &closed.to_string()));
+    place.file("job.yaml", &job("away", "", "true"));
+    let ended = place.jobdock(&["run", "--kubeconfig", "k", "job.yaml"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    let words = format!("error: cluster https://{closed} (context x) does not answer: Connection refused");
+    assert!(ended.stderr.starts_with(&words), "{ended:?}");
+}
+
+#[test]
+fn credentials_that_a_cluster_does_not_take_are_told_before_anything_else() {
+    let cluster = Place::fake();
+    let daemon = Daemon::start(&cluster.data(), &["--runtime", "fake"]).unwrap();
+    let place = Place::fake();
+    place.file("k", &daemon.kubeconfig().unwrap().replace("token: ", "token: not-"));
+    place.file("job.yaml", &job("away", "", "true"));
+    let ended = place.jobdock(&["run", "--kubeconfig", "k", "job.yaml"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.stderr.contains("(context jobdock) does not take the credentials: Unauthorized"), "{ended:?}");
+}

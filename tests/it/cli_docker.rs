@@ -154,6 +154,6 @@ async fn pods_that_can_never_start_do_not_hang_a_build() {
     for words in ["ErrImagePull", r#"configmap "nowhere" not found"#, r#"secret "nowhere" not found"#] {
         assert!(ended.stderr.contains(words), "{words}: {ended:?}");
     }
-    assert_eq!(ended.stderr.matches("cannot start, so it was deleted").count(), 3, "{ended:?}");
+    assert_eq!(ended.stderr.matches("cannot start: deleted after").count(), 3, "{ended:?}");
     assert_eq!(containers(&namespace), Vec::<String>::new());
 }

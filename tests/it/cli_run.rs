@@ -90,7 +90,7 @@ fn a_timeout_is_124_where_the_first_failed_pod_would_fail_the_job() {
     place.file("job.yaml", &job("slow", "backoffLimit: 0", "sleep 600"));
     let ended = place.jobdock(&["run", "--timeout", "1s", "job.yaml"]);
     assert_eq!(ended.code, 124, "{ended:?}");
-    assert!(ended.stderr.contains("Job default/slow timed out, so it was deleted"), "{ended:?}");
+    assert!(ended.stderr.contains("Job default/slow timed out: deleted after"), "{ended:?}");
     assert!(!ended.stderr.contains("backoff limit"), "{ended:?}");
 }
 
@@ -208,7 +208,7 @@ fn a_pod_whose_image_cannot_be_had_does_not_hang_the_run() {
     );
     let ended = place.jobdock(&["run", "job.yaml"]);
     assert_eq!(ended.code, 1, "{ended:?}");
-    assert!(ended.stderr.contains("Job default/stuck cannot start, so it was deleted"), "{ended:?}");
+    assert!(ended.stderr.contains("Job default/stuck cannot start: deleted after"), "{ended:?}");
     assert!(ended.stderr.contains("ErrImageNeverPull"), "{ended:?}");
 }
 

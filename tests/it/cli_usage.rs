@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 
-use crate::support::cli::{Place, job};
+use crate::support::cli::{Place, Running, job};
 
 /// Runs `jobdock run` on one file and expects a refusal with 2 and this text.
 #[track_caller]
@@ -96,7 +96,7 @@ fn the_same_name_twice() {
     refused(
         &format!("{text}---\n{text}"),
         expect![[r#"
-        error: job.yaml:15: Job one stands a second time, first in job.yaml:1
+        error: job.yaml:15: Job one is defined twice, first in job.yaml:1
     "#]],
     );
 }
@@ -156,4 +156,82 @@ fn thresholds_of_images_that_make_no_sense() {
     .assert_eq(&ended.stderr);
     let ended = place.jobdock(&["serve", "--image-gc-high-threshold", "101"]);
     assert!(ended.code == 2 && ended.stderr.contains("101 is not in 0..=100"), "{ended:?}");
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_refused_and_left_alone() {
+    let place = Place::fake();
+    place.file("job.yaml", &job("one", "", "true"));
+    place.file("theirs/mine", "");
+    let theirs = place.path().join("theirs");
+    let ended = place.jobdock(&["run", "--data-dir", "theirs", "job.yaml"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    let words = format!("error: {} is not empty and no jobdock data directory", theirs.display());
+    assert!(ended.stderr.starts_with(&words), "{ended:?}");
+    assert_eq!(std::fs::read_dir(theirs).unwrap().count(), 1);
+}
+
+#[test]
+fn a_data_directory_that_is_none_is_told_as_that() {
+    let place = Place::fake();
+    place.file("job.yaml", &job("one", "", "true"));
+    let ended = place.jobdock(&["run", "--data-dir", "/dev/null", "job.yaml"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.stderr.starts_with("error: data directory /dev/null: Not a directory"), "{ended:?}");
+    let kubeconfig = place.jobdock(&["kubeconfig", "--data-dir", "/dev/null"]);
+    assert_eq!((kubeconfig.code, kubeconfig.stderr), (2, ended.stderr));
+}
+
+#[test]
+fn the_problems_stand_in_the_json_too() {
+    let ended = Place::fake().jobdock(&["run", "--output", "json", "no.yaml", "neither.yaml"]);
+    let told: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((ended.code, &told["exitCode"]), (2, &2.into()), "{ended:?}");
+    assert_eq!(told["errors"].as_array().unwrap().len(), 2, "{ended:?}");
+    assert!(told["errors"][0].as_str().unwrap().starts_with("no.yaml: "), "{ended:?}");
+}
+
+#[test]
+fn a_version_of_before_is_told_with_the_one_of_today() {
+    refused(
+        &job("one", "", "true").replace("batch/v1", "batch/v1beta1"),
+        expect![[r#"
+            error: job.yaml:1: no matches for kind "Job" in version "batch/v1beta1": write `apiVersion: batch/v1`
+        "#]],
+    );
+}
+
+#[test]
+fn a_wrong_value_is_blamed_on_the_variable_that_it_comes_from() {
+    let place = Place::fake();
+    let mut command = place.command(&["run", "job.yaml"]);
+    let ended = Running::of({
+        command.env("JOBDOCK_RUNTIME", "dokcer");
+        command
+    })
+    .end();
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.stderr.starts_with("the variable JOBDOCK_RUNTIME is set:\n"), "{ended:?}");
+    let ended = place.jobdock(&["run", "--runtime=dokcer", "job.yaml"]);
+    assert!(ended.code == 2 && ended.stderr.starts_with("error: "), "{ended:?}");
+}
+
+#[test]
+fn an_address_in_use_is_told_once() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = Place::fake().jobdock(&["serve", "--listen", &address]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_eq!(ended.stderr.matches("cannot listen on").count(), 1, "{ended:?}");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let place = Place::fake();
+    place.file("job.yaml", &job("one", "", "echo lost"));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ended = place.command(&["run", "job.yaml"]).stdout(full).output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("error: output is lost: it cannot be written: No space left on device"), "{told}");
 }

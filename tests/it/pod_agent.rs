@@ -354,11 +354,11 @@ async fn fields_that_are_not_honoured_are_named() {
     house
         .pod(
             "{metadata: {name: device}, spec: {restartPolicy: Never, containers: [{name: main, image: 'busybox:1',
-              volumeDevices: [{name: v, devicePath: /dev/v}]}]}}",
+              securityContext: {windowsOptions: {hostProcess: false}}}]}}",
         )
         .await;
     house.until_phase("device", "Succeeded").await;
-    let line = "Warning FieldNotHonoured spec.containers[0].volumeDevices is not honoured by jobdock yet: the pod runs \
+    let line = "Warning FieldNotHonoured spec.containers[0].securityContext.windowsOptions is not honoured by jobdock yet: the pod runs \
                 without it";
     assert!(house.events("device").contains(&line.to_owned()), "{:?}", house.events("device"));
 }

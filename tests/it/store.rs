@@ -601,3 +601,12 @@ async fn nobody_else_can_read_the_files() {
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.path());
     }
 }
+
+#[test]
+fn a_full_disk_is_known_from_other_faults() {
+    let sqlite = |code| Error::Database(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+    assert!(sqlite(rusqlite::ffi::SQLITE_FULL).is_full());
+    assert!(Error::Io(std::io::ErrorKind::StorageFull.into()).is_full());
+    assert!(!sqlite(rusqlite::ffi::SQLITE_CORRUPT).is_full());
+    assert!(!Error::Closed.is_full());
+}

@@ -34,7 +34,10 @@ pub fn source(source: &Source) -> Vec<Result<Manifest, Vec<String>>> {
 
 fn object(source: &Source, document: &Document) -> Result<Manifest, Vec<String>> {
     let origin = format!("{}:{}", source.name, document.start_line);
-    let kind = decode::kind_of(document).map_err(|why| vec![format!("{origin}: {why}: {}", taken())])?;
+    let kind = decode::kind_of(document).map_err(|why| {
+        let old = document.node.text("apiVersion") == Some("batch/v1beta1");
+        vec![format!("{origin}: {why}: {}", if old { "write `apiVersion: batch/v1`".to_owned() } else { taken() })]
+    })?;
     if !KINDS.contains(&kind.kind) {
         return Err(vec![format!("{origin}: a {} is not for `run`: {}", kind.kind, taken())]);
     }

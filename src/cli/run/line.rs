@@ -1,6 +1,8 @@
 //! Owns the text of a progress line and of an output prefix (PURE).
 //! Never draws: `screen` does.
 
+use std::collections::HashMap;
+
 use owo_colors::{AnsiColors, OwoColorize as _};
 
 use super::report::{self, Verdict};
@@ -21,14 +23,40 @@ const COLOURS: [AnsiColors; 6] = [
     AnsiColors::BrightCyan,
 ];
 
+/// Pods whose colour is known at a time; beyond these the turns begin anew.
+const REMEMBERED: usize = 4096;
+/// Cells of a name that are shown where the terminal is too narrow for it.
+const LEAST_NAME: usize = 8;
+
 /// `hello  [########------]  3/5 succeeded, 2 active, 1 failed  4.2s`.
-pub fn progress(line: &JobLine, name_width: usize, colours: bool) -> String {
+///
+/// What does not fit into `columns` goes in this order: the bar, the name's end. The numbers stay.
+pub fn progress(line: &JobLine, name_width: usize, columns: usize, colours: bool) -> String {
+    let plain = facts(line, false).chars().count();
+    let facts = facts(line, colours);
+    if name_width + BAR + 4 + plain <= columns {
+        return format!("{:name_width$}  {}  {facts}", line.name, bar(line, colours));
+    }
+    let width = columns.saturating_sub(plain + 2).clamp(LEAST_NAME, name_width.max(LEAST_NAME));
+    format!("{:width$}  {facts}", shortened(&line.name, width))
+}
+
+/// A name's beginning, with a mark where it was cut.
+fn shortened(name: &str, width: usize) -> String {
+    if name.len() <= width { name.to_owned() } else { format!("{}…", &name[..name.floor_char_boundary(width - 1)]) }
+}
+
+/// Counts, time and notes.
+fn facts(line: &JobLine, colours: bool) -> String {
     let mut counts = match line.completions {
         Some(completions) => format!("{}/{completions} succeeded", line.succeeded),
         None => format!("{} succeeded", line.succeeded),
     };
     if line.active > 0 {
         counts.push_str(&format!(", {} active", line.active));
+    }
+    if line.pending > 0 {
+        counts.push_str(&format!(", {} pending", line.pending));
     }
     if line.failed > 0 {
         let failed = format!("{} failed", line.failed);
@@ -43,7 +71,7 @@ pub fn progress(line: &JobLine, name_width: usize, colours: bool) -> String {
     };
     let note = line.note.as_ref().map(|note| format!("  ({note})")).unwrap_or_default();
     let elapsed = report::duration(line.elapsed);
-    format!("{:name_width$}  {}  {counts}  {elapsed}{mark}{note}", line.name, bar(line, colours))
+    format!("{counts}  {elapsed}{mark}{note}")
 }
 
 /// `pulling busybox:1.36: 12.3 MB of 40.0 MB, 2 of 5 layers`.
@@ -65,10 +93,11 @@ fn bar(line: &JobLine, colours: bool) -> String {
     if colours { format!("{}{}", full.green(), empty.dimmed()) } else { format!("{full}{empty}") }
 }
 
-/// Prefixes of pod output, aligned with each other and each in its pod's colour.
+/// Prefixes of pod output, aligned with each other and each in its pod's colour: neighbours differ.
 #[derive(Debug, Default)]
 pub struct Prefixes {
     width: usize,
+    turns: HashMap<String, usize>,
 }
 
 impl Prefixes {
@@ -78,16 +107,17 @@ impl Prefixes {
         self.width = self.width.max(name.len().min(ALIGNED));
         let width = self.width;
         let prefix = format!("{name:width$} | ");
-        if colours { prefix.color(colour(pod)).to_string() } else { prefix }
+        if colours { prefix.color(self.colour(pod)).to_string() } else { prefix }
     }
-}
 
-/// The same pod has the same colour in every run: FNV-1a of its name.
-fn colour(pod: &str) -> AnsiColors {
-    let hash = pod.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    // Folded: FNV's low bits alone tell little about short names.
-    let folded = (hash ^ (hash >> 16)) as usize;
-    COLOURS[folded % COLOURS.len()]
+    fn colour(&mut self, pod: &str) -> AnsiColors {
+        if self.turns.len() >= REMEMBERED && !self.turns.contains_key(pod) {
+            self.turns.clear();
+        }
+        let next = self.turns.len();
+        let turn = *self.turns.entry(pod.to_owned()).or_insert(next);
+        COLOURS[turn % COLOURS.len()]
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ fn line() -> JobLine {
 
 #[track_caller]
 fn check(line: &JobLine, expected: Expect) {
-    expected.assert_eq(&progress(line, 7, false));
+    expected.assert_eq(&progress(line, 7, 200, false));
 }
 
 #[test]
@@ -71,14 +71,38 @@ fn prefixes_are_aligned_from_the_longest_so_far() {
 }
 
 #[test]
-fn a_pod_keeps_its_colour() {
-    let painted = |pod: &str| Prefixes::default().prefix(pod, None, true);
-    assert_eq!(painted("hello-0-aaaaa"), painted("hello-0-aaaaa"));
-    assert!(painted("hello-0-aaaaa").starts_with("\x1b["));
+fn pods_take_colours_in_turn_and_keep_them() {
+    let mut prefixes = Prefixes::default();
+    let mut painted = |pod: &str| prefixes.colour(pod) as u8;
+    let first: Vec<u8> = ["a", "b", "c", "d", "e", "f"].map(&mut painted).into();
+    assert_eq!(first.iter().collect::<std::collections::HashSet<_>>().len(), first.len(), "{first:?}");
+    assert_eq!(["a", "b"].map(&mut painted), [first[0], first[1]]);
+    assert!(Prefixes::default().prefix("a", None, true).starts_with("\x1b["));
 }
 
 #[test]
-fn neighbours_mostly_differ_in_colour() {
-    let colours: std::collections::HashSet<_> = (0..12).map(|n| super::colour(&format!("hello-{n}")) as u8).collect();
-    assert!(colours.len() >= 4, "{colours:?}");
+fn colours_of_endless_pods_are_not_kept() {
+    let mut prefixes = Prefixes::default();
+    for n in 0..2 * super::REMEMBERED + 1 {
+        prefixes.colour(&n.to_string());
+    }
+    assert!(prefixes.turns.len() <= super::REMEMBERED);
+}
+
+#[test]
+fn a_narrow_terminal_takes_the_bar_and_then_the_names_end_but_no_number() {
+    let long = JobLine { name: "a-name-of-thirty-characters-ab".to_owned(), succeeded: 3, failed: 1, ..line() };
+    let at = |columns: usize| progress(&long, 30, columns, false);
+    assert!(at(90).contains('━'), "{}", at(90));
+    assert_eq!(at(80), "a-name-of-thirty-characters-ab  3/5 succeeded, 1 failed  1m05s");
+    assert_eq!(at(50), "a-name-of-thirt…  3/5 succeeded, 1 failed  1m05s".replace("thirt…", "thirty-…"));
+    assert_eq!(at(10), "a-name-…  3/5 succeeded, 1 failed  1m05s");
+}
+
+#[test]
+fn pods_that_have_not_started_are_not_active() {
+    check(
+        &JobLine { active: 1, pending: 2, ..line() },
+        expect!["hello    ────────────────────────  0/5 succeeded, 1 active, 2 pending  1m05s"],
+    );
 }

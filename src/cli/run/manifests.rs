@@ -10,6 +10,7 @@ use super::check;
 use super::sources::Source;
 use crate::cli::exit::Failure;
 use crate::model::kind::Kind;
+use crate::model::{canonical, defaults, schema};
 
 /// One object to create.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,22 @@ impl Manifest {
         *self.kind == *Kind::of::<Job>()
     }
 
+    /// Whether this is the Job's name. A name that is generated is no Job's.
+    pub fn is_named_as(&self, job: &Job) -> bool {
+        let meta = &job.metadata;
+        meta.name.as_ref() == Some(&self.name) && meta.namespace.as_ref() == Some(&self.namespace)
+    }
+
+    /// Whether a Job that was made from it would be like this one: the same in all that its spec says, once the server
+    /// has filled that in.
+    pub fn makes(&self, job: &Job) -> bool {
+        let Some(mut anew) = self.job() else { return false };
+        anew.metadata.uid.clone_from(&job.metadata.uid);
+        defaults::job(&mut anew);
+        defaults::job::prepare_create(&mut anew);
+        canonical_spec(&anew) == canonical_spec(job)
+    }
+
     /// The Job, if it is one.
     pub fn job(&self) -> Option<Job> {
         if self.is_job() { serde_json::from_value(self.value.clone()).ok() } else { None }
@@ -47,6 +64,13 @@ impl Manifest {
         }
         self.name.clone()
     }
+}
+
+/// A Job's spec without what may be written or left out alike.
+fn canonical_spec(job: &Job) -> Value {
+    let mut value = json!(job);
+    canonical::tidy(&mut value, schema::of(Kind::of::<Job>()));
+    value["spec"].take()
 }
 
 /// Reads every source and checks everything: what is returned can be sent.
@@ -112,7 +136,7 @@ fn repeated(manifests: &[Manifest]) -> Vec<String> {
         let key = (manifest.kind.kind, manifest.namespace.as_str(), manifest.name.as_str());
         match seen.get(&key) {
             Some(first) => problems.push(format!(
-                "{}: {} {} stands a second time, first in {}",
+                "{}: {} {} is defined twice, first in {}",
                 manifest.origin,
                 manifest.kind.kind,
                 manifest.title(),

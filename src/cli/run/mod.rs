@@ -30,7 +30,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -73,7 +73,7 @@ pub struct Args {
     detach: bool,
 
     /// Delete what has not finished after this time, and exit with 124
-    #[arg(long, value_name = "DURATION", value_parser = local::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = local::limit)]
     timeout: Option<SignedDuration>,
 
     /// Wait even for pods that can never start (no such image, a missing ConfigMap), as a cluster does
@@ -106,6 +106,10 @@ pub struct Args {
 
     #[command(flatten)]
     local: Local,
+
+    /// The flags of a daemon among those that were given, on the command line or by the environment
+    #[arg(skip)]
+    pub(super) given: Vec<String>,
 }
 
 /// Heading of these flags in `--help`.
@@ -120,14 +124,28 @@ enum Format {
     Json,
 }
 
-/// Runs the Jobs and returns the exit code.
+/// Runs the Jobs and returns the exit code; what keeps them from being run stands in the JSON, too.
 pub async fn run(args: Args) -> Result<u8, Failure> {
+    let format = args.output;
+    let ended = run_jobs(args).await;
+    if let (Format::Json, Err(failure)) = (format, &ended) {
+        let told = serde_json::json!({"exitCode": failure.code(), "errors": failure.problems()});
+        writeln!(std::io::stdout(), "{told:#}")?;
+    }
+    ended
+}
+
+async fn run_jobs(args: Args) -> Result<u8, Failure> {
     log::start(args.local.log_level.as_deref().unwrap_or(LEVEL), args.local.log_format)?;
     let interrupts = signals::listen()?;
     let mut manifests = manifests::read(&sources::read(&args.files)?, args.namespace.as_deref())?;
     check_exit_code_from(&args, &manifests)?;
     let target = args.target()?;
-    let client = connect::connect(&target).await?;
+    let client = tokio::select! {
+        client = connect::connect(&target) => client?,
+        // A cluster that cannot be reached is tried for long.
+        () = interruption(&interrupts) => return Err(Failure::Interrupted),
+    };
     manifests::place(&mut manifests, client.default_namespace());
     let look = Look::of(args.output == Format::Json, args.no_progress || args.quiet || args.detach);
     let (screen, curtain) = Screen::start(look)?;
@@ -135,15 +153,27 @@ pub async fn run(args: Args) -> Result<u8, Failure> {
         ended = carry_out(&args, client, &target, &manifests, screen.clone(), interrupts) => ended,
         why = broken(&target) => Err(anyhow::anyhow!(why).into()),
     };
-    curtain.fall().await;
+    let lost = curtain.fall().await;
     let code = match ended {
         Ok(ended) => print(&args, look, ended),
         Err(failure) => Err(failure),
     };
+    let code = match lost {
+        Some(error) => code.and(Err(anyhow::Error::new(error).context("output is lost: it cannot be written").into())),
+        None => code,
+    };
     if let Target::Local(home) = &target {
-        home.leave().await?;
+        home.leave().await;
     }
     code
+}
+
+/// Waits for the first interrupt.
+async fn interruption(interrupts: &watch::Receiver<u32>) {
+    let mut interrupts = interrupts.clone();
+    if interrupts.wait_for(|count| *count > 0).await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// Tells of Jobs that stay unfinished because the daemon ends with this run: left by a run that was killed, perhaps.
@@ -189,18 +219,20 @@ async fn carry_out(
     interrupts: watch::Receiver<u32>,
 ) -> Result<Ended, Failure> {
     if !args.quiet {
+        if let Some(warning) = without_effect(&args.given, target).await {
+            screen.note(format!("warning: {warning}")).await;
+        }
         for warning in manifests.iter().flat_map(|manifest| &manifest.warnings) {
             screen.note(format!("warning: {warning}")).await;
         }
     }
     let (jobs, needs): (Vec<&Manifest>, Vec<&Manifest>) = manifests.iter().partition(|manifest| manifest.is_job());
-    let existing = if args.replace { Existing::Replace } else { Existing::Refuse };
-    let mut interrupted = interrupts.clone();
-    tokio::select! {
-        cleared = submit::clear_way(&client, &jobs, existing, &screen) => cleared?,
+    let existing = existing(args, target).await;
+    let unfinished = tokio::select! {
+        cleared = submit::clear_way(&client, &jobs, &existing, &screen, args.quiet) => cleared?,
         // The pods of a Job that is being replaced may take their time.
-        Ok(_) = interrupted.wait_for(|count| *count > 0) => return Err(Failure::Interrupted),
-    }
+        () = interruption(&interrupts) => return Err(Failure::Interrupted),
+    };
     if matches!(target, Target::Local(_)) {
         for namespace in manifests::namespaces(manifests) {
             submit::make_namespace(&client, namespace).await?;
@@ -216,24 +248,17 @@ async fn carry_out(
         quiet: args.quiet,
     };
     let mut session = Session::new(client.clone(), screen.clone(), wishes, interrupts);
-    let mut created: Vec<Job> = Vec::new();
-    for manifest in jobs {
-        match submit::create(&client, manifest).await {
-            Ok(job) => {
-                session.add(job.clone());
-                created.push(job);
-            }
-            Err(failure) => {
-                // Nothing may run where not all could be started.
-                for job in created {
-                    stop::gracefully(client.clone(), job).await;
-                }
-                return Err(failure);
-            }
-        }
+    let is_new = |manifest: &&Manifest| !unfinished.iter().any(|job| manifest.is_named_as(job));
+    let created = create_all(&client, jobs.into_iter().filter(is_new)).await?;
+    for job in &created {
+        session.add(job.clone(), Timestamp::now());
     }
     if args.detach {
         return Ok(Ended::Detached(created));
+    }
+    for job in unfinished {
+        let since = job.metadata.creation_timestamp.as_ref().map_or_else(Timestamp::now, |at| at.0);
+        session.add(job, since);
     }
     let outcome = session.finish().await;
     if let Target::Local(home) = target
@@ -242,6 +267,50 @@ async fn carry_out(
         tell_of_others(&client, home, &outcome.run, &screen).await;
     }
     Ok(Ended::Followed(Box::new(outcome)))
+}
+
+/// What is told where flags of a daemon were given, and another one or a cluster runs the Jobs.
+async fn without_effect(given: &[String], target: &Target) -> Option<String> {
+    let who = match target {
+        Target::Local(home) if home.is_here().await => return None,
+        Target::Local(home) => format!("the daemon (process {})", home.holder()?.process),
+        Target::Cluster { .. } => "the cluster".to_owned(),
+    };
+    let have = match given {
+        [] => return None,
+        [_] => "has",
+        [_, ..] => "have",
+    };
+    Some(format!("{} {have} no effect: {who} decides", given.join(", ")))
+}
+
+/// What is to be done about Jobs of the same names.
+async fn existing(args: &Args, target: &Target) -> Existing {
+    let Target::Local(home) = target else { return if args.replace { Existing::Replace } else { Existing::Refuse } };
+    if args.replace {
+        Existing::Replace
+    } else if home.is_here().await {
+        Existing::TakeOver
+    } else {
+        home.holder().filter(|holder| holder.passing).map_or(Existing::Refuse, |run| Existing::OfRun(run.process))
+    }
+}
+
+/// Creates Jobs, all of them or none.
+async fn create_all(client: &Client, manifests: impl Iterator<Item = &Manifest>) -> Result<Vec<Job>, Failure> {
+    let mut created = Vec::new();
+    for manifest in manifests {
+        match submit::create(client, manifest).await {
+            Ok(job) => created.push(job),
+            Err(failure) => {
+                for job in created {
+                    stop::gracefully(client.clone(), job).await;
+                }
+                return Err(failure);
+            }
+        }
+    }
+    Ok(created)
 }
 
 /// Prints what came of the Jobs, and works out the exit code.

@@ -176,12 +176,12 @@ impl JobReport {
         let good = Style::new().green().bold();
         let bad = Style::new().red().bold();
         let (mark, style, word) = match self.result {
-            Verdict::Complete => ("✔", good, "complete"),
-            Verdict::Failed => ("✘", bad, "failed"),
-            Verdict::NeverStarted => ("✘", bad, "cannot start, so it was deleted"),
-            Verdict::TimedOut => ("✘", bad, "timed out, so it was deleted"),
-            Verdict::Interrupted => ("✘", bad, "interrupted, so it was deleted"),
-            Verdict::Deleted => ("✘", bad, "was deleted by somebody else"),
+            Verdict::Complete => ("✔", good, "complete in"),
+            Verdict::Failed => ("✘", bad, "failed in"),
+            Verdict::NeverStarted => ("✘", bad, "cannot start: deleted after"),
+            Verdict::TimedOut => ("✘", bad, "timed out: deleted after"),
+            Verdict::Interrupted => ("✘", bad, "interrupted: deleted after"),
+            Verdict::Deleted => ("✘", bad, "was deleted by somebody else after"),
         };
         let title = page.paint(style, &format!("{mark} Job {}/{} {word}", self.namespace, self.name));
         page.line(&format!("{title} {}", self.counts()));
@@ -198,9 +198,9 @@ impl JobReport {
         page.text
     }
 
-    /// `in 4.2s: 5/5 succeeded, 1 failed`.
+    /// `4.2s: 5/5 succeeded, 1 failed`.
     fn counts(&self) -> String {
-        let mut text = format!("in {}: {}", duration(self.duration), self.succeeded);
+        let mut text = format!("{}: {}", duration(self.duration), self.succeeded);
         if let Some(completions) = self.completions {
             write!(text, "/{completions}").expect("a string takes what is written");
         }

@@ -105,7 +105,7 @@ fn failed_pods_that_are_not_listed_are_counted() {
     check(
         &JobReport { failed_pods_omitted: 7, ..report(Verdict::Interrupted) },
         expect![[r#"
-            ✘ Job default/hello interrupted, so it was deleted in 4.2s: 5/5 succeeded
+            ✘ Job default/hello interrupted: deleted after 4.2s: 5/5 succeeded
               7 more failed before those
         "#]],
     );

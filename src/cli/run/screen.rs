@@ -89,7 +89,7 @@ pub struct Screen(mpsc::Sender<Show>);
 /// Ends the writing thread.
 pub struct Curtain {
     screen: Screen,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Option<io::Error>>,
 }
 
 impl Screen {
@@ -126,16 +126,17 @@ impl Screen {
 }
 
 impl Curtain {
-    /// Waits until everything shown so far is written, and takes the progress lines away.
-    pub async fn fall(self) {
+    /// Waits until everything shown so far is written, and takes the progress lines away. Returns why output was lost,
+    /// where it was; a reader that went away wanted no more.
+    pub async fn fall(self) -> Option<io::Error> {
         self.screen.show(Show::End).await;
         let joined = tokio::task::spawn_blocking(move || self.thread.join());
         // A reader that stalls may keep the last words from being written; the run ends all the same.
-        let _late = tokio::time::timeout(LAST_WORDS, joined).await;
+        tokio::time::timeout(LAST_WORDS, joined).await.ok()?.ok()?.ok()?
     }
 }
 
-fn draw(look: Look, mut from: mpsc::Receiver<Show>) {
+fn draw(look: Look, mut from: mpsc::Receiver<Show>) -> Option<io::Error> {
     let mut stage = Stage::new(look);
     while let Some(first) = from.blocking_recv() {
         let mut batch = Batch::default();
@@ -157,6 +158,7 @@ fn draw(look: Look, mut from: mpsc::Receiver<Show>) {
         }
     }
     stage.clear();
+    stage.lost
 }
 
 /// Text that is about to be written, in its order on each stream.
@@ -185,6 +187,7 @@ struct Stage {
     lines: Option<(Vec<JobLine>, Vec<String>)>,
     out_closed: bool,
     err_closed: bool,
+    lost: Option<io::Error>,
 }
 
 impl Stage {
@@ -199,6 +202,7 @@ impl Stage {
             lines: None,
             out_closed: false,
             err_closed: false,
+            lost: None,
         }
     }
 
@@ -214,16 +218,18 @@ impl Stage {
     fn write(&mut self, batch: &Batch) {
         let (out_closed, err_closed) = (&mut self.out_closed, &mut self.err_closed);
         if batch.lines > 0 {
-            self.multi.suspend(|| {
-                write_all(io::stdout().lock(), &batch.out, out_closed);
-                write_all(io::stderr().lock(), &batch.err, err_closed);
+            let failed = self.multi.suspend(|| {
+                let out = write_all(io::stdout().lock(), &batch.out, out_closed);
+                out.or(write_all(io::stderr().lock(), &batch.err, err_closed))
             });
+            self.lost = self.lost.take().or(failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe));
         }
     }
 
     fn redraw(&mut self) {
         let Some((jobs, pulls)) = self.lines.take().filter(|_| self.look.progress) else { return };
-        let mut texts = progress_texts(&jobs, self.look.colour_notes);
+        let columns = console::Term::stderr().size().1.into();
+        let mut texts = progress_texts(&jobs, columns, self.look.colour_notes);
         texts.extend(pulls);
         let style = ProgressStyle::with_template("{wide_msg}").expect("the template is well-formed");
         while self.bars.len() < texts.len() {
@@ -247,14 +253,14 @@ impl Stage {
 }
 
 /// The lines to draw: unfinished Jobs first where not all fit.
-fn progress_texts(lines: &[JobLine], colours: bool) -> Vec<String> {
+fn progress_texts(lines: &[JobLine], columns: usize, colours: bool) -> Vec<String> {
     let mut shown: Vec<&JobLine> = lines.iter().collect();
     if shown.len() > MAX_LINES {
         shown.sort_by_key(|line| line.verdict.is_some());
         shown.truncate(MAX_LINES - 1);
     }
     let width = shown.iter().map(|line| line.name.len()).max().unwrap_or(0);
-    let mut texts: Vec<String> = shown.iter().map(|line| line::progress(line, width, colours)).collect();
+    let mut texts: Vec<String> = shown.iter().map(|line| line::progress(line, width, columns, colours)).collect();
     if lines.len() > shown.len() {
         let finished = lines.iter().filter(|line| line.verdict.is_some()).count();
         texts.push(format!("… {} Jobs in all, {finished} finished", lines.len()));
@@ -262,10 +268,14 @@ fn progress_texts(lines: &[JobLine], colours: bool) -> Vec<String> {
     texts
 }
 
-fn write_all(mut to: impl Write, text: &str, closed: &mut bool) {
-    if !*closed && !text.is_empty() {
-        *closed = to.write_all(text.as_bytes()).and_then(|()| to.flush()).is_err();
+/// Writes a text, unless an earlier one could not be written.
+fn write_all(mut to: impl Write, text: &str, closed: &mut bool) -> Option<io::Error> {
+    if *closed || text.is_empty() {
+        return None;
     }
+    let failed = to.write_all(text.as_bytes()).and_then(|()| to.flush()).err();
+    *closed = failed.is_some();
+    failed
 }
 
 #[cfg(test)]
@@ -280,7 +290,7 @@ mod tests {
             verdict: (n < 15).then_some(Verdict::Complete),
             ..JobLine::default()
         };
-        let texts = progress_texts(&(0..20).map(job).collect::<Vec<_>>(), false);
+        let texts = progress_texts(&(0..20).map(job).collect::<Vec<_>>(), 80, false);
         assert_eq!(texts.len(), MAX_LINES);
         assert!(texts[0].starts_with("job-15"), "{texts:?}");
         assert_eq!(texts[MAX_LINES - 1], "… 20 Jobs in all, 15 finished");
@@ -293,7 +303,7 @@ mod tests {
             verdict: (n == 0).then_some(Verdict::Complete),
             ..JobLine::default()
         };
-        let texts = progress_texts(&(0..3).map(job).collect::<Vec<_>>(), false);
+        let texts = progress_texts(&(0..3).map(job).collect::<Vec<_>>(), 80, false);
         assert!(texts[0].starts_with("job-0") && texts[2].starts_with("job-2"), "{texts:?}");
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client};
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ use super::report::{JobReport, Verdict};
 use super::screen::Screen;
 use super::state::Run;
 use super::stop;
+use super::stuck;
 
 /// How often progress lines move and pods that cannot start are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -85,9 +86,9 @@ impl Session {
         }
     }
 
-    /// Takes in a Job that was just created.
-    pub fn add(&mut self, job: Job) {
-        self.run.add(job, Timestamp::now());
+    /// Takes in a Job that was created, or taken over, and that has run since then.
+    pub fn add(&mut self, job: Job, since: Timestamp) {
+        self.run.add(job, since);
     }
 
     /// Follows the Jobs until all have ended and all output is shown.
@@ -187,7 +188,10 @@ impl Session {
                 self.run.events_seen(&uid, &events);
             }
         }
-        for (uid, why) in self.run.hopeless(now) {
+        for (uid, mut why) in self.run.hopeless(now) {
+            if why.contains(stuck::TAINTED) {
+                why.push_str(&shortage(&self.client).await);
+            }
             self.end(BTreeMap::from([(uid, why)]), Verdict::NeverStarted, "a pod can never start").await;
         }
     }
@@ -260,6 +264,12 @@ impl Session {
             }
         }
     }
+}
+
+/// What a node tells that is short of something, for a taint says only that it keeps pods out; empty where none does.
+async fn shortage(client: &Client) -> String {
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
+    nodes.ok().and_then(|nodes| nodes.items.iter().find_map(stuck::short)).unwrap_or_default()
 }
 
 async fn events(client: &Client, namespace: &str, pod_uid: &str) -> kube::Result<Vec<Event>> {

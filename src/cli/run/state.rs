@@ -43,6 +43,8 @@ struct JobState {
     began: Timestamp,
     finished: Option<(Timestamp, Verdict, Ending)>,
     ending: Option<(Verdict, String)>,
+    /// Succeeded and failed pods when its deletion began: what its pods count as after that is chance.
+    counted: Option<(i32, i32)>,
     failed_pods: VecDeque<FailedPod>,
     failed_pods_omitted: usize,
     exit_codes: BTreeMap<String, i32>,
@@ -57,6 +59,7 @@ struct LivePod {
     /// Claims that it waits for, while it has no node.
     claims: Vec<String>,
     start: Start,
+    pending: bool,
     since: Timestamp,
     unplaced: Option<Warning>,
     asked: Option<Timestamp>,
@@ -82,8 +85,10 @@ pub struct JobLine {
     pub succeeded: i32,
     /// Pods wanted; absent for a work queue.
     pub completions: Option<i32>,
-    /// Pods that run or wait to run.
+    /// Pods that run.
     pub active: i32,
+    /// Pods that wait to run.
+    pub pending: i32,
     /// Pods that failed.
     pub failed: i32,
     /// Since the Job was created.
@@ -103,6 +108,7 @@ impl Run {
             began: now,
             finished: None,
             ending: None,
+            counted: None,
             failed_pods: VecDeque::new(),
             failed_pods_omitted: 0,
             exit_codes: BTreeMap::new(),
@@ -125,6 +131,9 @@ impl Run {
             && (state.ending.is_none() || (verdict == Verdict::Complete && !marked))
         {
             state.finished = Some((now, verdict, ending));
+        }
+        if marked && state.finished.is_none() {
+            state.freeze();
         }
         state.job = job;
     }
@@ -173,7 +182,8 @@ impl Run {
             for container in &mut containers {
                 container.last = true;
             }
-            failed = pods::failure(pod, deleted);
+            // What ends once the Job is being deleted ends because of that.
+            failed = pods::failure(pod, deleted).filter(|_| job.counted.is_none());
             job.failed_pods.extend(failed.clone());
             if job.failed_pods.len() > FAILED_PODS {
                 job.failed_pods.pop_front();
@@ -187,6 +197,7 @@ impl Run {
                 namespace: pod.metadata.namespace.clone().unwrap_or_default(),
                 claims: Vec::new(),
                 start: Start::default(),
+                pending: true,
                 since: now,
                 unplaced: None,
                 asked: None,
@@ -197,6 +208,7 @@ impl Run {
             let placed = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
             let claims = claims::of_pod(pod).into_iter().filter(|_| !placed);
             live.claims = claims.map(|(name, _)| name).collect();
+            live.pending = pods::phase(pod) != "Running";
             live.unplaced = pods::unplaced(pod).map(|(reason, message)| Warning {
                 kind: "Pod".to_owned(),
                 name: pod.metadata.name.clone().unwrap_or_default(),
@@ -301,6 +313,7 @@ impl Run {
             return false;
         }
         job.ending = Some((verdict, why.to_owned()));
+        job.freeze();
         true
     }
 
@@ -337,7 +350,10 @@ impl Run {
 
     fn line(&self, uid: &str, namespace: &str, now: Timestamp) -> JobLine {
         let state = &self.jobs[uid];
-        let status = state.job.status.clone().unwrap_or_default();
+        let active = state.job.status.as_ref().and_then(|status| status.active).unwrap_or(0);
+        let known = self.live.values().filter(|pod| pod.job == uid && pod.pending).count();
+        let pending = i32::try_from(known).unwrap_or(i32::MAX).min(active);
+        let (succeeded, failed) = state.counts();
         let meta = &state.job.metadata;
         let name = meta.name.clone().unwrap_or_default();
         let its_namespace = meta.namespace.as_deref().unwrap_or_default();
@@ -347,14 +363,18 @@ impl Run {
         let note = match (&state.ending, suspended) {
             (Some(_), true | false) => Some("stopping".to_owned()),
             (None, true) => Some("suspended".to_owned()),
-            (None, false) => waiting(),
+            (None, false) => waiting().or_else(|| {
+                let delayed = active == 0 && failed > 0;
+                delayed.then(|| "waiting to try again".to_owned())
+            }),
         };
         JobLine {
             name: if its_namespace == namespace { name } else { format!("{its_namespace}/{name}") },
-            succeeded: status.succeeded.unwrap_or(0),
+            succeeded,
             completions: state.job.spec.as_ref().and_then(|spec| spec.completions),
-            active: status.active.unwrap_or(0),
-            failed: status.failed.unwrap_or(0),
+            active: active - pending,
+            pending,
+            failed,
             elapsed: until.duration_since(state.began),
             verdict: state.finished.as_ref().map(|(_, verdict, _)| *verdict),
             note: note.filter(|_| state.finished.is_none()),
@@ -373,12 +393,29 @@ impl JobState {
         self.finished.is_none() && self.ending.is_none()
     }
 
+    /// Holds the counts as they are, once.
+    fn freeze(&mut self) {
+        let counts = self.counts();
+        self.counted.get_or_insert(counts);
+    }
+
+    /// Succeeded and failed pods: those of the Job's own end, or those until its deletion.
+    fn counts(&self) -> (i32, i32) {
+        let status = self.job.status.as_ref();
+        let now = || {
+            let (succeeded, failed) = (status.and_then(|it| it.succeeded), status.and_then(|it| it.failed));
+            (succeeded.unwrap_or(0), failed.unwrap_or(0))
+        };
+        let by_itself = matches!(&self.finished, Some((_, Verdict::Complete | Verdict::Failed, _)));
+        self.counted.filter(|_| !by_itself).unwrap_or_else(now)
+    }
+
     fn report(&self, uid: &str, now: Timestamp, tail: &dyn Fn(&str, &str) -> Vec<String>) -> JobReport {
         let (at, result, condition) = self.finished.clone().unwrap_or_else(|| {
             let (verdict, message) = self.ending.clone().unwrap_or((Verdict::Interrupted, String::new()));
             (now, verdict, Ending { message, ..Ending::default() })
         });
-        let status = self.job.status.clone().unwrap_or_default();
+        let (succeeded, failed) = self.counts();
         let with_tail = |pod: &FailedPod| FailedPod {
             last_lines: pod.container.as_deref().map(|container| tail(&pod.uid, container)).unwrap_or_default(),
             ..pod.clone()
@@ -391,8 +428,8 @@ impl JobState {
             failure_policy_rule: report::rule(&condition),
             condition,
             completions: self.job.spec.as_ref().and_then(|spec| spec.completions),
-            succeeded: status.succeeded.unwrap_or(0),
-            failed: status.failed.unwrap_or(0),
+            succeeded,
+            failed,
             duration: at.duration_since(self.began),
             failed_pods: self.failed_pods.iter().map(with_tail).collect(),
             failed_pods_omitted: self.failed_pods_omitted,

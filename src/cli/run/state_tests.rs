@@ -138,6 +138,55 @@ fn a_job_that_completes_because_its_pods_were_told_to_end_is_not_complete() {
     assert_eq!(verdict(&run), Verdict::TimedOut);
 }
 
+#[test]
+fn counts_are_those_of_the_moment_when_the_run_ends_the_job() {
+    let mut run = run();
+    run.job_seen(job(json!({"succeeded": 1})), at(1));
+    assert!(run.end("j", Verdict::TimedOut, "--timeout 1s has passed"));
+    run.job_seen(job(json!({"succeeded": 2, "failed": 3})), at(2));
+    run.pod_seen(&pod("p", "Failed", exited(143)), false, at(2));
+    let line = &run.lines("default", at(3))[0];
+    assert_eq!((line.succeeded, line.failed), (1, 0));
+    run.job_gone("j", at(6));
+    let report = &run.reports(at(7), &|_, _| Vec::new())[0];
+    assert_eq!((report.succeeded, report.failed, report.failed_pods.len()), (1, 0, 0));
+}
+
+#[test]
+fn counts_of_a_job_that_completes_before_it_is_marked_are_its_own() {
+    let mut run = run();
+    assert!(run.end("j", Verdict::TimedOut, ""));
+    run.job_seen(job(finished("Complete")), at(5));
+    assert_eq!(run.reports(at(7), &|_, _| Vec::new())[0].succeeded, 2);
+}
+
+#[test]
+fn counts_of_a_job_that_somebody_deletes_are_those_before_that() {
+    let mut run = run();
+    run.job_seen(job(json!({"failed": 1})), at(1));
+    let mut marked = job(json!({"failed": 4}));
+    marked.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(4)));
+    run.job_seen(marked, at(5));
+    run.job_gone("j", at(6));
+    assert_eq!(run.reports(at(7), &|_, _| Vec::new())[0].failed, 1);
+}
+
+#[test]
+fn pods_that_have_not_started_are_pending_and_a_failed_one_is_tried_again_later() {
+    let mut run = run();
+    run.job_seen(job(json!({"active": 2})), at(1));
+    run.pod_seen(&pod("p", "Running", json!({"running": {}})), false, at(1));
+    run.pod_seen(&pod("q", "Pending", json!({})), false, at(1));
+    let line = &run.lines("default", at(2))[0];
+    assert_eq!((line.active, line.pending), (1, 1));
+    for uid in ["p", "q"] {
+        run.pod_seen(&pod(uid, "Failed", exited(1)), false, at(3));
+    }
+    run.job_seen(job(json!({"failed": 2})), at(3));
+    let line = &run.lines("default", at(3))[0];
+    assert_eq!((line.active, line.pending, line.note.as_deref()), (0, 0, Some("waiting to try again")));
+}
+
 fn warning(kind: &str, uid: &str, reason: &str) -> Event {
     serde_json::from_value(json!({
         "metadata": {}, "involvedObject": {"kind": kind, "name": format!("hello-{uid}"), "uid": uid},

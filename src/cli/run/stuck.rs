@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Node, Pod, PodCondition};
 
 /// Pulls that fail before the image is given up: the third comes about half a minute after the first.
 pub const PULLS: u32 = 3;
@@ -35,6 +35,9 @@ const HOPELESS_MOUNTS: [&str; 7] = [
     "unknown storage medium",
     "has volumeMode",
 ];
+
+/// Words of a pod that a taint keeps away.
+pub const TAINTED: &str = "untolerated taint";
 
 /// What has kept one pod from starting so far.
 #[derive(Debug, Default)]
@@ -222,6 +225,15 @@ fn misfit(conditions: &[PodCondition]) -> Option<String> {
     let refused = conditions.iter().find(|it| it.type_ == "PodScheduled" && it.status == "False")?;
     let message = refused.message.as_deref().filter(|text| text.contains("Preemption is not helpful"))?;
     Some(message.split(" preemption:").next().unwrap_or(message).to_owned())
+}
+
+/// What a node is short of, in words that go on from those about its taint.
+pub fn short(node: &Node) -> Option<String> {
+    let conditions = node.status.as_ref()?.conditions.as_ref()?;
+    let pressed = conditions.iter().find(|it| it.type_.ends_with("Pressure") && it.status == "True")?;
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    let message = pressed.message.as_deref().unwrap_or_default();
+    Some(format!("; node {name} has {}: {message} (--eviction-hard says what is kept free)", pressed.type_))
 }
 
 fn image_text(container: &ContainerStatus, reason: &str, message: &str) -> String {

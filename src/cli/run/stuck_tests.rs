@@ -95,6 +95,17 @@ fn a_config_map_that_appears_resets_the_wait() {
 }
 
 #[test]
+fn a_node_that_is_short_says_of_what() {
+    let node = |status: &str| -> super::Node {
+        let condition = json!({"type": "DiskPressure", "status": status, "message": "kubelet has disk pressure"});
+        serde_json::from_value(json!({"metadata": {"name": "n"}, "status": {"conditions": [condition]}})).unwrap()
+    };
+    let told = super::short(&node("True")).unwrap();
+    assert!(told.starts_with("; node n has DiskPressure: kubelet has disk pressure"), "{told}");
+    assert_eq!(super::short(&node("False")), None);
+}
+
+#[test]
 fn a_volume_that_cannot_be_mounted_is_known_from_events() {
     let event = |message: &str| Event {
         reason: Some("FailedMount".to_owned()),

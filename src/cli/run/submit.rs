@@ -27,52 +27,88 @@ const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(2);
 const MANAGER: &str = "jobdock";
 
 /// What is done about a Job of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// It is an error.
     Refuse,
+    /// It is an error: one that has not finished is another run's (that process), or left to it.
+    OfRun(String),
+    /// Nobody but this process keeps it going: it is followed to its end if it has not finished, is what the manifest
+    /// says, and is not being deleted.
+    TakeOver,
     /// It is deleted first.
     Replace,
 }
 
-/// Refuses (or deletes) Jobs that stand where the manifests' Jobs are to be.
+/// What one such Job comes to.
+enum Fate {
+    Refused(String),
+    Followed(Box<Job>),
+    /// With what is told of it.
+    Deleted(String),
+}
+
+/// Refuses (or deletes) Jobs that stand where the manifests' Jobs are to be, and returns those that are taken over.
 pub async fn clear_way(
     client: &Client,
     jobs: &[&Manifest],
-    existing: Existing,
+    existing: &Existing,
     screen: &Screen,
-) -> Result<(), Failure> {
-    let mut in_the_way = Vec::new();
+    quiet: bool,
+) -> Result<Vec<Job>, Failure> {
+    let (mut refused, mut followed, mut deleted) = (Vec::new(), Vec::new(), Vec::new());
     for manifest in jobs.iter().filter(|manifest| !manifest.name.is_empty()) {
         let api = Api::<Job>::namespaced(client.clone(), &manifest.namespace);
         if let Some(job) = api.get_opt(&manifest.name).await.context("cannot ask for Jobs of the same name")? {
-            in_the_way.push((manifest, job, api));
+            match fate(manifest, job, existing) {
+                Fate::Refused(why) => refused.push(why),
+                Fate::Followed(job) => followed.push(*job),
+                Fate::Deleted(told) => deleted.push((manifest, told, api)),
+            }
         }
     }
-    if existing == Existing::Refuse && !in_the_way.is_empty() {
-        let texts: Vec<String> = in_the_way.iter().map(|(manifest, job, _)| refusal(manifest, job)).collect();
-        return Err(Failure::Usage(texts.join("\n")));
+    if !refused.is_empty() {
+        return Err(Failure::Usage(refused.join("\n")));
     }
-    for (manifest, _, api) in in_the_way {
-        screen.note(format!("jobdock: deleting Job {}/{} to replace it", manifest.namespace, manifest.name)).await;
+    for job in followed.iter().filter(|_| !quiet) {
+        let (namespace, name) = (job.metadata.namespace.as_deref(), job.metadata.name.as_deref());
+        let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
+        screen.note(format!("jobdock: Job {namespace}/{name} has not finished yet: going on with it")).await;
+    }
+    for (manifest, told, api) in deleted {
+        if !quiet {
+            screen.note(format!("jobdock: {told}")).await;
+        }
         replace(&api, &manifest.name).await?;
     }
-    Ok(())
+    Ok(followed)
 }
 
-fn refusal(manifest: &Manifest, job: &Job) -> String {
+fn fate(manifest: &Manifest, job: Job, existing: &Existing) -> Fate {
     let Manifest { namespace, name, origin, .. } = manifest;
-    match report::ending(job) {
-        Some((_, ending)) => {
-            let condition = ending.condition.unwrap_or_default();
-            format!(
-                "{origin}: Job {namespace}/{name} has run already and is {condition}: \
-                 run it again with --replace, or give it another name or generateName"
-            )
+    let refused = |why: String| Fate::Refused(format!("{origin}: Job {namespace}/{name} {why}"));
+    let finished = report::ending(&job).and_then(|(_, ending)| ending.condition);
+    match (existing, finished) {
+        (Existing::Replace, _) => Fate::Deleted(format!("deleting Job {namespace}/{name} to replace it")),
+        (Existing::Refuse | Existing::OfRun(_) | Existing::TakeOver, Some(condition)) => refused(format!(
+            "has run already and is {condition}: run it again with --replace, or give it another name or generateName"
+        )),
+        (Existing::Refuse, None) => refused(format!(
+            "is still running: follow it with `kubectl -n {namespace} logs -f job/{name}`, or end it and run it again \
+             with --replace"
+        )),
+        (Existing::OfRun(process), None) => refused(format!(
+            "has not finished, and a `jobdock run` (process {process}) keeps it going: wait for that, or end the Job and \
+             run it again with --replace"
+        )),
+        (Existing::TakeOver, None) if job.metadata.deletion_timestamp.is_some() => {
+            Fate::Deleted(format!("Job {namespace}/{name} is being deleted: waiting until it is gone"))
         }
-        None => format!(
-            "{origin}: Job {namespace}/{name} is still running: \
-             follow it with `kubectl -n {namespace} logs -f job/{name}`, or end it and run it again with --replace"
+        (Existing::TakeOver, None) if manifest.makes(&job) => Fate::Followed(Box::new(job)),
+        (Existing::TakeOver, None) => refused(
+            "has not finished, and is not what this manifest says: `jobdock serve` lets it go on, and --replace ends it \
+             and runs this one"
+                .to_owned(),
         ),
     }
 }
