@@ -39,6 +39,13 @@ pub async fn with_house<F: Future<Output = ()> + Send>(
     for seen in containers {
         let _ = engine.remove(&seen.name).await;
     }
+    // One that was being removed already goes in its own time, and holds its volumes until then.
+    for _ in 0..100 {
+        if engine.containers().await.is_ok_and(|left| left.is_empty()) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     for volume in engine.volumes().await.unwrap_or_default() {
         let _ = engine.remove_volume(&volume.name).await;
     }

@@ -95,6 +95,7 @@ async fn what_changes_reaches_a_running_pod_at_once_and_whole_but_not_its_sub_pa
         house.until_phase("watcher", "Succeeded").await;
         let log = house.log(&object, "main", 0).await;
         assert_eq!(log, "first\nstep=\"v1\"first\n..data\na\nb\nlabels\nnotes\nword\n");
+        house.until_empty().await;
     })
     .await;
 }
@@ -131,6 +132,7 @@ async fn files_have_the_modes_and_owners_that_were_asked_for() {
         let log = printed(&house, &running("group", script, &mounts, &group), "group").await;
         let expected = "1000 2000\nall/deep/a 640 2000\nmap/a 440 2000\nempty 2777 2000\nram 2777 2000\nx\n2000\n2000\n";
         assert_eq!(log, expected);
+        house.until_empty().await;
     })
     .await;
 }
@@ -153,6 +155,7 @@ async fn host_paths_that_are_made_are_as_open_as_a_kubelet_makes_them() {
             found.permissions().mode() & 0o7777
         });
         assert_eq!(modes, [0o755, 0o755, 0o644]);
+        house.until_empty().await;
     })
     .await;
 }
@@ -185,6 +188,7 @@ async fn parts_of_volumes_are_named_by_the_environment_and_made_where_they_are_n
         let pod = house.until("lost", "refused", |pod| tell(Some(pod)).contains(told)).await;
         assert!(tell(Some(&pod)).contains("missing value for NOBODY"), "{}", tell(Some(&pod)));
         house.delete("lost", Some(0)).await;
+        house.until_empty().await;
     })
     .await;
 }
@@ -222,6 +226,7 @@ async fn a_line_of_a_mebibyte_and_bytes_that_are_no_text_are_kept_and_a_log_stay
             };
             house.eventually("all that is kept is within the limits", kept).await;
         }
+        house.until_empty().await;
     })
     .await;
 }

@@ -320,6 +320,8 @@ async fn every_source_that_is_honoured_is_seen_in_a_container() {
             let shown = format!("/vol/{field}\n{found}");
             assert!(log.contains(shown.trim_end()), "{shown}\nis missing in\n{log}\n{}", tell(Some(&pod)));
         }
+        house.delete("all", Some(0)).await;
+        house.until_gone("all").await;
         end(controller).await;
     })
     .await;
