@@ -246,7 +246,7 @@ fn pod_changed(core: &Core, change: &Change) {
         before.meta().labels != object.meta().labels || before.meta().annotations != object.meta().annotations
     });
     let own = core.memories.known(&uid, |memory| {
-        memory.files_fresh &= !relabelled;
+        memory.files_changed += u64::from(relabelled);
         memory.own_revision
     });
     let over = phase::terminal(pod.status.as_ref().and_then(|status| status.phase.as_deref()));
@@ -267,7 +267,7 @@ fn source_changed(core: &Core, change: &Change) {
     });
     for uid in core.with_mentions(|mentions| mentions.of(&key)) {
         let concerned = core.memories.known(&uid, |memory| {
-            memory.files_fresh &= immutable;
+            memory.files_changed += u64::from(!immutable);
             if matches!(memory.volumes, VolumesFact::Failed { .. }) {
                 memory.volumes = VolumesFact::Unknown;
             }

@@ -238,7 +238,7 @@ async fn prepare_volumes(core: &Core, uid: &str, seen: &Observed, work: Vec<Volu
         })
         .collect();
     core.memories.with(uid, |memory| memory.engine_volumes = made);
-    core.memories.with(uid, |memory| memory.files_fresh = true);
+    core.memories.with(uid, |memory| memory.files_shown = Some(seen.files_changed));
     let outcome = volumes::prepare(core.engine.as_ref(), &core.pods_dir.join(uid), work).await;
     core.memories.with(uid, |memory| match outcome {
         Ok(()) => {
@@ -266,8 +266,7 @@ fn tokens_due(seen: &Observed) -> Option<Timestamp> {
 
 /// Each volume by itself: one that cannot be had any more stays as it was. Tokens among them are tried again soon.
 async fn refresh_files(core: &Core, uid: &str, seen: &Observed, work: Vec<VolumeWork>) -> Result<(), Error> {
-    // Before the files: what changes meanwhile is for the next round.
-    core.memories.with(uid, |memory| memory.files_fresh = true);
+    core.memories.with(uid, |memory| memory.files_shown = Some(seen.files_changed));
     let mut due = tokens_due(seen);
     for item in work {
         let outcome = volumes::prepare(core.engine.as_ref(), &core.pods_dir.join(uid), vec![item]).await;

@@ -26,8 +26,10 @@ pub struct PodMemory {
     pub stale: bool,
     /// How far its volumes are.
     pub volumes: VolumesFact,
-    /// The files of its volumes are as the objects are that they were made from.
-    pub files_fresh: bool,
+    /// How often the objects that its files are made from have changed.
+    pub files_changed: u64,
+    /// Which of these changes the files show; none before they were made.
+    pub files_shown: Option<u64>,
     /// Images (by id) that it mounts: whether they can be mounted already.
     pub mountable: BTreeMap<String, bool>,
     /// It uses more storage than it may.

@@ -40,10 +40,14 @@ pub struct Observed {
     pub object: Object,
     /// All that decides what becomes of it.
     pub facts: PodFacts,
+    /// The change of its files' sources that the facts show at the least.
+    pub files_changed: u64,
 }
 
 /// The facts of the pod with this uid; none where the store no longer has it.
 pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Observed>, Error> {
+    // Before the objects themselves are read: what changes meanwhile is for the next round.
+    let files_changed = core.memories.with(uid, |memory| memory.files_changed);
     let Some(object) = stored(core, uid)? else { return Ok(None) };
     let Some(pod) = object.typed::<Pod>().cloned() else { return Ok(None) };
     let spec = pod.spec.clone().unwrap_or_default();
@@ -73,7 +77,8 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
     core.memories.with(uid, |memory| {
         memory.key = Some(object.key());
         facts.volumes = memory.volumes;
-        facts.files_fresh = memory.files_fresh || !spec.volumes.iter().flatten().any(volumes_plan::is_files);
+        facts.files_fresh = memory.files_shown == Some(memory.files_changed)
+            || !spec.volumes.iter().flatten().any(volumes_plan::is_files);
         facts.mountable = memory.mountable.clone();
         facts.exceeded = memory.exceeded.clone();
         facts.tokens_due = memory.tokens_due;
@@ -116,7 +121,7 @@ pub async fn observe(core: &Core, uid: &str, now: Timestamp) -> Result<Option<Ob
             facts.sources.env_files = core.memories.with(uid, |memory| memory.env_files.clone());
         }
     }
-    Ok(Some(Observed { object, facts }))
+    Ok(Some(Observed { object, facts, files_changed }))
 }
 
 /// What the pod's class has it run by.

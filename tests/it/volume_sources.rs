@@ -275,7 +275,7 @@ fn a_run_ends_where_a_volume_of_a_pod_can_never_be_had() {
     assert_eq!(ended.code, 1, "{ended:?}");
     for (field, _) in REFUSED {
         let name = field.to_lowercase();
-        assert!(ended.stderr.contains(&format!("Job default/{name} cannot start, so it was deleted")), "{ended:?}");
+        assert!(ended.stderr.contains(&format!("Job default/{name} cannot start: deleted after")), "{ended:?}");
         assert!(ended.stderr.contains(&format!("volumes of type {field} are not supported by jobdock")), "{ended:?}");
     }
     for words in [
