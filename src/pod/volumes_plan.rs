@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::environment::{Context, missing};
 use super::payload::{File, Payload};
-use super::{env_file, mounts, names, persistent, quantity, restart};
+use super::{bounds, env_file, mounts, names, persistent, quantity, restart};
 use crate::model::claims;
 use crate::runtime::directories::{self, Directory};
 use crate::runtime::{ContainerSpec, MemoryDisk, VolumeSpec};
@@ -166,7 +166,7 @@ pub fn engine_volumes(pod: &Pod) -> Vec<String> {
 fn one(context: Context<'_>, volume: &Volume) -> Result<VolumeWork, String> {
     let name = volume.name.clone();
     if let Some(source) = empty_dir(volume) {
-        return engine_volume(context.pod, &name, &source).map(|spec| VolumeWork::Engine { volume: name, spec });
+        return engine_volume(context, &name, &source).map(|spec| VolumeWork::Engine { volume: name, spec });
     }
     if let Some(source) = &volume.host_path {
         let check = source.type_.clone().unwrap_or_default();
@@ -231,7 +231,8 @@ pub fn in_memory(volume: &Volume) -> bool {
     volume.empty_dir.as_ref().is_some_and(|source| source.medium.as_deref() == Some("Memory"))
 }
 
-fn engine_volume(pod: &Pod, volume: &str, source: &EmptyDirVolumeSource) -> Result<VolumeSpec, String> {
+fn engine_volume(context: Context<'_>, volume: &str, source: &EmptyDirVolumeSource) -> Result<VolumeSpec, String> {
+    let pod = context.pod;
     let limit = source.size_limit.as_ref().and_then(|limit| quantity::nanos(&limit.0)).map_or(0, quantity::units);
     let memory = match source.medium.as_deref().unwrap_or_default() {
         "" => false,
@@ -247,8 +248,20 @@ fn engine_volume(pod: &Pod, volume: &str, source: &EmptyDirVolumeSource) -> Resu
     Ok(VolumeSpec {
         name: names::volume(pod.metadata.uid.as_deref().unwrap_or_default(), volume),
         labels: names::pod_labels(&pod.metadata),
-        memory: memory.then(|| MemoryDisk { bytes: u64::try_from(limit).unwrap_or(0), group: fs_group(pod) }),
+        memory: memory.then(|| MemoryDisk { bytes: memory_size(context, limit), group: fs_group(pod) }),
     })
+}
+
+/// How large a volume in memory may become: no larger than its limit, than what the pod's containers may use together where
+/// each has a limit, and than what pods may use on this node. Parity: `calculateEmptyDirMemorySize`.
+fn memory_size(context: Context<'_>, limit: i128) -> u64 {
+    let of_pod = context.pod.spec.as_ref().and_then(|spec| {
+        let own = |container: &Container| bounds::limit(spec, container, "memory").filter(|limit| *limit > 0);
+        let each = restart::containers(spec).all(|(_, container)| own(container).is_some());
+        each.then(|| quantity::units(restart::at_once(spec, |container| own(container).unwrap_or(0))))
+    });
+    let most = [limit, of_pod.unwrap_or(0), context.node.memory_bytes];
+    most.into_iter().filter(|bytes| *bytes > 0).min().map_or(0, bounds::unsigned)
 }
 
 /// The field that names the volume's type, as the manifest writes it.

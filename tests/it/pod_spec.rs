@@ -601,6 +601,24 @@ fn the_sandbox_holds_what_the_pod_shares() {
 }
 
 #[test]
+fn a_volume_in_memory_is_no_larger_than_what_its_pod_may_use() {
+    let (node, sources) = (node(), sources());
+    let size = |container: &str, limit: &str| {
+        let pod = one(container, &format!(", volumes: [{{name: m, emptyDir: {{medium: Memory{limit}}}}}]"));
+        let context = Context { pod: &pod, node: &node, pod_ip: "", sources: &sources };
+        match &work(context, "pause")[..] {
+            [VolumeWork::Engine { spec, .. }] => spec.memory.as_ref().map(|disk| disk.bytes),
+            other => panic!("{other:?}"),
+        }
+    };
+    let limited = ", resources: {limits: {memory: 64Mi}}";
+    assert_eq!(size("", ""), Some(1 << 30), "all that pods may use on the node");
+    assert_eq!(size(limited, ""), Some(64 << 20));
+    assert_eq!(size(limited, ", sizeLimit: 16Mi"), Some(16 << 20));
+    assert_eq!(size(limited, ", sizeLimit: 1Gi"), Some(64 << 20));
+}
+
+#[test]
 fn host_names_are_cut_as_upstream_cuts_them() {
     let long = format!("{}-tail", "a".repeat(62));
     let mut pod = one("", "");
