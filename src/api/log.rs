@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec};
@@ -21,11 +22,14 @@ use super::encode;
 use super::error::Problem;
 use super::query::Params;
 use crate::model::field::{ErrorType, FieldError};
-use crate::store::Logs;
+use crate::model::object::Key;
+use crate::model::phase;
 use crate::store::logs::{Gap, LogKey, LogQuery};
+use crate::store::{Logs, Store};
 
 /// Response header with the restart count of the container whose output follows: a client that reads each run of a
-/// container cannot tell otherwise whether it restarted while the request was on its way.
+/// container cannot tell otherwise whether it restarted while the request was on its way. A request that has it wants the
+/// output of one run alone.
 const ATTEMPT: HeaderName = HeaderName::from_static("jobdock-attempt");
 /// What a client is told of a log whose oldest lines had to go; kubectl shows it.
 const CUT: &str = "the beginning of this log was dropped: a limit on kept logs was passed \
@@ -37,6 +41,8 @@ const GAPS: usize = 5;
 const COPY_WAIT: Duration = Duration::from_secs(5);
 /// Pause between looks at it.
 const COPY_PAUSE: Duration = Duration::from_millis(10);
+/// Pause between looks at a pod whose container may be started again.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
 
 /// `get` of `pods/log`. The permit is kept for as long as the stream lives.
 pub async fn log(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) -> Result<Response, Problem> {
@@ -67,8 +73,14 @@ pub async fn log(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) ->
     }
     let warnings = kept.as_ref().map(|key| missing(logs, key)).transpose().map_err(Problem::internal)?;
     let served = kept.as_ref().map(|key| HeaderValue::from(key.attempt));
+    // Whoever counts bytes counts those of one run.
+    let goes_on =
+        attempts.running && query.follow && query.limit_bytes.is_none() && !call.headers.contains_key(ATTEMPT);
     let stream = match kept {
-        Some(key) => logs.read(&key, query).map_err(Problem::internal)?,
+        Some(key) => logs.read(&key, query.clone()).map_err(Problem::internal)?.map(|first| match goes_on {
+            true => first.chain(later_runs(state.store.clone(), call.key(), key, query)).boxed(),
+            false => first,
+        }),
         None => None,
     };
     let body = match stream {
@@ -90,6 +102,84 @@ pub async fn log(state: &ApiState, call: &Call, permit: OwnedSemaphorePermit) ->
         encode::warn(&mut response, &warnings);
     }
     Ok(response)
+}
+
+/// The output of the runs that follow one, as the container is started again in its pod, until it is not any more.
+/// Differs: a kubelet's answer ends with the run.
+fn later_runs(
+    store: Store,
+    pod: Key,
+    first: LogKey,
+    query: LogQuery,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
+    let query = LogQuery { since: None, tail_lines: None, ..query };
+    let runs = stream::unfold(first, move |key| {
+        let (store, pod, query) = (store.clone(), pod.clone(), query.clone());
+        async move {
+            let next = next_run(&store, &pod, &key).await?;
+            let output = match store.logs().read(&next, query) {
+                Ok(output) => output.unwrap_or_else(|| stream::empty().boxed()),
+                Err(error) => stream::once(async { Err(error) }).boxed(),
+            };
+            Some((output, next))
+        }
+    });
+    runs.flatten()
+}
+
+/// Waits for the run after this one; none where there will be none.
+async fn next_run(store: &Store, pod: &Key, key: &LogKey) -> Option<LogKey> {
+    loop {
+        let object = store.get(pod).ok()??;
+        match after(object.typed::<Pod>().filter(|_| object.uid() == key.pod_uid)?, key) {
+            After::Run(attempt) => return Some(LogKey { attempt, ..key.clone() }),
+            After::Nothing => return None,
+            After::Unknown => tokio::time::sleep(RESTART_PAUSE).await,
+        }
+    }
+}
+
+/// What comes after a run of a container.
+enum After {
+    /// This one.
+    Run(u32),
+    /// Nothing more.
+    Nothing,
+    /// It is not known yet.
+    Unknown,
+}
+
+fn after(pod: &Pod, key: &LogKey) -> After {
+    let Some(status) = status(pod, &key.container) else { return After::Nothing };
+    let attempt = u32::try_from(status.restart_count).unwrap_or(0);
+    let state = status.state.clone().unwrap_or_default();
+    if attempt > key.attempt && state.waiting.is_none() {
+        return After::Run(attempt);
+    }
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if pod.metadata.deletion_timestamp.is_some() || phase::terminal(phase) {
+        return After::Nothing;
+    }
+    match state.terminated {
+        Some(end) if !may_run_again(pod, &key.container, end.exit_code) => After::Nothing,
+        Some(_) | None => After::Unknown,
+    }
+}
+
+/// Whether the container may be started again after it has exited with this code.
+fn may_run_again(pod: &Pod, container: &str, code: i32) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let mut all = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let own = all.find(|one| one.name == container);
+    if own.is_some_and(|own| own.restart_policy_rules.is_some()) {
+        return true;
+    }
+    let policy = own.and_then(|own| own.restart_policy.as_deref()).or(spec.restart_policy.as_deref());
+    match policy {
+        Some("Never") => false,
+        Some("OnFailure") => code != 0,
+        Some(_) | None => true,
+    }
 }
 
 /// What a log does not have, in words.

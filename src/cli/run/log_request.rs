@@ -2,7 +2,7 @@
 //! Never reads the output itself.
 
 use futures::{AsyncBufRead, TryStreamExt as _};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Resource as _;
@@ -11,7 +11,8 @@ use kube::client::Body;
 use kube::core::Status;
 
 /// Response header with the restart count of the container whose output follows. jobdock sends it; other servers do
-/// not, and a client has to trust that the container did not restart while it asked.
+/// not, and a client has to trust that the container did not restart while it asked. In a request it asks for the output of
+/// one run alone, without those that follow.
 const ATTEMPT_HEADER: &str = "jobdock-attempt";
 
 /// What the server answered.
@@ -36,10 +37,11 @@ pub async fn open(
     pod: &str,
     params: &LogParams,
 ) -> Answer<impl AsyncBufRead + use<>> {
-    let request = match kube::core::Request::new(Pod::url_path(&(), Some(namespace))).logs(pod, params) {
+    let mut request = match kube::core::Request::new(Pod::url_path(&(), Some(namespace))).logs(pod, params) {
         Ok(request) => request.map(Body::from),
         Err(error) => return Answer::Failed(error.to_string()),
     };
+    request.headers_mut().insert(ATTEMPT_HEADER, HeaderValue::from_static("one"));
     let response = match client.send(request).await {
         Ok(response) => response,
         Err(error) => return Answer::Failed(error.to_string()),

@@ -1,8 +1,10 @@
 //! `pods/log`: container choice, options, what is told where there is no log.
 
 use bytes::Bytes;
+use http::Method;
 use jobdock::model::object::Object;
 use jobdock::store::logs::{Gap, Line, LogKey};
+use jobdock::store::{Expected, Write};
 use serde_json::{Value, json};
 
 use super::face::Face;
@@ -21,7 +23,7 @@ fn pod(names: &[&str], status: Value) -> Object {
     }
     let pod = json!({
         "metadata": {"name": "x", "namespace": "default", "uid": "u"},
-        "spec": {"nodeName": "n", "containers": containers},
+        "spec": {"nodeName": "n", "restartPolicy": "OnFailure", "containers": containers},
         "status": {"phase": "Running", "containerStatuses": [status]},
     });
     Object::from_value(jobdock::model::kind::Kind::find("", "Pod").unwrap(), pod).unwrap()
@@ -38,6 +40,18 @@ fn write(face: &Face, attempt: u32, lines: &[&str], finish: bool) {
     if finish {
         writer.finish().unwrap();
     }
+}
+
+fn finish(face: &Face, attempt: u32) {
+    let key = LogKey { pod_uid: "u".to_owned(), container: "a".to_owned(), attempt };
+    face.store.logs().writer(&key).unwrap().finish().unwrap();
+}
+
+/// The stored pod gets this state of its container.
+async fn show(face: &Face, status: Value) {
+    let object = pod(&["a"], status);
+    let expected = Expected::Revision(face.store.get(&object.key()).unwrap().unwrap().revision());
+    face.store.commit(vec![Write::Update { object, expected }]).await.unwrap();
 }
 
 fn running(restarts: i32) -> Value {
@@ -81,9 +95,37 @@ async fn a_running_containers_log_is_followed_to_its_end() {
     let mut log = face.stream(&path("follow=true")).await;
     write(&face, 0, &["one"], false);
     assert_eq!(log.line().await.unwrap(), "one");
-    let key = LogKey { pod_uid: "u".to_owned(), container: "a".to_owned(), attempt: 0 };
-    face.store.logs().writer(&key).unwrap().finish().unwrap();
+    finish(&face, 0);
+    show(&face, ended(0)).await;
     assert_eq!(log.line().await, None);
+}
+
+#[tokio::test]
+async fn a_followed_log_goes_on_with_the_runs_after_a_restart() {
+    let face = Face::new().await;
+    face.put(pod(&["a"], running(0))).await;
+    let mut log = face.stream(&path("follow=true&tailLines=5")).await;
+    let alone = [("jobdock-attempt", "one")];
+    let of_one = path("follow=true");
+    let one = face.send(Method::GET, &of_one, &alone, "");
+    let rest = async {
+        write(&face, 0, &["first"], true);
+        let mut failed = ended(0);
+        failed["state"]["terminated"]["exitCode"] = json!(1);
+        show(&face, failed.clone()).await;
+        assert_eq!(log.line().await.unwrap(), "first");
+        let mut backing_off = waiting("CrashLoopBackOff");
+        backing_off["lastState"] = failed["state"].clone();
+        show(&face, backing_off).await;
+        show(&face, running(1)).await;
+        write(&face, 1, &["second"], false);
+        assert_eq!(log.line().await.unwrap(), "second");
+        finish(&face, 1);
+        show(&face, ended(1)).await;
+        assert_eq!(log.line().await, None);
+    };
+    let (one, ()) = tokio::join!(one, rest);
+    assert_eq!(one.body, "first\n", "who asks for one run gets one");
 }
 
 #[tokio::test]
