@@ -37,6 +37,7 @@ pub fn all() -> &'static BTreeMap<String, Value> {
     static ALL: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
     ALL.get_or_init(|| {
         let mut all = plain();
+        all.values_mut().for_each(without_metadata);
         for known in schema::all() {
             if let Some(definition) = all.get_mut(&known.schema_name()) {
                 mark_fields(definition, known);
@@ -123,6 +124,16 @@ fn references(value: &Value, found: &mut Vec<String>) {
         }
         Value::Array(items) => items.iter().for_each(|value| references(value, found)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// `k8s-openapi` says that objects need metadata; upstream's document does not, and kubectl checks what it sends by it.
+fn without_metadata(definition: &mut Value) {
+    let Some(fields) = definition.as_object_mut() else { return };
+    let Some(required) = fields.get_mut("required").and_then(Value::as_array_mut) else { return };
+    required.retain(|name| name != "metadata");
+    if required.is_empty() {
+        fields.remove("required");
     }
 }
 

@@ -211,3 +211,13 @@ async fn there_are_no_custom_kinds_and_kubectl_may_ask() {
     assert_eq!(face.get(path).await.is(200)["items"], json!([]));
     assert_eq!(face.post(path, json!({})).await.code, 405);
 }
+
+#[tokio::test]
+async fn no_type_requires_metadata() {
+    let face = Face::new().await;
+    let document = face.get("/openapi/v3/apis/authorization.k8s.io/v1").await.is(200);
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    assert_eq!(schemas["io.k8s.api.authorization.v1.SelfSubjectAccessReview"]["required"], json!(["spec"]));
+    let document = face.get("/openapi/v3/apis/coordination.k8s.io/v1").await.is(200);
+    assert_eq!(document["components"]["schemas"]["io.k8s.api.coordination.v1.Lease"].get("required"), None);
+}
