@@ -51,6 +51,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use k8s_openapi::api::core::v1::Namespace;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -130,8 +131,10 @@ pub fn app(state: ApiState) -> Router {
 
 async fn handle(State(state): State<ApiState>, request: Request) -> Response {
     let meter = Meter::begin(request.method(), request.uri());
-    let pretty = call::pretty(request.headers(), &Params::parse(request.uri().query()));
-    let mut response = match answer(&state, request).await {
+    let (parts, body) = request.into_parts();
+    let params = Params::parse(parts.uri.query());
+    let pretty = call::pretty(&parts.headers, &params);
+    let mut response = match answer(&state, parts, params, body).await {
         Ok(response) => response,
         Err(problem) => problem.respond(pretty),
     };
@@ -142,9 +145,7 @@ async fn handle(State(state): State<ApiState>, request: Request) -> Response {
     response
 }
 
-async fn answer(state: &ApiState, request: Request) -> Result<Response, Problem> {
-    let (mut parts, body) = request.into_parts();
-    let params = Params::parse(parts.uri.query());
+async fn answer(state: &ApiState, mut parts: Parts, params: Params, body: Body) -> Result<Response, Problem> {
     // Nobody guards the socket but its file mode: whoever can open it may do everything.
     let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_else(Caller::admin);
     let caller = caller.impersonating(&parts.headers)?;

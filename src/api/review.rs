@@ -14,8 +14,7 @@ use super::discovery::{REVIEWS, Review};
 use super::encode;
 use super::error::Problem;
 use super::query::{Params, WriteForm, write_options};
-use crate::model::canonical;
-use crate::model::decode::{FieldValidation, walk};
+use crate::model::decode::{FieldValidation, fit};
 use crate::model::field::{FieldError, GoValue, Path};
 use crate::model::schema;
 use crate::model::tree::Node;
@@ -79,22 +78,9 @@ fn decode(known: &Review, sent: &Value, validation: FieldValidation) -> Result<(
         let why = format!("no kind \"{own}\" is registered for version \"{version}\"");
         return Err(format!("{own} in version \"{version}\" cannot be handled as a {kind}: {why}"));
     }
-    let unfit = |why: &str| format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}");
     let ty = schema::get(&format!("{}/{version}.{kind}", schema::group_package(known.group)));
-    let mut walked = walk(&Node::from_value(sent), ty);
-    if let Some(problem) = walked.refusal() {
-        return Err(unfit(&problem.message));
-    }
-    let strict = walked.strict();
-    let warnings = match validation {
-        FieldValidation::Strict if !strict.is_empty() => {
-            return Err(unfit(&format!("strict decoding error: {}", strict.join(", "))));
-        }
-        FieldValidation::Warn => strict,
-        FieldValidation::Ignore | FieldValidation::Strict => Vec::new(),
-    };
-    canonical::tidy(&mut walked.value, ty);
-    Ok((walked.value, warnings))
+    fit(&Node::from_value(sent), ty, &[], validation)
+        .map_err(|why| format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
 }
 
 /// The answer: the request with its `status`.

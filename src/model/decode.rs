@@ -19,7 +19,7 @@ use super::go_text::quote;
 use super::json;
 use super::kind::{KINDS, Kind};
 use super::object::Object;
-use super::schema;
+use super::schema::{self, Struct};
 use super::tree::{Node, Tree};
 use super::yaml::{self, Document, Duplicate};
 
@@ -123,23 +123,36 @@ fn document(
     if !named.is(kind) {
         return Err(foreign(kind, node, named));
     }
-    let mut walked = walk(node, schema::of(kind));
+    let unhandled = |why: String| named.unhandled(kind, &why);
+    let (value, warnings) = fit(node, schema::of(kind), duplicates, validation).map_err(unhandled)?;
+    let object = typed(kind, value).map_err(|error| named.unhandled(kind, &error.to_string()))?;
+    Ok(Decoded { object, warnings })
+}
+
+/// A tree as Go writes it back once it has read it as a struct, and the texts of `Warning` headers. The error is why it
+/// does not fit.
+pub fn fit(
+    node: &Node,
+    ty: &'static Struct,
+    duplicates: &[Duplicate],
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), String> {
+    let mut walked = walk(node, ty);
     keep_reset(&mut walked.value);
     if let Some(problem) = walked.refusal() {
-        return Err(named.unhandled(kind, &problem.message));
+        return Err(problem.message.clone());
     }
     let mut strict: Vec<String> = yaml::strict_error(duplicates).into_iter().collect();
     strict.extend(walked.strict());
     let warnings = match validation {
         FieldValidation::Strict if !strict.is_empty() => {
-            return Err(named.unhandled(kind, &format!("strict decoding error: {}", strict.join(", "))));
+            return Err(format!("strict decoding error: {}", strict.join(", ")));
         }
         FieldValidation::Warn => strict.iter().flat_map(|error| yaml::apart(error)).collect(),
         FieldValidation::Ignore | FieldValidation::Strict => Vec::new(),
     };
-    canonical::tidy(&mut walked.value, schema::of(kind));
-    let object = typed(kind, walked.value).map_err(|error| named.unhandled(kind, &error.to_string()))?;
-    Ok(Decoded { object, warnings })
+    canonical::tidy(&mut walked.value, ty);
+    Ok((walked.value, warnings))
 }
 
 /// An empty list of managed fields asks for their reset, as does one empty entry: the list would be dropped as zero.

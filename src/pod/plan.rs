@@ -213,18 +213,14 @@ pub fn already_disrupted(draft: &Draft<'_>) -> bool {
 
 /// The condition of a pod that its node takes down.
 fn disruption<'a>(draft: &Draft<'a>) -> Option<&'a PodCondition> {
-    let mut conditions = draft.pod().status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.find(|condition| {
-        condition.type_ == DISRUPTION_TARGET
-            && condition.status == "True"
-            && condition.reason.as_deref() == Some(conditions::TERMINATION_BY_KUBELET)
-    })
+    let by_node = |condition: &&PodCondition| condition.reason.as_deref() == Some(conditions::TERMINATION_BY_KUBELET);
+    disruption_target(draft).filter(by_node)
 }
 
-/// Somebody marked the pod as one that has to make way.
-pub fn disruption_target(draft: &Draft<'_>) -> bool {
+/// The condition of a pod that somebody marked as one that has to make way.
+pub fn disruption_target<'a>(draft: &Draft<'a>) -> Option<&'a PodCondition> {
     let mut conditions = draft.pod().status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.any(|condition| condition.type_ == DISRUPTION_TARGET && condition.status == "True")
+    conditions.find(|condition| condition.type_ == DISRUPTION_TARGET && condition.status == "True")
 }
 
 /// When the pod has been active for as long as it may be.

@@ -74,7 +74,8 @@ fn announce(draft: &mut Draft<'_>, why: Stopping) {
         return;
     }
     match why {
-        Stopping::Deadline { .. } if !draft.running().is_empty() => {
+        // Of one that runs when it is stopped, of another when it is over.
+        Stopping::Deadline { .. } if !draft.running().is_empty() || !draft.settling() => {
             draft.note(Severity::Normal, DEADLINE_REASON, DEADLINE_MESSAGE.to_owned(), None);
         }
         // Of one that the node is short because of, it was told with the condition.
@@ -181,12 +182,7 @@ fn pre_stop(draft: &mut Draft<'_>, index: usize, name: &str, kill_at: Timestamp)
 /// The phase of a pod of which nothing runs any more.
 fn verdict(draft: &mut Draft<'_>, why: Stopping) {
     match why {
-        Stopping::Deadline { .. } => {
-            if draft.facts.asked_to_stop.is_empty() {
-                draft.note(Severity::Normal, DEADLINE_REASON, DEADLINE_MESSAGE.to_owned(), None);
-            }
-            fail(draft, Some((DEADLINE_REASON, DEADLINE_MESSAGE.to_owned())));
-        }
+        Stopping::Deadline { .. } => fail(draft, Some((DEADLINE_REASON, DEADLINE_MESSAGE.to_owned()))),
         // What its containers say cannot be trusted.
         Stopping::Disrupted { .. } => fail(draft, Some((SHUTDOWN_REASON, SHUTDOWN_MESSAGE.to_owned()))),
         Stopping::Evicted { .. } | Stopping::Deleted { .. } | Stopping::InitFailed { .. } | Stopping::Done { .. } => {
@@ -212,7 +208,7 @@ fn verdict(draft: &mut Draft<'_>, why: Stopping) {
 fn interrupted(draft: &Draft<'_>) -> bool {
     let asked = |track: &Track<'_>| track.seen().is_some_and(|seen| draft.facts.asked_to_stop.contains_key(&seen.name));
     let early = draft.tracks.iter().filter(|track| track.role == Role::Main).any(asked);
-    early && (plan::evicted(draft).is_some() || plan::disruption_target(draft))
+    early && (plan::evicted(draft).is_some() || plan::disruption_target(draft).is_some())
 }
 
 fn fail(draft: &mut Draft<'_>, reason: Option<(&'static str, String)>) {

@@ -3,7 +3,6 @@
 use jobdock::runtime::{LABEL_IMAGE, Runtime as _};
 
 use super::pod_docker::with_house;
-use super::pod_house::{House, tell};
 use super::registry::{Registry, forget, until_waiting};
 use super::support::image;
 
@@ -18,15 +17,6 @@ fn mounting(name: &str, reference: &str, sub_path: &str, script: &str) -> String
     )
 }
 
-/// What a pod that ends by itself has printed.
-async fn printed(house: &House, yaml: &str, name: &str) -> String {
-    let object = house.pod(yaml).await;
-    let pod = house.until_over(name).await;
-    let log = house.log(&object, "main", 0).await;
-    assert!(tell(Some(&pod)).starts_with("Succeeded"), "{}\n{log}\n{:?}", tell(Some(&pod)), house.events(name));
-    log
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_volume_shows_the_images_files_and_takes_none() {
     let registry = Registry::start().await.expect("a registry of the test's own");
@@ -37,12 +27,12 @@ async fn an_image_volume_shows_the_images_files_and_takes_none() {
             let house = house.lock().await;
             let script = "ls -A /vol; cat /vol/data/hello; stat -c '%u %a' /vol/data/hello; readlink /vol/data/out; \
                           wc -c < /vol/data/noise; touch /vol/x 2>/dev/null || echo read-only";
-            let log = printed(&house, &mounting("whole", &reference, "", script), "whole").await;
+            let log = house.printed(&mounting("whole", &reference, "", script), "whole").await;
             let files = ["bin", "data", "etc", "home", "root", "tmp", "usr", "var"];
             let told = ["hello from the image", "1000 640", "/etc", "2097152", "read-only"];
             assert_eq!(log.lines().collect::<Vec<_>>(), [&files[..], &told].concat(), "{log}");
             let part = mounting("part", &reference, ", subPath: data/deep", "ls -A /vol; cat /vol/file");
-            assert_eq!(printed(&house, &part, "part").await, "file\ndeep\n");
+            assert_eq!(house.printed(&part, "part").await, "file\ndeep\n");
             let events = house.events("whole").join("\n");
             assert!(events.contains(&format!("Normal Pulling Pulling image \"{reference}\"")), "{events}");
             assert!(
@@ -100,7 +90,7 @@ async fn pods_share_one_copy_which_lives_through_a_crash_and_ends_with_the_last_
             // A third one has been through the new agent's first look at everything.
             let script = "cat /vol/data/hello";
             assert_eq!(
-                printed(&house, &mounting("three", &reference, "", script), "three").await,
+                house.printed(&mounting("three", &reference, "", script), "three").await,
                 "hello from the image\n"
             );
             house.delete("three", Some(0)).await;

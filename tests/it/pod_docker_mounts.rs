@@ -27,15 +27,6 @@ fn running(name: &str, script: &str, container: &str, pod: &str) -> String {
 /// How many times its size on disk a log of random bytes in hexadecimal may have at most.
 const UNPACKED: usize = 4;
 
-/// What a pod that ends by itself has printed.
-async fn printed(house: &House, yaml: &str, name: &str) -> String {
-    let object = house.pod(yaml).await;
-    let pod = house.until_over(name).await;
-    let log = house.log(&object, "main", 0).await;
-    assert!(tell(Some(&pod)).starts_with("Succeeded"), "{}\n{log}\n{:?}", tell(Some(&pod)), house.events(name));
-    log
-}
-
 fn map(value: &str) -> ConfigMap {
     from_yaml(&format!(
         "{{metadata: {{name: map, namespace: default}}, data: {{a: \"{value}\\n\", b: \"{value}\\n\"}}}}"
@@ -119,7 +110,7 @@ async fn files_have_the_modes_and_owners_that_were_asked_for() {
         let script = "cd /; stat -L -c '%n %a' all/token all/deep/a all/word all/name map/a map/b secret/word; cat all/limit; \
                       echo; touch all/x map/x secret/x 2>/dev/null || echo read-only";
         let volumes = format!(", serviceAccountName: robot, volumes: [{all}, {single}, {{name: empty, emptyDir: {{}}}}]");
-        let log = printed(&house, &running("modes", script, mounts, &volumes), "modes").await;
+        let log = house.printed(&running("modes", script, mounts, &volumes), "modes").await;
         let expected = "all/token 440\nall/deep/a 600\nall/word 440\nall/name 444\nmap/a 400\nmap/b 755\nsecret/word 644\n32\n\
                         read-only\n";
         assert_eq!(log, expected);
@@ -129,7 +120,7 @@ async fn files_have_the_modes_and_owners_that_were_asked_for() {
         let group = format!("{volumes}, securityContext: {{runAsUser: 1000, runAsGroup: 1000, fsGroup: 2000}}")
             .replace("volumes: [", "volumes: [{name: ram, emptyDir: {medium: Memory, sizeLimit: 1Mi}}, ");
         let mounts = mounts.replace("volumeMounts: [", "volumeMounts: [{name: ram, mountPath: /ram}, ");
-        let log = printed(&house, &running("group", script, &mounts, &group), "group").await;
+        let log = house.printed(&running("group", script, &mounts, &group), "group").await;
         let expected = "1000 2000\nall/deep/a 640 2000\nmap/a 440 2000\nempty 2777 2000\nram 2777 2000\nx\n2000\n2000\n";
         assert_eq!(log, expected);
         house.until_empty().await;
@@ -149,7 +140,7 @@ async fn host_paths_that_are_made_are_as_open_as_a_kubelet_makes_them() {
         let volumes =
             format!(", volumes: [{}, {}]", path("above/dir", "DirectoryOrCreate"), path("file", "FileOrCreate"));
         let mounts = ", volumeMounts: [{name: directoryorcreate, mountPath: /d}, {name: fileorcreate, mountPath: /f}]";
-        printed(&house, &running("open", "ls /d; cat /f", mounts, &volumes), "open").await;
+        house.printed(&running("open", "ls /d; cat /f", mounts, &volumes), "open").await;
         let modes = ["above", "above/dir", "file"].map(|name| {
             let found = std::fs::metadata(at.join(name)).expect("it was made");
             found.permissions().mode() & 0o7777
@@ -179,7 +170,7 @@ async fn parts_of_volumes_are_named_by_the_environment_and_made_where_they_are_n
         let script = "echo a > /own/a; cat /whole/pods/parts/a; cat /there/file; touch /there/x 2>/dev/null || echo read-only; \
                       echo b > /made/b; dd if=/dev/zero of=/ram/a bs=64k count=32 2>/dev/null || echo full; \
                       wc -c < /ram/a; grep ' /ram ' /proc/mounts | cut -d' ' -f3";
-        let log = printed(&house, &running("parts", script, mounts, &volumes), "parts").await;
+        let log = house.printed(&running("parts", script, mounts, &volumes), "parts").await;
         assert_eq!(log, "a\nfound\nread-only\nfull\n1048576\ntmpfs\n");
         assert_eq!(std::fs::read_to_string(host.join("parts/b")).expect("it is on the host"), "b\n");
         let lost = mounts.replace("$(NAME)}]", "$(NOBODY)}]");
@@ -198,7 +189,7 @@ async fn a_line_of_a_mebibyte_and_bytes_that_are_no_text_are_kept_and_a_log_stay
     with_house(|house, _| async move {
         let house = house.lock().await;
         let script = "head -c 1048576 /dev/zero | tr '\\0' x; echo; printf '\\001\\000\\177\\n'; echo end";
-        let log = printed(&house, &running("long", script, "", ""), "long").await;
+        let log = house.printed(&running("long", script, "", ""), "long").await;
         let lines: Vec<&str> = log.lines().collect();
         assert_eq!(
             (lines[0].len(), lines[0].trim_matches('x'), &lines[1..]),

@@ -260,6 +260,15 @@ impl House {
         self.said(pod, container, attempt).await
     }
 
+    /// What a pod that ends by itself, and well, has printed.
+    pub async fn printed(&self, yaml: &str, name: &str) -> String {
+        let object = self.pod(yaml).await;
+        let pod = self.until_over(name).await;
+        let log = self.log(&object, "main", 0).await;
+        assert!(tell(Some(&pod)).starts_with("Succeeded"), "{}\n{log}\n{:?}", tell(Some(&pod)), self.events(name));
+        log
+    }
+
     /// What is kept so far of what a run has said.
     pub async fn said(&self, pod: &Object, container: &str, attempt: u32) -> String {
         let key = LogKey { pod_uid: pod.uid().to_owned(), container: container.to_owned(), attempt };
